@@ -1,0 +1,184 @@
+// Operations that couple the elements of a row (softmax, norms) and those that end in one number
+// (losses).
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "02_gradients/ops.hpp"
+
+namespace diffusion {
+namespace {
+
+/// y_i = exp(x_i - max) / sum. Subtracting the maximum changes nothing in exact arithmetic and
+/// avoids overflow.
+template <class T>
+void softmax_row(const T* x, T* y, int n) {
+    const T largest = *std::max_element(x, x + n);
+    T sum = 0;
+    for (int i = 0; i < n; ++i) sum += y[i] = std::exp(x[i] - largest);
+    for (int i = 0; i < n; ++i) y[i] /= sum;
+}
+
+template <class T>
+T dot(const T* a, const T* b, int n) {
+    T sum = 0;
+    for (int i = 0; i < n; ++i) sum += a[i] * b[i];
+    return sum;
+}
+
+template <class T>
+void require_channels(const char* operation, Var<T> x, Var<T> per_channel) {
+    require(per_channel.shape() == Shape{x.shape().back()}, operation, ": x ends in ",
+            x.shape().back(), " channels, got parameters of shape ", per_channel.shape());
+}
+
+}  // namespace
+
+template <class T>
+Var<T> softmax(Var<T> x) {
+    Var<T> y = x.tape().result(x.shape(), x);
+    const Tensor<T> in = x.value().rows(), out = y.value().rows();
+    const int n = in.size(1);
+    for (int r = 0; r < in.size(0); ++r) softmax_row(in[r].data(), out[r].data(), n);
+    x.tape().record(y, [x, y, out, n] {
+        const Tensor<T> dy = y.grad().rows(), dx = x.grad().rows();
+        for (int r = 0; r < out.size(0); ++r) {  // (2.10) dx = y (dy - <dy, y>)
+            const T mean = dot(dy[r].data(), out[r].data(), n);
+            for (int i = 0; i < n; ++i) dx(r, i) += out(r, i) * (dy(r, i) - mean);
+        }
+    });
+    return y;
+}
+
+template <class T>
+Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps) {
+    require_channels("layer_norm", x, gain);
+    require_channels("layer_norm", x, bias);
+    Var<T> y = x.tape().result(x.shape(), x, gain, bias);
+    const Tensor<T> in = x.value().rows(), out = y.value().rows();
+    const int rows = in.size(0), n = in.size(1);
+    const Tensor<T> normal =
+        x.tape().arena().template make<T>(in.shape());                    // (x - mean) / deviation
+    const Tensor<T> inverse = x.tape().arena().template make<T>({rows});  // 1 / deviation
+    for (int r = 0; r < rows; ++r) {
+        T mean = 0, variance = 0;
+        for (int i = 0; i < n; ++i) mean += in(r, i) / static_cast<T>(n);
+        for (int i = 0; i < n; ++i) variance += (in(r, i) - mean) * (in(r, i) - mean);
+        inverse(r) = 1 / std::sqrt(variance / static_cast<T>(n) + eps);
+        for (int i = 0; i < n; ++i) {
+            normal(r, i) = (in(r, i) - mean) * inverse(r);
+            out(r, i) = normal(r, i) * gain.value()(i) + bias.value()(i);
+        }
+    }
+    x.tape().record(y, [=] {
+        const Tensor<T> dy = y.grad().rows();
+        for (int r = 0; r < rows; ++r) {
+            T mean = 0,
+              along = 0;  // of g = gain dy: its mean, and its component along the normalised row
+            for (int i = 0; i < n; ++i) {
+                const T g = gain.value()(i) * dy(r, i) / static_cast<T>(n);
+                mean += g;
+                along += g * normal(r, i);
+            }
+            for (int i = 0; i < n; ++i) {
+                if (gain.needs_grad()) gain.grad()(i) += dy(r, i) * normal(r, i);
+                if (bias.needs_grad()) bias.grad()(i) += dy(r, i);
+                if (!x.needs_grad()) continue;
+                const T g = gain.value()(i) * dy(r, i);  // (2.11)
+                x.grad().rows()(r, i) += inverse(r) * (g - mean - normal(r, i) * along);
+            }
+        }
+    });
+    return y;
+}
+
+template <class T>
+Var<T> rms_norm(Var<T> x, Var<T> gain, T eps) {
+    require_channels("rms_norm", x, gain);
+    Var<T> y = x.tape().result(x.shape(), x, gain);
+    const Tensor<T> in = x.value().rows(), out = y.value().rows();
+    const int rows = in.size(0), n = in.size(1);
+    const Tensor<T> inverse = x.tape().arena().template make<T>({rows});
+    for (int r = 0; r < rows; ++r) {
+        const T square = dot(in[r].data(), in[r].data(), n) / static_cast<T>(n);
+        inverse(r) = 1 / std::sqrt(square + eps);
+        for (int i = 0; i < n; ++i) out(r, i) = in(r, i) * inverse(r) * gain.value()(i);
+    }
+    x.tape().record(y, [=] {
+        const Tensor<T> dy = y.grad().rows();
+        for (int r = 0; r < rows; ++r) {
+            T along = 0;
+            for (int i = 0; i < n; ++i) {
+                const T normal = in(r, i) * inverse(r);
+                if (gain.needs_grad()) gain.grad()(i) += dy(r, i) * normal;
+                along += gain.value()(i) * dy(r, i) * normal / static_cast<T>(n);
+            }
+            for (int i = 0; x.needs_grad() && i < n; ++i) {  // (2.12)
+                const T g = gain.value()(i) * dy(r, i);
+                x.grad().rows()(r, i) += inverse(r) * (g - in(r, i) * inverse(r) * along);
+            }
+        }
+    });
+    return y;
+}
+
+template <class T>
+Var<T> mse(Var<T> x, Var<T> target) {
+    require_same_shape("mse", x.value(), target.value());
+    Var<T> y = x.tape().result({1}, x, target);
+    const std::ptrdiff_t n = x.value().numel();
+    const T *a = x.value().data(), *b = target.value().data();
+    T sum = 0;
+    for (std::ptrdiff_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    y.value()(0) = sum / static_cast<T>(n);
+    x.tape().record(y, [=] {
+        const T factor = 2 * y.grad()(0) / static_cast<T>(n);  // (2.13)
+        for (std::ptrdiff_t i = 0; i < n; ++i) {
+            if (x.needs_grad()) x.grad().data()[i] += factor * (a[i] - b[i]);
+            if (target.needs_grad()) target.grad().data()[i] -= factor * (a[i] - b[i]);
+        }
+    });
+    return y;
+}
+
+template <class T>
+Var<T> cross_entropy(Var<T> x, std::span<const int> labels) {
+    require(x.shape().rank == 2 && static_cast<std::size_t>(x.size(0)) == labels.size(),
+            "cross_entropy: x is ", x.shape(), ", expected [", labels.size(), ",classes]");
+    const int rows = x.size(0), classes = x.size(1);
+    Var<T> y = x.tape().result({1}, x);
+    const Tensor<T> difference = x.tape().arena().template make<T>(x.shape());  // softmax - one-hot
+    T sum = 0;
+    for (int r = 0; r < rows; ++r) {
+        const int label = labels[static_cast<std::size_t>(r)];
+        require(label >= 0 && label < classes, "cross_entropy: label ", label, " in row ", r,
+                " is not in 0..", classes - 1);
+        const T* row = x.value()[r].data();
+        const T largest = *std::max_element(row, row + classes);
+        T total = 0;
+        for (int i = 0; i < classes; ++i) total += std::exp(row[i] - largest);
+        sum += std::log(total) + largest - row[label];  // the logarithm is never taken of 0
+        softmax_row(row, difference[r].data(), classes);
+        difference(r, label) -= 1;
+    }
+    y.value()(0) = sum / static_cast<T>(rows);
+    x.tape().record(y, [=] {
+        const T factor = y.grad()(0) / static_cast<T>(rows);  // (2.14)
+        for (std::ptrdiff_t i = 0; i < x.value().numel(); ++i) {
+            x.grad().data()[i] += factor * difference.data()[i];
+        }
+    });
+    return y;
+}
+
+#define DIFFUSION_INSTANTIATE(T)                           \
+    template Var<T> softmax(Var<T>);                       \
+    template Var<T> layer_norm(Var<T>, Var<T>, Var<T>, T); \
+    template Var<T> rms_norm(Var<T>, Var<T>, T);           \
+    template Var<T> mse(Var<T>, Var<T>);                   \
+    template Var<T> cross_entropy(Var<T>, std::span<const int>);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion

@@ -1,0 +1,191 @@
+#include "02_gradients/ops.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "kernels/gemm.hpp"
+
+namespace diffusion {
+namespace {
+
+/// y = f(x) element by element; its VJP is dx += f'(x) dy (2.6). `slope` receives x and y.
+template <class T, class F, class Slope>
+Var<T> elementwise(Var<T> x, F f, Slope slope) {
+    Var<T> y = x.tape().result(x.shape(), x);
+    const Tensor<T> in = x.value(), out = y.value();
+    for (std::ptrdiff_t i = 0; i < in.numel(); ++i) out.data()[i] = f(in.data()[i]);
+    x.tape().record(y, [x, y, slope] {
+        const T *xs = x.value().data(), *ys = y.value().data(), *dy = y.grad().data();
+        T* dx = x.grad().data();
+        const std::ptrdiff_t n = x.value().numel();
+        for (std::ptrdiff_t i = 0; i < n; ++i) dx[i] += slope(xs[i], ys[i]) * dy[i];
+    });
+    return y;
+}
+
+/// into += c from
+template <class T>
+void add_scaled(Tensor<T> into, T c, Tensor<T> from) {
+    T* to = into.data();
+    const T* x = from.data();
+    const std::ptrdiff_t n = into.numel();
+#pragma omp simd
+    for (std::ptrdiff_t i = 0; i < n; ++i) to[i] += c * x[i];
+}
+
+template <class T>
+Var<T> sum_of(const char* name, Var<T> a, T cb, Var<T> b) {
+    require_same_shape(name, a.value(), b.value());
+    Var<T> y = a.tape().result(a.shape(), a, b);
+    std::copy(a.value().begin(), a.value().end(), y.value().begin());
+    add_scaled(y.value(), cb, b.value());
+    a.tape().record(y, [a, cb, b, y] {
+        if (a.needs_grad()) add_scaled(a.grad(), T(1), y.grad());
+        if (b.needs_grad()) add_scaled(b.grad(), cb, y.grad());
+    });
+    return y;
+}
+
+template <class T>
+T logistic(T x) {
+    return T(1) / (T(1) + std::exp(-x));
+}
+
+}  // namespace
+
+template <class T>
+Var<T> add(Var<T> a, Var<T> b) {
+    return sum_of("add", a, T(1), b);
+}
+template <class T>
+Var<T> sub(Var<T> a, Var<T> b) {
+    return sum_of("sub", a, T(-1), b);
+}
+
+template <class T>
+Var<T> mul(Var<T> a, Var<T> b) {
+    require_same_shape("mul", a.value(), b.value());
+    Var<T> y = a.tape().result(a.shape(), a, b);
+    const std::ptrdiff_t n = y.value().numel();
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+        y.value().data()[i] = a.value().data()[i] * b.value().data()[i];
+    }
+    a.tape().record(y, [a, b, y, n] {
+        const T* dy = y.grad().data();
+        for (std::ptrdiff_t i = 0; a.needs_grad() && i < n; ++i) {
+            a.grad().data()[i] += b.value().data()[i] * dy[i];
+        }
+        for (std::ptrdiff_t i = 0; b.needs_grad() && i < n; ++i) {
+            b.grad().data()[i] += a.value().data()[i] * dy[i];
+        }
+    });
+    return y;
+}
+
+template <class T>
+Var<T> scale(Var<T> x, T c) {
+    return elementwise(
+        x, [c](T v) { return c * v; }, [c](T, T) { return c; });
+}
+
+template <class T>
+Var<T> add_row(Var<T> x, Var<T> b) {
+    const Tensor<T> in = x.value().rows();
+    require(b.shape() == Shape{in.size(1)}, "add_row: x ends in ", in.size(1), " channels, b is ",
+            b.shape());
+    Var<T> y = x.tape().result(x.shape(), x, b);
+    const Tensor<T> out = y.value().rows();
+    for (int i = 0; i < in.size(0); ++i) {
+        for (int c = 0; c < in.size(1); ++c) out(i, c) = in(i, c) + b.value()(c);
+    }
+    x.tape().record(y, [x, b, y] {
+        if (x.needs_grad()) add_scaled(x.grad(), T(1), y.grad());
+        const Tensor<T> dy = y.grad().rows();
+        for (int i = 0; b.needs_grad() && i < dy.size(0); ++i) {
+            add_scaled(b.grad(), T(1), dy[i]);  // (2.7)
+        }
+    });
+    return y;
+}
+
+template <class T>
+Var<T> relu(Var<T> x) {
+    return elementwise(
+        x, [](T v) { return v > 0 ? v : T(0); }, [](T v, T) { return v > 0 ? T(1) : T(0); });
+}
+template <class T>
+Var<T> sigmoid(Var<T> x) {
+    return elementwise(
+        x, [](T v) { return logistic(v); }, [](T, T y) { return y * (1 - y); });
+}
+template <class T>
+Var<T> tanh(Var<T> x) {
+    return elementwise(
+        x, [](T v) { return std::tanh(v); }, [](T, T y) { return 1 - y * y; });
+}
+template <class T>
+Var<T> silu(Var<T> x) {
+    return elementwise(
+        x, [](T v) { return v * logistic(v); },
+        [](T v, T y) {
+            const T s = logistic(v);
+            return s + y * (1 - s);
+        });
+}
+template <class T>
+Var<T> gelu(Var<T> x) {
+    const auto normal_cdf = [](T v) { return T(0.5) * std::erfc(-v / std::numbers::sqrt2_v<T>); };
+    return elementwise(
+        x, [=](T v) { return v * normal_cdf(v); },
+        [=](T v, T) {
+            const T density =
+                std::exp(-v * v / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
+            return normal_cdf(v) + v * density;
+        });
+}
+
+template <class T>
+Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias) {
+    const Tensor<T> in = x.value().rows();
+    require(weight.shape().rank == 2 && weight.size(0) == in.size(1), "linear: x is ", x.shape(),
+            ", weight is ", weight.shape(), ", expected [", in.size(1), ",out]");
+    const int rows = in.size(0), inputs = in.size(1), outputs = weight.size(1);
+    Shape shape = x.shape();
+    shape.n[static_cast<std::size_t>(shape.rank - 1)] = outputs;
+    Var<T> product = x.tape().result(shape, x, weight);
+    gemm(rows, outputs, inputs, by_rows<T>(in.data(), inputs),
+         by_rows<T>(weight.value().data(), outputs), product.value().data(), false,
+         x.tape().arena());  // Y = X W
+    x.tape().record(product, [=] {
+        Arena& scratch = x.tape().arena();
+        const T* dy = product.grad().data();
+        if (x.needs_grad()) {  // (2.9) dX = dY W^T
+            gemm(rows, inputs, outputs, by_rows<T>(dy, outputs),
+                 transposed<T>(weight.value().data(), outputs), x.grad().data(), true, scratch);
+        }
+        if (weight.needs_grad()) {  // (2.9) dW = X^T dY
+            gemm(inputs, outputs, rows, transposed<T>(x.value().data(), inputs),
+                 by_rows<T>(dy, outputs), weight.grad().data(), true, scratch);
+        }
+    });
+    return add_row(product, bias);  // (2.8)
+}
+
+#define DIFFUSION_INSTANTIATE(T)             \
+    template Var<T> add(Var<T>, Var<T>);     \
+    template Var<T> sub(Var<T>, Var<T>);     \
+    template Var<T> mul(Var<T>, Var<T>);     \
+    template Var<T> scale(Var<T>, T);        \
+    template Var<T> add_row(Var<T>, Var<T>); \
+    template Var<T> relu(Var<T>);            \
+    template Var<T> sigmoid(Var<T>);         \
+    template Var<T> tanh(Var<T>);            \
+    template Var<T> silu(Var<T>);            \
+    template Var<T> gelu(Var<T>);            \
+    template Var<T> linear(Var<T>, Var<T>, Var<T>);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion

@@ -1,0 +1,60 @@
+#pragma once
+// Operations on the tape. For each: y = f(x) and the VJP that turns dL/dy into dL/dx. `..` stands
+// for any leading sizes.
+#include <span>
+
+#include "02_gradients/tape.hpp"
+
+namespace diffusion {
+
+// Element by element. Shapes must agree.
+template <class T>
+Var<T> add(Var<T> a, Var<T> b);  ///< a + b
+template <class T>
+Var<T> sub(Var<T> a, Var<T> b);  ///< a - b
+template <class T>
+Var<T> mul(Var<T> a, Var<T> b);  ///< a * b
+template <class T>
+Var<T> scale(Var<T> x, T c);  ///< c x
+
+/// x[.., C] + b[C]: b is broadcast over the rows, so its VJP is a sum over them (2.7).
+template <class T>
+Var<T> add_row(Var<T> x, Var<T> b);
+
+// Activations, element by element.
+template <class T>
+Var<T> relu(Var<T> x);
+template <class T>
+Var<T> sigmoid(Var<T> x);
+template <class T>
+Var<T> tanh(Var<T> x);
+template <class T>
+Var<T> silu(Var<T> x);  ///< x sigmoid(x) (Elfwing, Uchibe, Doya 2017, arXiv:1702.03118)
+template <class T>
+Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606.08415)
+
+/// x[.., I] weight[I, O] + bias[O] (2.8).
+template <class T>
+Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias);
+
+/// Softmax over the last axis (2.10).
+template <class T>
+Var<T> softmax(Var<T> x);
+
+/// Over the last axis: mean 0 and variance 1, then times gain[C] plus bias[C] (2.11) (Ba, Kiros,
+/// Hinton 2016, arXiv:1607.06450). The variance divides by C; eps is added to it inside the root.
+template <class T>
+Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps = T(1e-5));
+/// Over the last axis: root mean square 1, then times gain[C] (2.12) (Zhang, Sennrich 2019,
+/// arXiv:1910.07467).
+template <class T>
+Var<T> rms_norm(Var<T> x, Var<T> gain, T eps = T(1e-6));
+
+/// Mean of (x - target)^2 over all elements: one number (2.13).
+template <class T>
+Var<T> mse(Var<T> x, Var<T> target);
+/// Mean over the rows of x[N, K] of -log softmax(x)[label] (2.14).
+template <class T>
+Var<T> cross_entropy(Var<T> x, std::span<const int> labels);
+
+}  // namespace diffusion

@@ -1,0 +1,77 @@
+#include "02_gradients/optimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/check.hpp"
+
+namespace diffusion {
+
+template <class T>
+AdamW<T>::AdamW(std::size_t count, Options options)
+    : options_(options), mean_(count), square_(count) {}
+
+template <class T>
+void AdamW<T>::step(std::span<T> values, std::span<const T> gradient, double learning_rate) {
+    require(values.size() == mean_.size() && gradient.size() == mean_.size(), "adamw: made for ",
+            mean_.size(), " parameters, got ", values.size(), " values and ", gradient.size(),
+            " gradients");
+    ++steps_;
+    const double k = static_cast<double>(steps_);
+    const T b1 = static_cast<T>(options_.beta1), b2 = static_cast<T>(options_.beta2);
+    const T correction1 = static_cast<T>(1 / (1 - std::pow(options_.beta1, k)));  // (2.17)
+    const T correction2 = static_cast<T>(1 / (1 - std::pow(options_.beta2, k)));
+    const T keep = static_cast<T>(1 - learning_rate * options_.weight_decay);
+    const T rate = static_cast<T>(learning_rate), eps = static_cast<T>(options_.eps);
+    T *x = values.data(), *m = mean_.data(), *v = square_.data();
+    const T* g = gradient.data();
+    const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size());
+    // Elements do not depend on each other: any number of threads gives the same bits.
+#pragma omp parallel for simd schedule(static)
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+        m[i] = b1 * m[i] + (1 - b1) * g[i];         // (2.16)
+        v[i] = b2 * v[i] + (1 - b2) * g[i] * g[i];  // (2.16)
+        const T update = m[i] * correction1 / (std::sqrt(v[i] * correction2) + eps);
+        x[i] = keep * x[i] - rate * update;  // (2.18)
+    }
+}
+
+template <class T>
+double clip_gradient(std::span<T> gradient, double max_norm) {
+    require(max_norm > 0, "clip_gradient: max_norm must be positive, got ", max_norm);
+    double square = 0;
+    for (T g : gradient) square += static_cast<double>(g) * static_cast<double>(g);
+    const double norm = std::sqrt(square);
+    if (norm > max_norm) {  // (2.19)
+        const T factor = static_cast<T>(max_norm / norm);
+        for (T& g : gradient) g *= factor;
+    }
+    return norm;
+}
+
+double ema_rate(std::int64_t k, double rate) {
+    require(k >= 1, "ema_rate: updates count from 1, got ", k);
+    const double count = static_cast<double>(k);
+    return std::min(rate, (1 + count) / (10 + count));  // (2.21)
+}
+
+template <class T>
+void ema_update(std::span<T> average, std::span<const T> values, double rate) {
+    require(average.size() == values.size(), "ema_update: ", average.size(), " averages and ",
+            values.size(), " values");
+    const T keep = static_cast<T>(rate), take = static_cast<T>(1 - rate);
+    T* a = average.data();
+    const T* x = values.data();
+    const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size());
+#pragma omp parallel for simd schedule(static)
+    for (std::ptrdiff_t i = 0; i < n; ++i) a[i] = keep * a[i] + take * x[i];  // (2.20)
+}
+
+template class AdamW<float>;
+template class AdamW<double>;
+template double clip_gradient(std::span<float>, double);
+template double clip_gradient(std::span<double>, double);
+template void ema_update(std::span<float>, std::span<const float>, double);
+template void ema_update(std::span<double>, std::span<const double>, double);
+
+}  // namespace diffusion

@@ -1,0 +1,58 @@
+#pragma once
+// From a gradient to better parameters. All parameters of a model lie in one flat block, so each of
+// these is one loop.
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace diffusion {
+
+/// AdamW (Kingma, Ba 2014, arXiv:1412.6980; Loshchilov, Hutter 2017, arXiv:1711.05101).
+/// weight_decay = 0 is plain Adam.
+template <class T>
+class AdamW {
+public:
+    struct Options {
+        double learning_rate = 1e-3;
+        double beta1 = 0.9;    ///< memory of the mean gradient: about 1 / (1 - beta1) steps
+        double beta2 = 0.999;  ///< memory of the mean square
+        double eps = 1e-8;     ///< added to the root of the mean square
+        double weight_decay =
+            0.0;  ///< share of every value taken away per step, times the learning rate
+    };
+
+    AdamW(std::size_t count, Options options);
+
+    /// One step. `learning_rate` replaces the option's, for schedules. All spans have `count`
+    /// elements.
+    void step(std::span<T> values, std::span<const T> gradient, double learning_rate);
+    void step(std::span<T> values, std::span<const T> gradient) {
+        step(values, gradient, options_.learning_rate);
+    }
+
+    // The state that a checkpoint must carry: steps done, and both moments.
+    std::int64_t steps() const { return steps_; }
+    void set_steps(std::int64_t steps) { steps_ = steps; }
+    std::span<T> first_moment() { return mean_; }
+    std::span<T> second_moment() { return square_; }
+
+private:
+    Options options_;
+    std::int64_t steps_ = 0;
+    std::vector<T> mean_, square_;
+};
+
+/// (2.19) Scales the gradient so that its Euclidean norm is at most max_norm. Returns the norm
+/// before.
+template <class T>
+double clip_gradient(std::span<T> gradient, double max_norm);
+
+/// (2.21) How much of the old average survives update number k = 1, 2, ..: min(rate, (1 + k) / (10
+/// + k)).
+double ema_rate(std::int64_t k, double rate);
+
+/// (2.20) average <- rate average + (1 - rate) values.
+template <class T>
+void ema_update(std::span<T> average, std::span<const T> values, double rate);
+
+}  // namespace diffusion

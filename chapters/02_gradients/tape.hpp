@@ -1,0 +1,113 @@
+#pragma once
+// Reverse-mode differentiation: a tape of operations, each with its hand-written vector-Jacobian
+// product (VJP).
+#include <new>
+#include <type_traits>
+#include <vector>
+
+#include "tensor/arena.hpp"
+
+namespace diffusion {
+
+template <class T>
+class Tape;
+
+/// A value on the tape and its gradient: the derivative of the loss with respect to every element
+/// of the value (2.3).
+template <class T>
+class Var {
+public:
+    Var() = default;
+
+    Tensor<T> value() const { return node_->value; }
+    const Shape& shape() const { return node_->value.shape(); }
+    int size(int i) const { return shape()[i]; }
+    Tape<T>& tape() const { return *node_->tape; }
+
+    /// Whether anything below depends on a parameter or an input whose gradient is asked for.
+    bool needs_grad() const { return node_->needs_grad; }
+
+    /// The gradient, to be added to; it starts as zeros at its first use.
+    Tensor<T> grad() const {
+        if (!node_->grad) node_->grad = tape().arena().template zeros<T>(shape());
+        return node_->grad;
+    }
+
+private:
+    friend class Tape<T>;
+    struct Node {
+        Tape<T>* tape;
+        Tensor<T> value, grad;
+        bool needs_grad;
+    };
+    explicit Var(Node* node) : node_(node) {}
+    Node* node_ = nullptr;
+};
+
+/// Records operations as they run. backward() walks them in reverse order and lets each one's VJP
+/// add to the gradients of its inputs. All memory comes from the arena, so that a step after the
+/// first allocates nothing from the heap.
+template <class T>
+class Tape {
+public:
+    explicit Tape(Arena& arena) : arena_(arena) {}
+    Tape(const Tape&) = delete;
+    Tape& operator=(const Tape&) = delete;
+
+    Arena& arena() const { return arena_; }
+
+    /// A constant: data, labels, noise.
+    Var<T> constant(Tensor<T> value) { return node(value, {}, false); }
+    /// A leaf whose gradient is wanted; pass `grad` to have it added to memory of your own.
+    Var<T> leaf(Tensor<T> value, Tensor<T> grad = {}) { return node(value, grad, true); }
+    /// Room for the result of an operation on `inputs`.
+    template <class... Inputs>
+    Var<T> result(Shape shape, const Inputs&... inputs) {
+        return node(arena_.make<T>(shape), {}, (inputs.needs_grad() || ...));
+    }
+
+    /// Remembers how to pull the gradient of `output` back to the inputs. `vjp` is kept by copy.
+    template <class Vjp>
+    void record(Var<T> output, Vjp vjp) {
+        static_assert(std::is_trivially_destructible_v<Vjp>, "capture views and numbers only");
+        if (!output.needs_grad()) return;
+        void* memory = arena_.allocate(sizeof(Vjp));
+        steps_.push_back({new (memory) Vjp(vjp), [](void* p) { (*static_cast<Vjp*>(p))(); }});
+    }
+
+    /// (2.4) The gradient of the scalar `loss` with respect to itself is 1; every step passes its
+    /// share on.
+    void backward(Var<T> loss) {
+        require(loss.value().numel() == 1, "backward: the loss must be one number, its shape is ",
+                loss.shape());
+        backward_from(loss, T(1));
+    }
+    /// The same for any output, started from a given cotangent everywhere equal to `seed`.
+    void backward_from(Var<T> output, T seed) {
+        for (T& g : output.grad()) g = seed;
+        for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) step->run(step->vjp);
+    }
+
+    /// Forgets all operations and frees their memory. Every Var made so far becomes invalid.
+    void reset() {
+        steps_.clear();
+        arena_.reset();
+    }
+
+private:
+    struct Step {
+        void* vjp;
+        void (*run)(void*);
+    };
+
+    Var<T> node(Tensor<T> value, Tensor<T> grad, bool needs_grad) {
+        using Node = typename Var<T>::Node;
+        void* memory = arena_.allocate(sizeof(Node));
+        return Var<T>(new (memory) Node{this, value, grad, needs_grad});
+    }
+
+    Arena& arena_;
+    std::vector<Step> steps_;  // keeps its capacity between training steps
+};
+
+}  // namespace diffusion

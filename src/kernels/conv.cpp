@@ -1,0 +1,151 @@
+#include "kernels/conv.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/gemm.hpp"
+
+namespace diffusion {
+namespace {
+
+/// Image x[H,W,C] with `pad` zeros around it and `gap - 1` zeros between neighbouring pixels, in
+/// [height,width,C].
+template <class T>
+Tensor<T> spread(Tensor<const T> x, int pad, int gap, int height, int width, Arena& memory) {
+    const int channels = x.size(2);
+    Tensor<T> out = memory.zeros<T>({height, width, channels});
+    for (int i = 0; i < x.size(0); ++i) {
+        for (int j = 0; j < x.size(1); ++j) {
+            const T* from = &x(i, j, 0);
+            std::copy(from, from + channels, &out(i * gap + pad, j * gap + pad, 0));
+        }
+    }
+    return out;
+}
+
+/// y (+)= the convolution of an image that carries its padding. The K pixels under one row of the
+/// kernel lie next to each other in memory, so a row of outputs is the sum of K matrix products
+/// whose left operand has overlapping rows.
+template <class T>
+void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel, int stride,
+                     Tensor<T> y, bool accumulate) {
+    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(stride) * padded.size(2);
+    for (int i = 0; i < y.size(0); ++i) {
+        for (int u = 0; u < kernel; ++u) {
+            gemm<T>(y.size(1), {&padded(stride * i + u, 0, 0), step, 1},
+                    rows[static_cast<std::size_t>(u)], &y(i, 0, 0), accumulate || u > 0);
+        }
+    }
+}
+
+int padded_size(int size, int kernel, int stride, int outputs) {
+    return std::max(size + kernel - 1, stride * (outputs - 1) + kernel);
+}
+
+}  // namespace
+
+Shape conv2d_shape(const Shape& x, const Shape& weight, int stride) {
+    require(x.rank == 4 && weight.rank == 4 && x[3] == weight[2] && weight[0] == weight[1] &&
+                (weight[0] == 1 || weight[0] == 3),
+            "conv2d: x is ", x, ", weight is ", weight,
+            ", expected [N,H,W,C] and [1,1,C,O] or [3,3,C,O]");
+    require(stride == 1 || stride == 2, "conv2d: stride is ", stride, ", expected 1 or 2");
+    return {x[0], (x[1] + stride - 1) / stride, (x[2] + stride - 1) / stride, weight[3]};
+}
+
+template <class T>
+void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch) {
+    require(conv2d_shape(x.shape(), weight.shape(), stride) == y.shape(), "conv2d: y is ",
+            y.shape());
+    Arena::Scope scope(scratch);
+    const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
+    std::array<Packed<T>, 3> rows{};
+    for (int u = 0; u < kernel; ++u) {
+        rows[static_cast<std::size_t>(u)] =
+            pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
+    }
+    for (int n = 0; n < x.size(0); ++n) {
+        Arena::Scope image(scratch);
+        const Tensor<T> padded =
+            spread(x[n], kernel / 2, 1, padded_size(x.size(1), kernel, stride, y.size(1)),
+                   padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
+        convolve_padded(padded, rows, kernel, stride, y[n], false);
+    }
+}
+
+template <class T>
+void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, Tensor<T> dx,
+                     Arena& scratch) {
+    require(conv2d_shape(dx.shape(), weight.shape(), stride) == dy.shape(),
+            "conv2d_data_vjp: dy is ", dy.shape());
+    Arena::Scope scope(scratch);
+    const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
+    // The adjoint is again a convolution, of dy spread out by the stride, with the kernel turned by
+    // half a turn and its channels exchanged.
+    std::array<Packed<T>, 3> rows{};
+    for (int u = 0; u < kernel; ++u) {
+        const Tensor<T> turned = scratch.make<T>({kernel, outputs, inputs});
+        for (int v = 0; v < kernel; ++v) {
+            for (int c = 0; c < inputs; ++c) {
+                for (int o = 0; o < outputs; ++o) {
+                    turned(v, o, c) = weight(kernel - 1 - u, kernel - 1 - v, c, o);
+                }
+            }
+        }
+        rows[static_cast<std::size_t>(u)] =
+            pack(kernel * outputs, inputs, by_rows<T>(turned.data(), inputs), scratch);
+    }
+    for (int n = 0; n < dx.size(0); ++n) {
+        Arena::Scope image(scratch);
+        const Tensor<T> padded =
+            spread(dy[n], kernel / 2, stride, padded_size(dx.size(1), kernel, 1, dx.size(1)),
+                   padded_size(dx.size(2), kernel, 1, dx.size(2)), scratch);
+        convolve_padded(padded, rows, kernel, 1, dx[n], true);
+    }
+}
+
+template <class T>
+void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
+                       Arena& scratch) {
+    require(conv2d_shape(x.shape(), dweight.shape(), stride) == dy.shape(),
+            "conv2d_weight_vjp: dy is ", dy.shape());
+    const int kernel = dweight.size(0), channels = x.size(3), outputs = dy.size(3);
+    const int height = padded_size(x.size(1), kernel, stride, dy.size(1));
+    const int width = padded_size(x.size(2), kernel, stride, dy.size(2));
+    for (int n = 0; n < x.size(0); ++n) {
+        Arena::Scope image(scratch);
+        // One row more than needed: windows that meet only zeros of dy reach past the last one.
+        const Tensor<T> padded = spread(x[n], kernel / 2, 1, height + 1, width, scratch);
+        if (stride == 1) {
+            // dy gets the padded width, with zeros where a window would cross the edge: the pixels
+            // of all rows form one long sum.
+            const Tensor<T> wide = spread(dy[n], 0, 1, dy.size(1), width, scratch);
+            const Packed<T> pixels =
+                pack(dy.size(1) * width, outputs, by_rows<T>(wide.data(), outputs), scratch);
+            for (int u = 0; u < kernel; ++u) {
+                gemm(kernel * channels, transposed<T>(&padded(u, 0, 0), channels), pixels,
+                     dweight[u].data(), true);
+            }
+        } else {
+            for (int i = 0; i < dy.size(1); ++i) {
+                const Packed<T> pixels =
+                    pack(dy.size(2), outputs, by_rows<T>(&dy(n, i, 0, 0), outputs), scratch);
+                for (int u = 0; u < kernel; ++u) {
+                    gemm<T>(kernel * channels,
+                            {&padded(stride * i + u, 0, 0), 1, stride * channels}, pixels,
+                            dweight[u].data(), true);
+                }
+            }
+        }
+    }
+}
+
+#define DIFFUSION_INSTANTIATE(T)                                                             \
+    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);          \
+    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&); \
+    template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion

@@ -1,0 +1,40 @@
+#pragma once
+// Convolution of channels-last images, and its two vector-Jacobian products.
+//
+// x [N,H,W,C], weight [K,K,C,O] with K = 1 or 3, padding (K - 1) / 2, stride 1 or 2, y
+// [N,ceil(H/stride),ceil(W/stride),O]:
+//     y(n,i,j,o) = sum over u, v, c of  x(n, stride i + u - pad, stride j + v - pad, c)
+//     weight(u,v,c,o)
+// where x is zero outside the image. As everywhere in this field the kernel is not flipped: this is
+// a cross-correlation.
+#include "tensor/arena.hpp"
+
+namespace diffusion {
+
+/// Shape of y; fails, naming both shapes, if x and weight do not fit together.
+Shape conv2d_shape(const Shape& x, const Shape& weight, int stride);
+
+template <class T>
+void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch);
+
+/// dx += the adjoint of y = conv2d(x) applied to dy: every dy goes back to the x that it was made
+/// of.
+template <class T>
+void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, Tensor<T> dx,
+                     Arena& scratch);
+
+/// dweight += the same with respect to the weight.
+template <class T>
+void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
+                       Arena& scratch);
+
+// The same by obvious loops: the oracles.
+template <class T>
+void conv2d_obvious(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y);
+template <class T>
+void conv2d_data_vjp_obvious(Tensor<const T> dy, Tensor<const T> weight, int stride, Tensor<T> dx);
+template <class T>
+void conv2d_weight_vjp_obvious(Tensor<const T> x, Tensor<const T> dy, int stride,
+                               Tensor<T> dweight);
+
+}  // namespace diffusion

@@ -1,0 +1,49 @@
+#pragma once
+// C = A B, C += A B: the one matrix product behind linear layers, convolutions and attention.
+#include <cstddef>
+
+#include "tensor/arena.hpp"
+
+namespace diffusion {
+
+/// A matrix that is read through two strides: element (i, j) is at data[i * row + j * column]. Rows
+/// may overlap, which is how a convolution reads its shifted windows without copying them.
+template <class T>
+struct Strided {
+    const T* data;
+    std::ptrdiff_t row, column;
+};
+
+template <class T>
+Strided<T> by_rows(const T* data, int columns) {
+    return {data, columns, 1};
+}
+template <class T>
+Strided<T> transposed(const T* data, int columns) {
+    return {data, 1, columns};
+}
+
+/// b[k,n] rearranged so that the inner loop reads it in order: panels of a few columns, the last
+/// one padded with zeros.
+template <class T>
+struct Packed {
+    const T* panels;
+    int k, n;
+};
+template <class T>
+Packed<T> pack(int k, int n, Strided<T> b, Arena& memory);
+
+/// c[m,n] = a[m,k] b[k,n], or c += with `accumulate`; the rows of c are n apart. Every element is
+/// summed over k in order, so the result does not depend on how the work is cut.
+template <class T>
+void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate);
+
+/// The same for a b that is used once. `scratch` lends memory for the packed b and gets it back.
+template <class T>
+void gemm(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate, Arena& scratch);
+
+/// The same by three obvious loops: the oracle.
+template <class T>
+void gemm_obvious(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate);
+
+}  // namespace diffusion

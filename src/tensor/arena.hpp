@@ -1,0 +1,109 @@
+#pragma once
+// Arena: memory for one training step. Allocation is a pointer increment; reset() frees everything
+// at once.
+#include <cstddef>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "tensor/tensor.hpp"
+
+namespace diffusion {
+
+inline constexpr std::size_t kAlignment =
+    64;  ///< bytes; one cache line, and the widest SIMD register in use
+
+struct AlignedDelete {
+    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{kAlignment}); }
+};
+using AlignedBytes = std::unique_ptr<std::byte, AlignedDelete>;
+
+inline AlignedBytes allocate_aligned(std::size_t bytes) {
+    return AlignedBytes(
+        static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kAlignment})));
+}
+
+/// Bump allocator over a list of blocks. When a step did not fit in the first block, reset()
+/// replaces the list by one block of the total size, so that from the second step of a given shape
+/// on no heap allocation happens.
+class Arena {
+public:
+    Arena() = default;
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+
+    void* allocate(std::size_t bytes) {
+        bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+        if (blocks_.empty() || used_ + bytes > blocks_.back().size) grow(bytes);
+        void* p = blocks_.back().memory.get() + used_;
+        used_ += bytes;
+        return p;
+    }
+
+    /// Uninitialised numbers.
+    template <class T>
+    Tensor<T> make(Shape shape) {
+        return {static_cast<T*>(allocate(sizeof(T) * static_cast<std::size_t>(shape.numel()))),
+                shape};
+    }
+    template <class T>
+    Tensor<T> zeros(Shape shape) {
+        Tensor<T> x = make<T>(shape);
+        std::memset(x.data(), 0, sizeof(T) * static_cast<std::size_t>(x.numel()));
+        return x;
+    }
+
+    void reset() {
+        if (blocks_.size() > 1) {
+            std::size_t total = 0;
+            for (const Block& block : blocks_) total += block.size;
+            blocks_.clear();
+            add_block(total);
+        }
+        used_ = 0;
+    }
+
+    std::size_t capacity() const {
+        std::size_t total = 0;
+        for (const Block& block : blocks_) total += block.size;
+        return total;
+    }
+
+    /// Frees what was allocated after the scope began, when it ends: scratch memory inside a
+    /// kernel.
+    class Scope {
+    public:
+        explicit Scope(Arena& arena)
+            : arena_(arena), blocks_(arena.blocks_.size()), used_(arena.used_) {}
+        ~Scope() {
+            // If the arena grew meanwhile the mark lies in an older block: keep the memory until
+            // reset() joins the blocks.
+            if (arena_.blocks_.size() == blocks_) arena_.used_ = used_;
+        }
+        Scope(const Scope&) = delete;
+        Scope& operator=(const Scope&) = delete;
+
+    private:
+        Arena& arena_;
+        std::size_t blocks_, used_;
+    };
+
+private:
+    struct Block {
+        AlignedBytes memory;
+        std::size_t size;
+    };
+
+    void grow(std::size_t bytes) {
+        const std::size_t twice = blocks_.empty() ? std::size_t{1} << 20 : 2 * blocks_.back().size;
+        add_block(bytes > twice ? bytes : twice);
+        used_ = 0;
+    }
+    void add_block(std::size_t bytes) { blocks_.push_back({allocate_aligned(bytes), bytes}); }
+
+    std::vector<Block> blocks_;
+    std::size_t used_ = 0;
+};
+
+}  // namespace diffusion

@@ -1,0 +1,54 @@
+#pragma once
+// Random numbers by counting: Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random
+// numbers: as easy as 1, 2, 3"). A draw is a pure function of (seed, purpose, step, sample, index).
+// No state is carried along, so it does not matter which thread draws, or in which order.
+#include <array>
+#include <cstdint>
+
+#include "tensor/tensor.hpp"
+
+namespace diffusion {
+
+/// Ten rounds of Philox on a 128-bit counter with a 64-bit key: 128 random bits.
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key);
+
+/// What a stream of numbers is for. Streams with different purposes are independent.
+enum class Purpose : std::uint32_t {
+    initial_weights = 1,
+    shuffle = 2,          ///< order of the training images
+    timestep = 3,         ///< t of a training image
+    noise = 4,            ///< eps of a training image
+    augmentation = 5,     ///< flips
+    start_noise = 6,      ///< x_T when sampling
+    ancestral_noise = 7,  ///< fresh noise of a reverse step
+    data = 8,             ///< synthetic data sets
+    test = 9,
+    other = 10,
+};
+
+/// One stream of random numbers: the draws for one sample at one step.
+class Random {
+public:
+    Random(std::uint64_t seed, Purpose purpose, std::uint32_t step = 0, std::uint32_t sample = 0)
+        : key_{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)},
+          counter_{0, sample, step, static_cast<std::uint32_t>(purpose)} {}
+
+    std::uint32_t bits();                  ///< 32 random bits
+    double uniform();                      ///< in [0, 1), 53 bits
+    double normal();                       ///< N(0, 1) by Box and Muller
+    std::uint32_t below(std::uint32_t n);  ///< uniform in 0..n-1, without bias
+
+private:
+    std::array<std::uint32_t, 2> key_;
+    std::array<std::uint32_t, 4> counter_, block_{};
+    int left_ = 0;        // unused words in block_
+    double spare_ = 0.0;  // Box and Muller make two normals at a time
+    bool has_spare_ = false;
+};
+
+/// Fills x with independent N(0, 1).
+template <class T>
+void fill_normal(Tensor<T> x, Random random);
+
+}  // namespace diffusion

@@ -1,0 +1,121 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "02_gradients/ops.hpp"
+#include "support/gradient_check.hpp"
+
+using namespace diffusion;
+using Vars = std::vector<Var<double>>;
+
+namespace {
+constexpr double kTolerance = 1e-7;  // central differences in double reach about 1e-9 here
+}
+
+TEST_SUITE_BEGIN("ch02 grad");
+
+TEST_CASE("(2.6) elementwise VJPs equal central differences") {
+    const Shape s{3, 5};
+    CHECK(gradient_error({s, s}, [](auto&, const Vars& v) { return add(v[0], v[1]); }) <
+          kTolerance);
+    CHECK(gradient_error({s, s}, [](auto&, const Vars& v) { return sub(v[0], v[1]); }) <
+          kTolerance);
+    CHECK(gradient_error({s, s}, [](auto&, const Vars& v) { return mul(v[0], v[1]); }) <
+          kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return scale(v[0], -2.5); }) < kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return relu(v[0]); }) < kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return sigmoid(v[0]); }) < kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return tanh(v[0]); }) < kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return silu(v[0]); }) < kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return gelu(v[0]); }) < kTolerance);
+}
+
+TEST_CASE("(2.7) the VJP of a broadcast is a sum over rows") {
+    CHECK(gradient_error({{2, 3, 4}, {4}},
+                         [](auto&, const Vars& v) { return add_row(v[0], v[1]); }) < kTolerance);
+}
+
+TEST_CASE("(2.8) (2.9) linear: both VJPs equal central differences") {
+    CHECK(gradient_error({{2, 3, 4}, {4, 5}, {5}}, [](auto&, const Vars& v) {
+              return linear(v[0], v[1], v[2]);
+          }) < kTolerance);
+}
+
+TEST_CASE(
+    "(2.10) softmax: VJP equals central differences, rows sum to 1, large inputs stay finite") {
+    CHECK(gradient_error({{3, 6}}, [](auto&, const Vars& v) { return softmax(v[0]); }) <
+          kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 3> x{1000, 999, -1000};
+    const Tensor<double> y = softmax(tape.constant(Tensor<double>(x.data(), {1, 3}))).value();
+    CHECK(y(0, 0) == doctest::Approx(1 / (1 + std::exp(-1.0))).epsilon(1e-14));
+    CHECK(y(0, 0) + y(0, 1) + y(0, 2) == doctest::Approx(1).epsilon(1e-15));
+}
+
+TEST_CASE("(2.11) layer norm: VJPs equal central differences; rows have mean 0 and variance 1") {
+    CHECK(gradient_error({{3, 6}, {6}, {6}}, [](auto&, const Vars& v) {
+              return layer_norm(v[0], v[1], v[2]);
+          }) < kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 4> x{1, 2, 3, 10}, one{1, 1, 1, 1}, zero{};
+    const auto constant = [&](auto& v, Shape s) { return tape.constant({v.data(), s}); };
+    const Tensor<double> y =
+        layer_norm(constant(x, {1, 4}), constant(one, {4}), constant(zero, {4}), 0.0).value();
+    double mean = 0, square = 0;
+    for (double v : y) {
+        mean += v / 4;
+        square += v * v / 4;
+    }
+    CHECK(std::abs(mean) < 1e-15);
+    CHECK(square == doctest::Approx(1).epsilon(1e-14));
+}
+
+TEST_CASE("(2.12) RMS norm: VJPs equal central differences") {
+    CHECK(gradient_error({{3, 6}, {6}}, [](auto&, const Vars& v) { return rms_norm(v[0], v[1]); }) <
+          kTolerance);
+}
+
+TEST_CASE("(2.13) mean squared error: value by hand and VJPs by central differences") {
+    CHECK(gradient_error({{2, 3}, {2, 3}}, [](auto&, const Vars& v) { return mse(v[0], v[1]); }) <
+          kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 2> a{1, 5}, b{3, 4};
+    CHECK(mse(tape.constant({a.data(), {2}}), tape.constant({b.data(), {2}})).value()(0) == 2.5);
+}
+
+TEST_CASE("(2.14) cross entropy: log K for equal scores, VJP by central differences") {
+    static constexpr std::array<int, 3> labels{2, 0, 3};
+    CHECK(gradient_error({{3, 4}}, [](auto&, const Vars& v) {
+              return cross_entropy(v[0], labels);
+          }) < kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    const Var<double> equal = tape.constant(arena.zeros<double>({3, 4}));
+    CHECK(cross_entropy(equal, std::span<const int>(labels)).value()(0) ==
+          doctest::Approx(std::log(4.0)).epsilon(1e-15));
+}
+
+TEST_CASE("(2.4) a value used twice receives the sum of both gradients") {
+    CHECK(gradient_error({{2, 3}}, [](auto&, const Vars& v) {
+              return mul(silu(v[0]), add(v[0], v[0]));
+          }) < kTolerance);
+}
+
+TEST_CASE("shape errors name the operation and both shapes") {
+    Arena arena;
+    Tape<double> tape(arena);
+    const Var<double> x = tape.constant(arena.zeros<double>({2, 3}));
+    const Var<double> w = tape.constant(arena.zeros<double>({4, 5}));
+    CHECK_THROWS_WITH_AS(add(x, w), "add: shapes differ: [2,3] and [4,5]", Error);
+    CHECK_THROWS_WITH_AS(linear(x, w, w), "linear: x is [2,3], weight is [4,5], expected [3,out]",
+                         Error);
+    CHECK_THROWS_WITH_AS(tape.backward(x),
+                         "backward: the loss must be one number, its shape is [2,3]", Error);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,42 @@
+// The main function of every test program.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <cstdio>
+
+namespace {
+
+unsigned selected = 0;  // tests that passed the filters of the command line
+
+struct CountSelected : doctest::IReporter {
+    explicit CountSelected(const doctest::ContextOptions&) {}
+    void report_query(const doctest::QueryData&) override { selected = 1; }
+    void test_run_start() override {}
+    void test_run_end(const doctest::TestRunStats& stats) override {
+        selected = stats.numTestCasesPassingFilters;
+    }
+    void test_case_start(const doctest::TestCaseData&) override {}
+    void test_case_reenter(const doctest::TestCaseData&) override {}
+    void test_case_end(const doctest::CurrentTestCaseStats&) override {}
+    void test_case_exception(const doctest::TestCaseException&) override {}
+    void subcase_start(const doctest::SubcaseSignature&) override {}
+    void subcase_end() override {}
+    void log_assert(const doctest::AssertData&) override {}
+    void log_message(const doctest::MessageData&) override {}
+    void test_case_skipped(const doctest::TestCaseData&) override {}
+};
+REGISTER_LISTENER("count", 0, CountSelected);
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    doctest::Context context(argc, argv);
+    const int result = context.run();
+    if (context.shouldExit()) return result;
+    // A misspelt suite name selects nothing, and nothing cannot fail.
+    if (selected == 0) {
+        std::fputs("no test matches the filters\n", stderr);
+        return 1;
+    }
+    return result;
+}

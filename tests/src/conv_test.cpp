@@ -1,0 +1,123 @@
+#include "kernels/conv.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "tensor/random.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+/// |a - b| / |b| in units of sqrt(summands) epsilon: the rounding of a sum is a random walk of that
+/// length, so two orders of summation differ by a number of order one, and a wrong term by
+/// thousands.
+template <class T>
+double difference(Tensor<T> a, Tensor<T> b, int summands) {
+    double error = 0, norm = 0;
+    for (std::ptrdiff_t i = 0; i < a.numel(); ++i) {
+        const double x = static_cast<double>(a.data()[i]), y = static_cast<double>(b.data()[i]);
+        error += (x - y) * (x - y);
+        norm += y * y;
+    }
+    const double epsilon = static_cast<double>(std::numeric_limits<T>::epsilon());
+    return std::sqrt(error / norm / summands) / epsilon;
+}
+
+template <class T>
+void check_conv(int n, int h, int w, int c, int o, int kernel, int stride) {
+    CAPTURE(h);
+    CAPTURE(w);
+    CAPTURE(c);
+    CAPTURE(o);
+    CAPTURE(kernel);
+    CAPTURE(stride);
+    Arena memory, scratch;
+    std::uint32_t stream = 0;
+    const auto normal = [&](Shape shape) {
+        const Tensor<T> x = memory.make<T>(shape);
+        fill_normal(x, Random(21, Purpose::test, stream++));
+        return x;
+    };
+    const auto copy = [&](Tensor<T> x) {
+        const Tensor<T> y = memory.make<T>(x.shape());
+        std::copy(x.begin(), x.end(), y.begin());
+        return y;
+    };
+    const Tensor<T> x = normal({n, h, w, c}), weight = normal({kernel, kernel, c, o});
+    const Tensor<T> dy = normal(conv2d_shape(x.shape(), weight.shape(), stride));
+    const Tensor<T> y = memory.make<T>(dy.shape()), y2 = memory.make<T>(dy.shape());
+    const Tensor<T> dx = normal(x.shape()), dx2 = copy(dx);  // the VJPs add to what is there
+    const Tensor<T> dw = normal(weight.shape()), dw2 = copy(dw);
+    conv2d<T>(x, weight, stride, y, scratch);
+    conv2d_obvious<T>(x, weight, stride, y2);
+    conv2d_data_vjp<T>(dy, weight, stride, dx, scratch);
+    conv2d_data_vjp_obvious<T>(dy, weight, stride, dx2);
+    conv2d_weight_vjp<T>(x, dy, stride, dw, scratch);
+    conv2d_weight_vjp_obvious<T>(x, dy, stride, dw2);
+    const int taps = kernel * kernel;
+    CHECK(difference(y, y2, taps * c) < 2);
+    CHECK(difference(dx, dx2, taps * o + 1) < 2);
+    CHECK(difference(dw, dw2, n * dy.size(1) * dy.size(2) + 1) < 2);
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("src kernel");
+
+TEST_CASE_TEMPLATE(
+    "convolution and both VJPs equal obvious loops on tiny, odd and production shapes", T, float,
+    double) {
+    for (int kernel : {1, 3}) {
+        for (int stride : {1, 2}) {
+            check_conv<T>(1, 1, 1, 1, 1, kernel, stride);
+            check_conv<T>(2, 3, 5, 2, 3, kernel, stride);
+            check_conv<T>(1, 7, 7, 33, 17, kernel, stride);
+            check_conv<T>(3, 8, 6, 3, 40, kernel, stride);
+            check_conv<T>(2, 28, 28, 1, 16, kernel, stride);
+            check_conv<T>(1, 14, 14, 32, 64, kernel, stride);
+        }
+    }
+}
+
+TEST_CASE(
+    "the VJPs are adjoints: <dy, conv(x)> = <data_vjp(dy), x> = <weight_vjp(x, dy), weight>") {
+    for (int stride : {1, 2}) {
+        Arena memory, scratch;
+        const Tensor<double> x = memory.make<double>({2, 9, 7, 3}),
+                             weight = memory.make<double>({3, 3, 3, 5});
+        const Tensor<double> y =
+            memory.make<double>(conv2d_shape(x.shape(), weight.shape(), stride));
+        const Tensor<double> dy = memory.make<double>(y.shape());
+        const Tensor<double> dx = memory.zeros<double>(x.shape()),
+                             dw = memory.zeros<double>(weight.shape());
+        fill_normal(x, Random(1, Purpose::test, 1));
+        fill_normal(weight, Random(1, Purpose::test, 2));
+        fill_normal(dy, Random(1, Purpose::test, 3));
+        conv2d<double>(x, weight, stride, y, scratch);
+        conv2d_data_vjp<double>(dy, weight, stride, dx, scratch);
+        conv2d_weight_vjp<double>(x, dy, stride, dw, scratch);
+        const auto dot = [](Tensor<double> a, Tensor<double> b) {
+            double sum = 0;
+            for (std::ptrdiff_t i = 0; i < a.numel(); ++i) sum += a.data()[i] * b.data()[i];
+            return sum;
+        };
+        const double expected = dot(dy, y);
+        CHECK(dot(dx, x) == doctest::Approx(expected).epsilon(1e-12));
+        CHECK(dot(dw, weight) == doctest::Approx(expected).epsilon(1e-12));
+    }
+}
+
+TEST_CASE("convolution errors name both shapes") {
+    CHECK_THROWS_WITH_AS(conv2d_shape({1, 8, 8, 3}, {3, 3, 4, 5}, 1),
+                         "conv2d: x is [1,8,8,3], weight is [3,3,4,5], expected [N,H,W,C] and "
+                         "[1,1,C,O] or [3,3,C,O]",
+                         Error);
+    CHECK_THROWS_WITH_AS(conv2d_shape({1, 8, 8, 3}, {3, 3, 3, 5}, 3),
+                         "conv2d: stride is 3, expected 1 or 2", Error);
+}
+
+TEST_SUITE_END();

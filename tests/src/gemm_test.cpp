@@ -1,0 +1,85 @@
+#include "kernels/gemm.hpp"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "tensor/random.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+template <class T>
+std::vector<T> normals(std::ptrdiff_t n, std::uint32_t stream) {
+    std::vector<T> x(static_cast<std::size_t>(n));
+    fill_normal(Tensor<T>(x.data(), {static_cast<int>(n)}), Random(3, Purpose::test, stream));
+    return x;
+}
+
+/// Fast against obvious, and both against the error bound |error| <= k eps sum |a||b|.
+template <class T>
+void check_product(int m, int n, int k, bool transpose_a, bool transpose_b, bool accumulate) {
+    CAPTURE(m);
+    CAPTURE(n);
+    CAPTURE(k);
+    CAPTURE(transpose_a);
+    CAPTURE(transpose_b);
+    CAPTURE(accumulate);
+    constexpr int kOffset = 1;  // misaligned on purpose
+    const auto a = normals<T>(m * k + kOffset, 1), b = normals<T>(k * n + kOffset, 2);
+    auto fast = normals<T>(m * n, 3), obvious = fast, size = fast;
+    const auto view = [](const std::vector<T>& x, int rows, int columns, bool transpose) {
+        const T* p = x.data() + kOffset;
+        return transpose ? transposed(p, rows) : by_rows(p, columns);
+    };
+    const Strided<T> va = view(a, m, k, transpose_a), vb = view(b, k, n, transpose_b);
+    Arena scratch;
+    gemm(m, n, k, va, vb, fast.data(), accumulate, scratch);
+    gemm_obvious(m, n, k, va, vb, obvious.data(), accumulate);
+    for (int i = 0; i < m; ++i) {
+        for (int j = 0; j < n; ++j) {
+            const auto at = static_cast<std::size_t>(i * n + j);
+            T bound = accumulate ? std::abs(size[at]) : T(0);
+            for (int p = 0; p < k; ++p) {
+                bound += std::abs(va.data[i * va.row + p * va.column] *
+                                  vb.data[p * vb.row + j * vb.column]);
+            }
+            bound *= static_cast<T>(k + 2) * std::numeric_limits<T>::epsilon();
+            REQUIRE(std::abs(fast[at] - obvious[at]) <= bound);
+        }
+    }
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("src kernel");
+
+TEST_CASE_TEMPLATE("gemm equals three loops within k epsilon on tiny, odd and large shapes", T,
+                   float, double) {
+    for (int m : {1, 2, 6, 7, 12, 13, 25, 49}) {
+        for (int n : {1, 3, 15, 16, 17, 32, 33, 64, 70}) {
+            for (int k : {0, 1, 2, 9, 48, 97}) {
+                check_product<T>(m, n, k, false, false, (m + n + k) % 2 == 0);
+            }
+        }
+    }
+    for (bool ta : {false, true}) {
+        for (bool tb : {false, true}) {
+            check_product<T>(28, 32, 288, ta, tb, false);
+            check_product<T>(96, 31, 50, ta, tb, true);
+        }
+    }
+}
+
+TEST_CASE("gemm reads overlapping rows: the windows of a convolution") {
+    const std::vector<float> x{1, 2, 3, 4, 5}, kernel{1, 10, 100};
+    std::vector<float> y(3);
+    Arena scratch;
+    gemm<float>(3, 1, 3, {x.data(), 1, 1}, by_rows(kernel.data(), 1), y.data(), false, scratch);
+    CHECK(y == std::vector<float>{321, 432, 543});
+}
+
+TEST_SUITE_END();
