@@ -33,7 +33,7 @@ if command -v apt-get >/dev/null; then
     names="compiler=g++ cmake=cmake eigen=libeigen3-dev doctest=doctest-dev cli11=libcli11-dev json=nlohmann-json3-dev zlib=zlib1g-dev stb=libstb-dev"
     install() { $root apt-get update -qq && $root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null; }
 elif command -v dnf >/dev/null; then
-    names="compiler=gcc-c++ cmake=cmake eigen=eigen3-devel doctest=doctest-devel cli11=cli11-devel json=json-devel zlib=zlib-devel stb=stb_image-devel"
+    names="compiler=gcc-c++ cmake=cmake eigen=eigen3-devel doctest=doctest-devel cli11=cli11-devel json=json-devel zlib=zlib-devel stb=stb-devel"
     install() { $root dnf install -y -q "$@"; }
 elif command -v brew >/dev/null; then
     names="compiler=gcc cmake=cmake eigen=eigen doctest=doctest cli11=cli11 json=nlohmann-json zlib=zlib stb=libomp"

@@ -1,0 +1,29 @@
+#include "03_reverse_process/prediction.hpp"
+
+#include "tensor/check.hpp"
+
+namespace diffusion {
+
+Prediction prediction_from_name(const std::string& name) {
+    if (name == "eps") return Prediction::eps;
+    if (name == "x0") return Prediction::x0;
+    if (name == "v") return Prediction::v;
+    if (name == "score") return Prediction::score;
+    fail("prediction '", name, "': use eps, x0, v or score");
+}
+
+Estimate estimate(Prediction kind, Level level, double xt, double value) {
+    switch (kind) {
+        case Prediction::eps:
+            return {x0_from_eps(level, xt, value), value};
+        case Prediction::x0:
+            return {value, eps_from_x0(level, xt, value)};
+        case Prediction::v:
+            return {x0_from_v(level, xt, value), eps_from_v(level, xt, value)};
+        case Prediction::score:
+            return {x0_from_score(level, xt, value), eps_from_score(level, value)};
+    }
+    fail("estimate: unknown kind of prediction");
+}
+
+}  // namespace diffusion

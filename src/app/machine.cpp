@@ -1,0 +1,55 @@
+#include "app/machine.hpp"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+#include "tensor/check.hpp"
+
+namespace diffusion {
+
+int pick_threads([[maybe_unused]] int requested) {
+    require(requested >= 0, "threads: expected 0 (all cores) or more, got ", requested);
+#ifdef _OPENMP
+    if (requested > 0) omp_set_num_threads(requested);
+    return omp_get_max_threads();
+#else
+    return 1;
+#endif
+}
+
+std::string simd_description() {
+#if defined(__AVX512F__)
+    return "AVX-512, 16 floats";
+#elif defined(__AVX2__)
+    return "AVX2, 8 floats";
+#elif defined(__AVX__)
+    return "AVX, 8 floats";
+#elif defined(__SSE2__)
+    return "SSE2, 4 floats";
+#elif defined(__ARM_NEON)
+    return "NEON, 4 floats";
+#else
+    return "none known";
+#endif
+}
+
+void require_processor() {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool able = true;
+#ifdef __AVX512F__
+    able = able && __builtin_cpu_supports("avx512f");
+#endif
+#ifdef __AVX2__
+    able = able && __builtin_cpu_supports("avx2");
+#endif
+#ifdef __FMA__
+    able = able && __builtin_cpu_supports("fma");
+#endif
+    require(able, "compiled for ", simd_description(),
+            ", which this processor lacks; build again on this machine (make clean build)");
+#endif
+}
+
+}  // namespace diffusion

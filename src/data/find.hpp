@@ -1,0 +1,23 @@
+#pragma once
+// Where the pictures come from.
+#include <string>
+
+#include "data/dataset.hpp"
+
+namespace diffusion {
+
+/// kind: "mnist", "fashion", "cifar10", "builtin" (stroke digits made in memory) or "folder:PATH".
+///
+/// The first three are looked for in --data DIR (`data_dir`, when it is not empty), else in the
+/// folder that the environment variable DIFFUSION_DATA names, else in data/. In each of them the
+/// folder itself counts and its usual subfolders (DIR/mnist, DIR/fashion, DIR/cifar10), so
+/// that /x and /x/mnist both work. Dataset::source says in one line which was taken.
+///
+/// Not found: "mnist" becomes the built-in digits, and the source says so; the others fail. What
+/// was named by --data is never replaced: there, missing files are an error. Files that are there
+/// but incomplete or broken are an error everywhere.
+///
+/// train = false gives the test split. A folder has one split, which both values return.
+Dataset find_dataset(const std::string& kind, const std::string& data_dir, bool train);
+
+}  // namespace diffusion

@@ -1,0 +1,113 @@
+#include "io/files.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <string>
+#include <system_error>
+
+#include "tensor/check.hpp"
+
+namespace diffusion {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t kMostPerCall = std::size_t{1} << 30;  // macOS refuses calls over 2 GiB
+
+std::string reason(int error) {
+    return std::generic_category().message(error);
+}
+
+bool write_all(int file, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t n = ::write(file, bytes.data(), std::min(bytes.size(), kMostPerCall));
+        if (n < 0 && errno != EINTR) return false;
+        if (n > 0) bytes = bytes.subspan(static_cast<std::size_t>(n));
+    }
+    return true;
+}
+
+/// Creates a file that did not exist before. Its name holds the process and a count, so that
+/// neither another thread nor another run writes to it; one left by a killed process of the same
+/// number is stepped over.
+int create_temporary(const fs::path& folder, fs::path& name) {
+    static std::atomic<unsigned> count{0};
+    int file = -1;
+    do {
+        name = folder /
+               (".write-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
+        file = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    } while (file < 0 && (errno == EEXIST || errno == EINTR));
+    return file;
+}
+
+/// A rename is only sure to survive a power cut once its folder is on the disk. Some file systems
+/// cannot flush a folder, and some folders may be written but not opened; neither harms the file.
+void flush_folder(const fs::path& folder, const fs::path& path) {
+    const int file = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) return;
+    const int error = ::fsync(file) == 0 ? 0 : errno;
+    ::close(file);
+    if (error != 0 && error != EINVAL && error != ENOTSUP) {
+        fail(path.string(),
+             ": written, but its folder cannot be flushed to the disk: ", reason(error));
+    }
+}
+
+}  // namespace
+
+void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+    std::error_code missing;
+    fs::path target = fs::canonical(path, missing);
+    if (missing) target = path;
+    const fs::file_status status = fs::status(target, missing);
+    require(!fs::exists(status) || fs::is_regular_file(status), path.string(),
+            ": cannot write: a folder or device has this name; choose another");
+
+    const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+    fs::path temporary;
+    const int file = create_temporary(folder, temporary);
+    if (file < 0) {
+        const int error = errno;
+        fail(path.string(), ": cannot write into ", folder.string(), ": ", reason(error));
+    }
+    int error = write_all(file, bytes) && ::fsync(file) == 0 ? 0 : errno;
+    if (::close(file) != 0 && error == 0) error = errno;
+    if (error == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
+    if (error != 0) {
+        ::unlink(temporary.c_str());
+        fail(path.string(), ": cannot write ", bytes.size(), " bytes: ", reason(error),
+             fs::exists(status) ? "; the old file is unchanged" : "");
+    }
+    flush_folder(folder, path);
+}
+
+std::vector<std::byte> read_file(const fs::path& path) {
+    // O_NONBLOCK: opening a named pipe by mistake must fail below, not wait for a writer.
+    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    int error = file < 0 ? errno : 0;
+    struct stat info = {};
+    if (error == 0 && ::fstat(file, &info) != 0) error = errno;
+    const bool regular = error == 0 && S_ISREG(info.st_mode);
+
+    std::vector<std::byte> bytes(regular ? static_cast<std::size_t>(info.st_size) : 0);
+    std::size_t done = 0;
+    while (done < bytes.size() && error == 0) {
+        const std::size_t rest = std::min(bytes.size() - done, kMostPerCall);
+        const ssize_t n = ::read(file, bytes.data() + done, rest);
+        if (n < 0 && errno != EINTR) error = errno;
+        if (n == 0) bytes.resize(done);  // somebody made the file shorter meanwhile
+        if (n > 0) done += static_cast<std::size_t>(n);
+    }
+    if (file >= 0) ::close(file);
+    if (error != 0) fail(path.string(), ": cannot read: ", reason(error));
+    require(regular, path.string(), ": cannot read: it is not a regular file");
+    return bytes;
+}
+
+}  // namespace diffusion

@@ -1,0 +1,66 @@
+#include "io/run_folder.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "io/files.hpp"
+#include "io/json.hpp"
+#include "tensor/check.hpp"
+
+namespace diffusion {
+namespace {
+
+/// Replaces the entry of `list` that has the same `key`, or adds one.
+void put(nlohmann::json& list, const char* key, nlohmann::json entry) {
+    for (nlohmann::json& old : list) {
+        if (old[key] == entry[key]) {
+            old = std::move(entry);
+            return;
+        }
+    }
+    list.push_back(std::move(entry));
+}
+
+}  // namespace
+
+RunFolder::RunFolder(std::filesystem::path dir, std::string chapter, std::string title)
+    : dir_(std::move(dir)) {
+    std::error_code error;
+    std::filesystem::create_directories(dir_, error);
+    if (error) {
+        fail(dir_.string(), ": cannot create the output folder: ", error.message(),
+             "; choose another with --out");
+    }
+    const std::filesystem::path probe = path(".can-write.tmp");
+    write_file_atomically(probe, {});
+    std::filesystem::remove(probe, error);
+    run_ = {{"chapter", std::move(chapter)},
+            {"title", std::move(title)},
+            {"seconds", 0.0},
+            {"settings", nlohmann::json::object()},
+            {"numbers", nlohmann::json::array()},
+            {"pictures", nlohmann::json::array()}};
+}
+
+std::filesystem::path RunFolder::path(std::string_view file) const {
+    return dir_ / file;
+}
+
+void RunFolder::picture(const std::string& file, const std::string& caption) {
+    put(run_["pictures"], "file", {{"file", file}, {"caption", caption}});
+}
+
+void RunFolder::number(const std::string& name, double value, const std::string& note) {
+    put(run_["numbers"], "name", {{"name", name}, {"value", value}, {"note", note}});
+}
+
+void RunFolder::setting(const std::string& name, nlohmann::json value) {
+    run_["settings"][name] = std::move(value);
+}
+
+void RunFolder::finish(double seconds) {
+    run_["seconds"] = seconds;
+    write_json(path("run.json"), run_);
+}
+
+}  // namespace diffusion

@@ -1,0 +1,35 @@
+#pragma once
+// The folder of one run: pictures and tables, and run.json, which says what they are and how they
+// were made.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace diffusion {
+
+/// run.json holds {"chapter", "title", "seconds", "settings": {name: value}, "numbers": [{"name",
+/// "value", "note"}], "pictures": [{"file", "caption"}]}; the gallery is made from it. A number or
+/// picture given twice under one name keeps its place and takes the later content.
+class RunFolder {
+public:
+    /// Creates the folder. Error if that fails or files cannot be written into it: better now than
+    /// after an hour of training.
+    RunFolder(std::filesystem::path dir, std::string chapter, std::string title);
+
+    /// Where to write `file`, which is relative to the folder.
+    std::filesystem::path path(std::string_view file) const;
+
+    void picture(const std::string& file, const std::string& caption);
+    void number(const std::string& name, double value, const std::string& note = "");
+    void setting(const std::string& name, nlohmann::json value);
+
+    /// Writes run.json atomically; `seconds` is what the run took.
+    void finish(double seconds);
+
+private:
+    std::filesystem::path dir_;
+    nlohmann::json run_;
+};
+
+}  // namespace diffusion

@@ -1,0 +1,37 @@
+#pragma once
+// Safetensors: named arrays in one file, the usual container for model weights. Eight bytes with
+// the length of a JSON header, the header (for each tensor its dtype, its shape and where its bytes
+// are), then the numbers, without gaps.
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace diffusion {
+
+struct NamedArray {
+    std::string name;
+    std::vector<int> shape;     ///< outermost first; empty for a single number
+    std::vector<float> values;  ///< row-major, as many as the product of the shape
+};
+
+struct Safetensors {
+    std::vector<NamedArray> arrays;               ///< in the order in which they lie in the file
+    std::map<std::string, std::string> metadata;  ///< free text, such as the model's configuration
+
+    /// Error if there is no array of that name.
+    const NamedArray& at(std::string_view name) const;
+};
+
+/// Writes every array as F32, atomically. Error if a name occurs twice or a shape does not fit its
+/// values.
+void write_safetensors(const std::filesystem::path& path, const Safetensors& content);
+
+/// Reads F32, and F64 rounded to float. Nothing in the file is trusted: the header may have at most
+/// 100 MB, every tensor must lie inside the file with exactly the bytes that its shape needs, and
+/// the tensors must cover the data without overlap, gap or rest. The Error names the file and the
+/// tensor.
+Safetensors read_safetensors(const std::filesystem::path& path);
+
+}  // namespace diffusion

@@ -1,0 +1,119 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "03_reverse_process/ancestral.hpp"
+#include "03_reverse_process/mixture.hpp"
+#include "03_reverse_process/prediction.hpp"
+
+using namespace diffusion;
+using doctest::Approx;
+
+namespace {
+
+GaussianMixture three_blobs() {
+    return make_mixture(2, {1.0, 2.0, 1.0}, {-1.0, 0.5, 0.8, 0.2, 0.1, -0.9}, {0.04, 0.09, 0.01});
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch03 math");
+
+TEST_CASE("(3.20): the exact score is the gradient of the log density") {
+    for (double abar : {1.0, 0.9, 0.3, 0.001}) {
+        const GaussianMixture p = noised(three_blobs(), {std::sqrt(abar), std::sqrt(1.0 - abar)});
+        for (const std::array<double, 2>& x :
+             {std::array{0.1, 0.2}, std::array{-0.8, 0.6}, std::array{2.0, -1.5}}) {
+            std::array<double, 2> score{};
+            exact_score(p, x, score);
+            for (std::size_t i = 0; i < 2; ++i) {
+                constexpr double h = 1e-5;
+                std::array<double, 2> up = x, down = x;
+                up[i] += h;
+                down[i] -= h;
+                const double slope = (log_density(p, up) - log_density(p, down)) / (2.0 * h);
+                CHECK(score[i] == Approx(slope).epsilon(1e-6));
+            }
+        }
+    }
+}
+
+TEST_CASE("(3.15) = (3.16): Tweedie's formula and the mixture's posterior mean agree") {
+    const GaussianMixture data = three_blobs();
+    for (double abar : {0.95, 0.4, 0.01}) {
+        const Level level{std::sqrt(abar), std::sqrt(1.0 - abar)};
+        const std::array<double, 2> xt = {0.3, -0.4};
+        std::array<double, 2> x0{}, eps{}, score{};
+        exact_x0(data, level, xt, x0);
+        exact_eps(data, level, xt, eps);
+        exact_score(noised(data, level), xt, score);
+        for (std::size_t i = 0; i < 2; ++i) {
+            CHECK(x0_from_score(level, xt[i], score[i]) == Approx(x0[i]).epsilon(1e-10));
+            CHECK(x0_from_eps(level, xt[i], eps[i]) == Approx(x0[i]).epsilon(1e-10));
+        }
+    }
+}
+
+TEST_CASE("log-sum-exp: far from all components the log density is finite and the score exact") {
+    const GaussianMixture data = make_mixture(1, {1, 1}, {-1.0, 1.0}, {0.01, 0.01});
+    const std::array<double, 1> x = {1e4};
+    std::array<double, 1> score{};
+    exact_score(data, x, score);
+    CHECK(score[0] == Approx((1.0 - 1e4) / 0.01).epsilon(1e-12));
+    CHECK(log_density(data, x) == Approx(-(1e4 - 1.0) * (1e4 - 1.0) / 0.02).epsilon(1e-6));
+}
+
+TEST_CASE("(3.17): the chain driven by the exact score has the mixture's mean and variance") {
+    const Schedule schedule = make_schedule("linear", 500);
+    const GaussianMixture data = three_blobs();
+    constexpr int count = 4000;
+    std::vector<double> memory(2 * count);
+    const Tensor<double> x(memory.data(), {count, 2});
+    start_noise(11, x);
+    ancestral_sample(exact_denoiser<double>(data, schedule), schedule, all_times(schedule),
+                     {.seed = 11}, x);
+    // 4 standard errors, plus 0.01 for 500 steps instead of infinitely many.
+    const auto check_average = [](double expected, const auto& value) {
+        double mean = 0.0, square = 0.0;
+        for (int n = 0; n < count; ++n) mean += value(n) / count;
+        for (int n = 0; n < count; ++n) square += std::pow(value(n) - mean, 2) / count;
+        CHECK(std::abs(mean - expected) < 4.0 * std::sqrt(square / count) + 0.01);
+    };
+    for (std::size_t i = 0; i < 2; ++i) {
+        double mean = 0.0, variance = 0.0;
+        for (std::size_t k = 0; k < 3; ++k) mean += data.weights[k] * data.means[2 * k + i];
+        for (std::size_t k = 0; k < 3; ++k)
+            variance +=
+                data.weights[k] * (std::pow(data.means[2 * k + i] - mean, 2) + data.variances[k]);
+        const int c = static_cast<int>(i);
+        check_average(mean, [&](int n) { return x(n, c); });
+        check_average(variance, [&](int n) { return std::pow(x(n, c) - mean, 2); });
+    }
+}
+
+TEST_CASE("(3.21): the memorising denoiser ends on training points, and on each of them") {
+    std::vector<float> points = {-0.5f, 0.5f, 0.1f, 0.9f, 0.9f, -0.2f, -0.3f, -0.8f};
+    const Tensor<const float> train(points.data(), {4, 2});
+    const Schedule schedule = make_schedule("linear", 200);
+    std::vector<float> memory(2 * 64);
+    const Tensor<float> x(memory.data(), {64, 2});
+    start_noise(5, x);
+    ancestral_sample(exact_denoiser<float>(empirical_mixture(train), schedule), schedule,
+                     all_times(schedule), {.seed = 5}, x);
+    std::array<int, 4> visits{};
+    for (int n = 0; n < 64; ++n) {
+        float nearest = 1e9f;
+        int which = 0;
+        for (int k = 0; k < 4; ++k) {
+            const float far =
+                std::max(std::abs(x(n, 0) - train(k, 0)), std::abs(x(n, 1) - train(k, 1)));
+            if (far < nearest) nearest = far, which = k;
+        }
+        CHECK(nearest < 1e-4f);
+        ++visits[std::size_t(which)];
+    }
+    CHECK(*std::min_element(visits.begin(), visits.end()) > 0);
+}

@@ -1,0 +1,179 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "03_reverse_process/ancestral.hpp"
+#include "03_reverse_process/mixture.hpp"
+#include "03_reverse_process/posterior.hpp"
+#include "03_reverse_process/prediction.hpp"
+
+using namespace diffusion;
+using doctest::Approx;
+
+namespace {
+
+constexpr std::array<std::array<double, 2>, 5> kLevels = {
+    {{0.3, 0.31}, {0.5, 0.9}, {1e-4, 0.2}, {0.98, 0.99}, {0.0, 0.4}}};  // abar_t, abar_s
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch03 math");
+
+TEST_CASE("(3.4), (3.5): the posterior is the conditional of the joint Gaussian of x_s and x_t") {
+    for (const auto& [abar_t, abar_s] : kLevels) {
+        // Given x_0: Var x_s, Cov(x_s, x_t) = sqrt(alpha) Var x_s, Var x_t; then condition.
+        const double alpha = abar_t / abar_s, var_s = 1.0 - abar_s;
+        const double covariance = std::sqrt(alpha) * var_s, var_t = alpha * var_s + 1.0 - alpha;
+        const double gain = covariance / var_t;
+        const Posterior q = posterior(abar_t, abar_s);
+        CHECK(std::abs(q.xt - gain) < 1e-12);
+        CHECK(std::abs(q.x0 - (std::sqrt(abar_s) - gain * std::sqrt(abar_t))) < 1e-12);
+        CHECK(std::abs(q.small_variance - (var_s - gain * covariance)) < 1e-12);
+    }
+}
+
+TEST_CASE("(3.2): posterior times marginal gives back q(x_s | x_0)") {
+    for (const auto& [abar_t, abar_s] : kLevels) {
+        const Posterior q = posterior(abar_t, abar_s);
+        CHECK(q.x0 + q.xt * std::sqrt(abar_t) == Approx(std::sqrt(abar_s)).epsilon(1e-12));
+        CHECK(q.xt * q.xt * (1.0 - abar_t) + q.small_variance ==
+              Approx(1.0 - abar_s).epsilon(1e-12));
+    }
+}
+
+TEST_CASE("(3.6): the large variance is beta_t for neighbours, and above the small one") {
+    const Schedule schedule = make_schedule("linear", 1000);
+    for (int t = 1; t <= 1000; ++t) {
+        const Posterior q = posterior(schedule, t, t - 1);
+        CHECK(q.large_variance ==
+              Approx(schedule.beta[static_cast<std::size_t>(t)]).epsilon(1e-10));
+        CHECK(q.small_variance <= q.large_variance);
+    }
+    CHECK(posterior(schedule, 1, 0).small_variance == 0.0);
+}
+
+TEST_CASE("(3.9): the ELBO weight is the Gaussian KL divergence (3.8) per squared error of eps") {
+    for (const auto& [abar_t, abar_s] : kLevels) {
+        if (abar_t == 0.0) continue;
+        const Posterior q = posterior(abar_t, abar_s);
+        const double x0_error = std::sqrt((1.0 - abar_t) / abar_t);  // of an error of 1 in eps
+        const double kl = std::pow(q.x0 * x0_error, 2) / (2.0 * q.small_variance);
+        CHECK(elbo_weight(abar_t, abar_s) == Approx(kl).epsilon(1e-12));
+        const double snr = abar_s / (1.0 - abar_s) - abar_t / (1.0 - abar_t);
+        CHECK(elbo_weight(abar_t, abar_s) ==
+              Approx(0.5 * snr * x0_error * x0_error).epsilon(1e-10));  // (3.10)
+    }
+}
+
+TEST_CASE("(3.11) to (3.15): every prediction leads to the same x_0 and eps") {
+    const double x0 = 0.7, eps = -1.3;
+    for (double abar : {0.02, 0.5, 0.97}) {
+        const Level level{std::sqrt(abar), std::sqrt(1.0 - abar)};
+        const double xt = level.a * x0 + level.s * eps;
+        const auto same = [&](Prediction kind, double value) {
+            const Estimate guess = estimate(kind, level, xt, value);
+            CHECK(guess.x0 == Approx(x0).epsilon(1e-12));
+            CHECK(guess.eps == Approx(eps).epsilon(1e-12));
+        };
+        same(Prediction::eps, eps);
+        same(Prediction::x0, x0);
+        same(Prediction::v, v_from(level, x0, eps));
+        same(Prediction::score, score_from_eps(level, eps));
+    }
+    CHECK(prediction_from_name("v") == Prediction::v);
+}
+
+TEST_CASE("(3.23): the small variance is right for a point, the large one for unit variance") {
+    const Schedule schedule = make_schedule("linear", 100);
+    const std::vector<int> times = all_times(schedule);
+    const PixelMoments point = ancestral_moments(schedule, times, Variance::small, {0.6, 0.0});
+    CHECK(point.mean == Approx(0.6).epsilon(1e-12));
+    CHECK(std::abs(point.variance) < 1e-12);
+    // The last step adds no noise, so a share abar_1 of the variance 1 is left.
+    const PixelMoments unit = ancestral_moments(schedule, times, Variance::large, {0.0, 1.0});
+    CHECK(unit.variance == Approx(schedule.alpha_bar[1]).epsilon(1e-12));
+}
+
+TEST_CASE("(3.23): both variances approach the data as the steps become many") {
+    double small_before = 1.0, large_before = 1.0;
+    for (int T : {50, 200, 800, 3200}) {
+        const Schedule schedule = make_schedule("linear", T);
+        const std::vector<int> times = all_times(schedule);
+        const PixelMoments data{0.5, 0.25};
+        const PixelMoments a = ancestral_moments(schedule, times, Variance::small, data);
+        const PixelMoments b = ancestral_moments(schedule, times, Variance::large, data);
+        const double small = std::abs(a.variance - 0.25), large = std::abs(b.variance - 0.25);
+        CHECK(small < 0.5 * small_before);
+        CHECK(large < 0.5 * large_before);
+        CHECK(a.variance < 0.25);  // each step leaves out what is uncertain about x_0
+        small_before = small;
+        large_before = large;
+    }
+}
+
+TEST_CASE("(3.17) = (3.23): sampled chains have the moments of the recursion, at any times") {
+    const Schedule schedule = make_schedule("cosine", 100);
+    const std::vector<int> times = {90, 60, 45, 20, 7, 0};
+    constexpr int count = 20000;
+    for (Variance variance : {Variance::small, Variance::large}) {
+        const PixelMoments data{0.4, 0.3};
+        const PixelMoments expected = ancestral_moments(schedule, times, variance, data);
+        std::vector<double> memory(count);
+        const Tensor<double> x(memory.data(), {count, 1});
+        start_noise(3, x);
+        ancestral_sample(exact_denoiser<double>(make_mixture(1, {1}, {0.4}, {0.3}), schedule),
+                         schedule, times, {.variance = variance, .seed = 3}, x);
+        double mean = 0.0, square = 0.0;
+        for (double value : memory) mean += value / count;
+        for (double value : memory) square += (value - mean) * (value - mean) / count;
+        CHECK(std::abs(mean - expected.mean) < 4.0 * std::sqrt(expected.variance / count));
+        CHECK(std::abs(square - expected.variance) <
+              4.0 * expected.variance * std::sqrt(2.0 / count));
+    }
+}
+
+TEST_CASE("(3.18): the clip bounds the result; a chain depends on its sample number alone") {
+    const Schedule schedule = make_schedule("linear", 50);
+    const std::vector<int> times = all_times(schedule);
+    const Denoiser<double> wrong = [](Tensor<const double>, int, Tensor<double> eps) {
+        std::fill(eps.begin(), eps.end(), -3.0);
+    };
+    std::vector<double> both(2), second(1);
+    const Tensor<double> x(both.data(), {2, 1}), y(second.data(), {1, 1});
+    start_noise(1, x);
+    start_noise(1, y, 1);
+    std::vector<int> seen;
+    ancestral_sample<double>(wrong, schedule, times, {.clip = 1.0}, x,
+                             [&](int s, Tensor<const double>) { seen.push_back(s); });
+    ancestral_sample<double>(wrong, schedule, times, {.clip = 1.0, .first_sample = 1}, y);
+    CHECK(both[0] == 1.0);
+    CHECK(both[1] == second[0]);
+    CHECK(seen == std::vector<int>(times.begin() + 1, times.end()));
+    start_noise(1, x);
+    ancestral_sample<double>(wrong, schedule, times, {}, x);
+    CHECK(both[0] > 1.0);
+}
+
+TEST_CASE("bad input is an Error") {
+    const Schedule schedule = make_schedule("linear", 50);
+    CHECK_THROWS_AS(posterior(0.5, 0.5), Error);
+    CHECK_THROWS_AS(posterior(0.5, 1.5), Error);
+    CHECK_THROWS_AS(posterior(schedule, 3, 3), Error);
+    CHECK_THROWS_AS(posterior(schedule, 51, 3), Error);
+    CHECK_THROWS_AS(elbo_weight(0.5, 1.0), Error);
+    CHECK_THROWS_AS(prediction_from_name("epsilon"), Error);
+    for (const std::vector<int>& times :
+         std::vector<std::vector<int>>{{}, {0}, {5, 1}, {5, 5, 0}, {3, 5, 0}, {60, 0}})
+        CHECK_THROWS_AS(ancestral_moments(schedule, times, Variance::small, {}), Error);
+    CHECK_THROWS_AS(make_mixture(2, {1.0}, {0.0}, {1.0}), Error);
+    CHECK_THROWS_AS(make_mixture(1, {0.0}, {0.0}, {1.0}), Error);
+    CHECK_THROWS_AS(make_mixture(1, {1.0}, {0.0}, {-1.0}), Error);
+    const GaussianMixture point = make_mixture(1, {1.0}, {0.0}, {0.0});
+    std::vector<double> x(1), two(2);
+    CHECK_THROWS_AS(log_density(point, x), Error);
+    CHECK_THROWS_AS(log_density(point, two), Error);
+    CHECK_THROWS_AS(exact_eps(point, {1.0, 0.0}, x, x), Error);
+}

@@ -1,0 +1,76 @@
+// The link graph is the table of contents: a chapter includes earlier chapters and src, src
+// includes neither chapters nor tests.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The two digits of the chapter that an include line names, or an empty string.
+std::string included_chapter(const std::string& line) {
+    static const std::regex pattern(R"re(^\s*#\s*include\s*["<](?:.*/)?(\d\d)_[a-z_0-9]+/.*)re");
+    std::smatch match;
+    return std::regex_match(line, match, pattern) ? match[1].str() : "";
+}
+
+bool is_source(const fs::path& path) {
+    const std::string extension = path.extension().string();
+    return extension == ".hpp" || extension == ".cpp" || extension == ".cu" || extension == ".cuh";
+}
+
+/// Calls f(file, chapter number) for every include of a chapter below the folder.
+template <class F>
+int for_each_include(const fs::path& folder, F f) {
+    int files = 0;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder)) {
+        if (!entry.is_regular_file() || !is_source(entry.path())) continue;
+        ++files;
+        std::ifstream in(entry.path());
+        for (std::string line; std::getline(in, line);) {
+            const std::string chapter = included_chapter(line);
+            if (!chapter.empty()) f(entry.path().string(), chapter);
+        }
+    }
+    return files;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("src layout");
+
+TEST_CASE("an include of a chapter is recognised") {
+    CHECK(included_chapter("#include \"04_unet/unet.hpp\"") == "04");
+    CHECK(included_chapter("#include <04_unet/unet.hpp>") == "04");
+    CHECK(included_chapter("  # include \"../13_noise_to_art/pipeline.hpp\"") == "13");
+    CHECK(included_chapter("#include \"tensor/tensor.hpp\"") == "");
+    CHECK(included_chapter("// 04_unet/unet.hpp") == "");
+}
+
+TEST_CASE("src includes no chapter") {
+    const int files = for_each_include(fs::path(DIFFUSION_SOURCE_DIR) / "src",
+                                       [](const std::string& file, const std::string& chapter) {
+                                           FAIL_CHECK(file << " includes chapter " << chapter);
+                                       });
+    CHECK(files > 10);
+}
+
+TEST_CASE("a chapter includes only itself and earlier chapters") {
+    int chapters = 0;
+    for (const fs::directory_entry& entry :
+         fs::directory_iterator(fs::path(DIFFUSION_SOURCE_DIR) / "chapters")) {
+        if (!entry.is_directory()) continue;
+        ++chapters;
+        const std::string own = entry.path().filename().string().substr(0, 2);
+        for_each_include(entry.path(), [&](const std::string& file, const std::string& chapter) {
+            if (chapter > own) FAIL_CHECK(file << " includes the later chapter " << chapter);
+        });
+    }
+    CHECK(chapters > 0);
+}
+
+TEST_SUITE_END();
