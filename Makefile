@@ -1,14 +1,30 @@
-# Thin: every target also works as plain CMake. CH=04 narrows `test` to one chapter.
-.PHONY: setup build run test clean help
-help:            ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' $(MAKEFILE_LIST)
-setup:           ## install what is missing (SKIP_DEPS=1: only check)
+# Short names for what CMake and the scripts do.
+#   make run CH=04 ARGS="--preset smoke"     one chapter, with options for its program
+#   make test CH=04 PRESET=asan SLOW=1       one chapter's tests, with sanitizers, the slow ones too
+PRESET ?= release
+BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
+.PHONY: help setup build run test figures bench format tidy clean
+.DEFAULT_GOAL := help
+
+help:     ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+setup:    ## install what is missing (SKIP_DEPS=1 only looks)
 	@scripts/setup.sh
-build: setup     ## compile everything
-	@cmake --preset release && cmake --build --preset release --parallel
-test: build      ## compile and run the tests
-	@ctest --preset release -LE slow $(if $(CH),-L ch$(CH))
-run: build       ## run the finished chapters in order; pictures land in out/
-	@for program in build/bin/[0-9][0-9]_*; do $$program || exit 1; done
-clean:           ## remove what was built and drawn
+build: setup  ## compile everything
+	@cmake --preset $(PRESET) >/dev/null && cmake --build $(BUILD) --parallel $(JOBS)
+run: build  ## run every chapter in order; pictures and numbers in out/index.html
+	@scripts/run.sh $(BUILD)/bin "$(CH)" $(ARGS)
+test: build  ## run the tests
+	@SLOW=$(SLOW) scripts/test.sh $(BUILD) $(CH)
+figures: build  ## run every chapter and renew the lessons' figures
+	@FIGURES=1 scripts/run.sh $(BUILD)/bin "$(CH)" $(ARGS)
+bench: build  ## run the benchmarks
+	@for source in bench/*.cpp; do $(BUILD)/bin/$$(basename $$source .cpp) $(ARGS) || exit 1; done
+format:   ## lay out all sources with clang-format
+	@clang-format -i $(SOURCES)
+tidy: build  ## check all sources with clang-tidy
+	@clang-tidy --quiet -p $(BUILD) $(filter %.cpp,$(SOURCES))
+clean:    ## remove what was built and drawn
 	@rm -rf build build-* out

@@ -19,6 +19,7 @@ function(add_chapter name)
     if(EXISTS ${folder}/main.cpp)
         add_executable(${name} ${folder}/main.cpp)
         target_link_libraries(${name} PRIVATE ch${number})
+        target_compile_options(${name} PRIVATE ${DIFFUSION_LIGHT})
     endif()
     set(DIFFUSION_CHAPTERS ch${number} ${DIFFUSION_CHAPTERS} PARENT_SCOPE)  # latest first
 endfunction()

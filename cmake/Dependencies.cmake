@@ -37,15 +37,21 @@ if(DIFFUSION_TESTS)
         SHA256 632ed2c05a7f53fa961381497bf8069093f0d6628c5f26286161fbd32a560186)
 endif()
 
-# stb has no releases to pin: it comes from the system's package (libstb-dev, stb-devel; the set-up script installs it).
-find_path(DIFFUSION_stb_INCLUDE stb_image_write.h PATH_SUFFIXES stb)
+# stb has no releases: two headers at one commit, in a folder stb/ as the system's package has them.
+find_path(DIFFUSION_stb_INCLUDE stb/stb_image_write.h)
 mark_as_advanced(DIFFUSION_stb_INCLUDE)
-if(NOT DIFFUSION_stb_INCLUDE)
-    message(FATAL_ERROR "stb_image.h and stb_image_write.h were not found: run scripts/setup.sh, or set "
-                        "-DDIFFUSION_stb_INCLUDE=folder that holds them")
+set(include ${DIFFUSION_stb_INCLUDE})
+if(NOT include)
+    message(STATUS "stb/stb_image.h is not installed: downloading it")
+    set(url https://raw.githubusercontent.com/nothings/stb/f58f558c120e9b32c217290b80bad1a0729fbb2c)
+    set(include ${CMAKE_BINARY_DIR}/_deps)
+    file(DOWNLOAD ${url}/stb_image.h ${include}/stb/stb_image.h TIMEOUT 60
+         EXPECTED_HASH SHA256=594c2fe35d49488b4382dbfaec8f98366defca819d916ac95becf3e75f4200b3)
+    file(DOWNLOAD ${url}/stb_image_write.h ${include}/stb/stb_image_write.h TIMEOUT 60
+         EXPECTED_HASH SHA256=cbd5f0ad7a9cf4468affb36354a1d2338034f2c12473cf1a8e32053cb6914a05)
 endif()
 add_library(stb INTERFACE IMPORTED GLOBAL)
-target_include_directories(stb SYSTEM INTERFACE ${DIFFUSION_stb_INCLUDE})
+target_include_directories(stb SYSTEM INTERFACE ${include})
 
 find_package(ZLIB)
 add_library(zlib INTERFACE)

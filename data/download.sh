@@ -76,8 +76,8 @@ fetch() { # URL FILE: gives up after 5 s without a connection or 15 s with hardl
 cifar_files="data_batch_1.bin data_batch_2.bin data_batch_3.bin data_batch_4.bin data_batch_5.bin test_batch.bin"
 
 cifar_is_unpacked() { # all six files in FOLDER, each 10,000 records of 3073 bytes
-    for file in $cifar_files; do
-        [ -f "$1/$file" ] && [ "$(($(wc -c <"$1/$file")))" -eq 30730000 ] || return 1
+    for bin in $cifar_files; do # not "file": the shell's variables are all global
+        [ -f "$1/$bin" ] && [ "$(($(wc -c <"$1/$bin")))" -eq 30730000 ] || return 1
     done
 }
 
@@ -96,9 +96,9 @@ install() { # DOWNLOAD FILE: under its name in one step, so that no program sees
             echo "download.sh: $2: the archive does not hold the six CIFAR-10 files" >&2
             exit 1
         fi
-        for file in $cifar_files; do
-            chmod 644 "$work/cifar-10-batches-bin/$file"
-            mv -f "$work/cifar-10-batches-bin/$file" "$folder/$file"
+        for bin in $cifar_files; do
+            chmod 644 "$work/cifar-10-batches-bin/$bin"
+            mv -f "$work/cifar-10-batches-bin/$bin" "$folder/$bin"
         done
         rm -f "$1"
     else

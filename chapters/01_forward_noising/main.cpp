@@ -20,8 +20,8 @@ namespace {
 
 /// What each schedule leaves of the picture: the table of the lesson.
 void tabulate(RunFolder& folder, const std::vector<Schedule>& schedules, Tensor<const float> x0) {
-    std::printf("\n%-14s%11s%11s%11s%13s%10s%10s%14s\n", "schedule", "half gone", "abar_T",
-                "sqrt abar_T", "exp(-sum b)", "logSNR 1", "logSNR T", "KL, nats/px");
+    std::printf("\n%-14s%10s%11s%11s%11s%11s%11s%13s\n", "schedule", "half gone", "abar_T", "a(T)",
+                "exp(-sum)", "logSNR(1)", "logSNR(T)", "KL, nats/px");
     for (const Schedule& schedule : schedules) {
         const int T = schedule.steps();
         double sum = 0.0;
@@ -29,7 +29,7 @@ void tabulate(RunFolder& folder, const std::vector<Schedule>& schedules, Tensor<
         for (double beta : schedule.beta) sum += beta;
         while (schedule.alpha_bar[schedule.at(half)] > 0.5) ++half;
         const double kl = kl_from_noise(x0.flat(), schedule, T) / static_cast<double>(x0.numel());
-        std::printf("%-14s%11d%11.3e%11.5f%13.3e%10.3f%10.3f%14.3e\n", schedule.name.c_str(), half,
+        std::printf("%-14s%10d%11.3e%11.3e%11.3e%11.3f%11.3f%13.3e\n", schedule.name.c_str(), half,
                     schedule.alpha_bar.back(), schedule.signal(T), std::exp(-sum),  // (1.15)
                     schedule.log_snr(1), schedule.log_snr(T), kl);
         folder.number(schedule.name + ": abar_T", schedule.alpha_bar.back(), "signal power left");
@@ -57,7 +57,7 @@ void experiment(const Options& options) {
     const std::map<std::string, int> counts = {
         {"smoke", 2'000}, {"quick", 100'000}, {"standard", 1'000'000}, {"long", 4'000'000}};
     const auto start = std::chrono::steady_clock::now();
-    const int threads = pick_threads(options.threads);
+    pick_threads(options.threads);
     RunFolder folder(options.out, "01_forward_noising", "Noise goes in");
     const Dataset data = find_dataset(options.dataset, options.data, false);
     const int count = counts.at(options.preset);
@@ -65,7 +65,6 @@ void experiment(const Options& options) {
                                         {"picture", std::to_string(options.index)},
                                         {"steps", std::to_string(options.steps)},
                                         {"chained pixels", std::to_string(count)},
-                                        {"threads", std::to_string(threads)},
                                         {"seed", std::to_string(options.seed)}});
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);

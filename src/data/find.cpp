@@ -132,7 +132,7 @@ std::optional<Dataset> look_in(const Kind& kind, const fs::path& folder, bool na
         other = "; it holds " + held;
     }
     require(!named_by_user, folder.string(), ": --data names this folder, but it has no ",
-            kind.title, is_folder ? other : " (there is no such folder)", "; expected ",
+            kind.title, is_folder ? other : " (it is not a folder)", "; expected ",
             cifar ? "data_batch_1.bin" : "train-images-idx3-ubyte.gz", " there or in ",
             (folder / kind.name).string());
     return std::nullopt;
@@ -146,7 +146,10 @@ Dataset builtin_digits(bool train) {
 
 Dataset find_dataset(const std::string& kind_name, const std::string& data_dir, bool train) {
     if (kind_name == "builtin") return builtin_digits(train);
-    if (kind_name.rfind("folder:", 0) == 0) return read_image_folder(kind_name.substr(7));
+    if (kind_name.rfind("folder:", 0) == 0) {
+        require(kind_name.size() > 7, "data set 'folder:': expected folder:PATH");
+        return read_image_folder(kind_name.substr(7));
+    }
     const Kind& kind = find_kind(kind_name);
 
     if (!data_dir.empty()) {

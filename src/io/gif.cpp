@@ -94,6 +94,17 @@ void append_u16(std::string& file, int value) {
     file += static_cast<char>(value / 256);
 }
 
+/// 256 colours; those that are not in use are black. Each frame has its own: of one palette for
+/// all, the noise of the first frames would take most, and the picture that comes out at the end
+/// would show bands.
+void append_palette(std::string& file, const IndexedImage& indexed) {
+    file += '\x87';  // a palette follows, with 2^(7+1) colours
+    for (const auto& colour : indexed.palette) {
+        for (std::uint8_t channel : colour) file += static_cast<char>(channel);
+    }
+    file.append(3 * (kMaxColours - indexed.palette.size()), '\0');
+}
+
 }  // namespace
 
 void write_gif(const fs::path& path, std::span<const Image> frames, int delay_centiseconds) {
@@ -109,26 +120,22 @@ void write_gif(const fs::path& path, std::span<const Image> frames, int delay_ce
     }
     require(first.height <= 65535 && first.width <= 65535, path.string(),
             ": a GIF has at most 65535 pixels to a side");
-    const IndexedFrames indexed = quantise(frames);
 
     std::string file = "GIF89a";
     append_u16(file, first.width);
     append_u16(file, first.height);
-    file += {'\xF7', '\0', '\0'};  // one palette of 256 colours for all frames
-    for (std::size_t i = 0; i < kMaxColours; ++i) {
-        const bool used = i < indexed.palette.size();
-        const auto colour = used ? indexed.palette[i] : std::array<std::uint8_t, 3>{};
-        for (std::uint8_t channel : colour) file += static_cast<char>(channel);
-    }
+    file += {'\x70', '\0', '\0'};  // 8 bits per colour, no palette for all frames
     file += std::string("\x21\xFF\x0BNETSCAPE2.0\x03\x01\0\0\0", 19);  // repeat for ever
-    for (const std::vector<std::uint8_t>& frame : indexed.frames) {
+    for (const Image& frame : frames) {
+        const IndexedImage indexed = quantise(frame);
         file += {'\x21', '\xF9', '\x04', '\x04'};  // leave the frame in place when the next comes
         append_u16(file, delay_centiseconds);
         file += {'\0', '\0', '\x2C', '\0', '\0', '\0', '\0'};  // an image at (0, 0)
         append_u16(file, first.width);
         append_u16(file, first.height);
-        file += {'\0', '\x08'};  // no palette of its own; codes start from eight bits
-        compress(frame, file);
+        append_palette(file, indexed);
+        file += '\x08';  // codes start from eight bits
+        compress(indexed.indices, file);
     }
     file += '\x3B';
     write_file_atomically(path, std::as_bytes(std::span(file)));

@@ -24,8 +24,8 @@ Image read_image(const std::filesystem::path& path);
 void write_png(const std::filesystem::path& path, const Image& image);
 
 /// Writes an animation that repeats for ever, atomically. All frames have one size and channel
-/// count; 1 to 65535 centiseconds each (browsers slow down anything below 2). Grey is exact; for
-/// colours see quantise() in palette.hpp.
+/// count; 1 to 65535 centiseconds each (browsers slow down anything below 2). Frames that are grey
+/// or have at most 256 colours are exact, others are rounded to the best 256 (palette.hpp).
 void write_gif(const std::filesystem::path& path, std::span<const Image> frames,
                int delay_centiseconds);
 

@@ -10,13 +10,13 @@ using Colour = std::array<std::uint8_t, 3>;
 
 constexpr std::size_t kCells = 32 * 32 * 32;  // colours with five bits per channel
 
-Colour colour_at(const Image& frame, std::size_t i) {
-    if (frame.channels == 1) return {frame.pixels[i], frame.pixels[i], frame.pixels[i]};
-    return {frame.pixels[3 * i], frame.pixels[3 * i + 1], frame.pixels[3 * i + 2]};
+Colour colour_at(const Image& image, std::size_t i) {
+    if (image.channels == 1) return {image.pixels[i], image.pixels[i], image.pixels[i]};
+    return {image.pixels[3 * i], image.pixels[3 * i + 1], image.pixels[3 * i + 2]};
 }
 
-std::size_t pixels_of(const Image& frame) {
-    return frame.pixels.size() / static_cast<std::size_t>(frame.channels);
+std::size_t pixels_of(const Image& image) {
+    return image.pixels.size() / static_cast<std::size_t>(image.channels);
 }
 
 std::size_t cell_of(const Colour& colour) {
@@ -29,13 +29,11 @@ int cell_coordinate(std::size_t cell, int axis) {
 }
 
 /// The colours in use with their indices, or more than 256 of them, whereupon counting has stopped.
-std::map<Colour, std::uint8_t> count_colours(std::span<const Image> frames) {
+std::map<Colour, std::uint8_t> count_colours(const Image& image) {
     std::map<Colour, std::uint8_t> colours;
-    for (const Image& frame : frames) {
-        for (std::size_t i = 0; i < pixels_of(frame); ++i) {
-            colours.try_emplace(colour_at(frame, i), 0);
-            if (colours.size() > kMaxColours) return colours;
-        }
+    for (std::size_t i = 0; i < pixels_of(image); ++i) {
+        colours.try_emplace(colour_at(image, i), 0);
+        if (colours.size() > kMaxColours) return colours;
     }
     std::uint8_t index = 0;
     for (auto& entry : colours) entry.second = index++;
@@ -112,44 +110,55 @@ std::vector<Box> median_cut(const std::vector<Cell>& cells) {
     return boxes;
 }
 
+std::vector<Cell> fill_cells(const Image& image) {
+    std::vector<Cell> cells(kCells);
+    for (std::size_t i = 0; i < pixels_of(image); ++i) {
+        const Colour colour = colour_at(image, i);
+        Cell& cell = cells[cell_of(colour)];
+        ++cell.count;
+        for (std::size_t c = 0; c < 3; ++c) cell.sum[c] += colour[c];
+    }
+    return cells;
+}
+
+/// The mean colour of the pixels in a box.
+Colour mean_of(const Box& box, const std::vector<Cell>& cells) {
+    Cell all;
+    for (std::size_t cell : box.cells) {
+        all.count += cells[cell].count;
+        for (std::size_t c = 0; c < 3; ++c) all.sum[c] += cells[cell].sum[c];
+    }
+    Colour mean;
+    for (std::size_t c = 0; c < 3; ++c) {
+        mean[c] = static_cast<std::uint8_t>((all.sum[c] + all.count / 2) / all.count);
+    }
+    return mean;
+}
+
 }  // namespace
 
-IndexedFrames quantise(std::span<const Image> frames) {
-    IndexedFrames result;
-    std::map<Colour, std::uint8_t> colours = count_colours(frames);
-    const bool exact = colours.size() <= kMaxColours;
-    std::vector<std::uint8_t> index_of_cell(exact ? 0 : kCells);
-    if (exact) {
+IndexedImage quantise(const Image& image) {
+    check_image(image, "quantise");
+    IndexedImage result;
+    result.indices.resize(pixels_of(image));
+    const std::map<Colour, std::uint8_t> colours = count_colours(image);
+    if (colours.size() <= kMaxColours) {
         for (const auto& entry : colours) result.palette.push_back(entry.first);
-    } else {
-        std::vector<Cell> cells(kCells);
-        for (const Image& frame : frames) {
-            for (std::size_t i = 0; i < pixels_of(frame); ++i) {
-                const Colour colour = colour_at(frame, i);
-                Cell& cell = cells[cell_of(colour)];
-                ++cell.count;
-                for (std::size_t c = 0; c < 3; ++c) cell.sum[c] += colour[c];
-            }
+        for (std::size_t i = 0; i < result.indices.size(); ++i) {
+            result.indices[i] = colours.find(colour_at(image, i))->second;
         }
-        for (const Box& box : median_cut(cells)) {
-            Cell all;
-            for (std::size_t cell : box.cells) {
-                index_of_cell[cell] = static_cast<std::uint8_t>(result.palette.size());
-                all.count += cells[cell].count;
-                for (std::size_t c = 0; c < 3; ++c) all.sum[c] += cells[cell].sum[c];
-            }
-            Colour& mean = result.palette.emplace_back();
-            for (std::size_t c = 0; c < 3; ++c) {
-                mean[c] = static_cast<std::uint8_t>((all.sum[c] + all.count / 2) / all.count);
-            }
-        }
+        return result;
     }
-    for (const Image& frame : frames) {
-        std::vector<std::uint8_t>& indices = result.frames.emplace_back(pixels_of(frame));
-        for (std::size_t i = 0; i < indices.size(); ++i) {
-            const Colour colour = colour_at(frame, i);
-            indices[i] = exact ? colours.find(colour)->second : index_of_cell[cell_of(colour)];
+    const std::vector<Cell> cells = fill_cells(image);
+    std::vector<std::uint8_t> index_of_cell(kCells);
+    for (const Box& box : median_cut(cells)) {
+        for (std::size_t cell : box.cells) {
+            index_of_cell[cell] = static_cast<std::uint8_t>(result.palette.size());
         }
+        result.palette.push_back(mean_of(box, cells));
+    }
+    for (std::size_t i = 0; i < result.indices.size(); ++i) {
+        result.indices[i] = index_of_cell[cell_of(colour_at(image, i))];
     }
     return result;
 }

@@ -3,7 +3,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "io/image.hpp"
@@ -12,14 +11,13 @@ namespace diffusion {
 
 inline constexpr std::size_t kMaxColours = 256;
 
-/// Frames as indices into one palette of at most kMaxColours.
-struct IndexedFrames {
-    std::vector<std::array<std::uint8_t, 3>> palette;
-    std::vector<std::vector<std::uint8_t>> frames;  ///< [H,W] each
+struct IndexedImage {
+    std::vector<std::array<std::uint8_t, 3>> palette;  ///< at most kMaxColours
+    std::vector<std::uint8_t> indices;                 ///< [H,W], into the palette
 };
 
-/// Grey frames and frames that share at most 256 colours are exact. Otherwise the palette is chosen
-/// by median cut (Heckbert 1982) over all frames, and each pixel takes the colour of its box.
-IndexedFrames quantise(std::span<const Image> frames);
+/// Exact if the image is grey or has at most 256 colours. Otherwise the palette is chosen by median
+/// cut (Heckbert 1982) and each pixel takes the mean colour of its box.
+IndexedImage quantise(const Image& image);
 
 }  // namespace diffusion

@@ -60,23 +60,25 @@ TEST_CASE("common options stand before or after a subcommand") {
 }
 
 TEST_CASE("a wrong argument ends with 2 and one line that names it and --help") {
-    for (const auto& [arguments, named] :
-         std::vector<std::pair<std::vector<const char*>, std::string>>{
-             {{"--sed", "1"}, "--sed"},
-             {{"--preset", "huge"}, "--preset"},
-             {{"--seed", "-1"}, "--seed"},
-             {{"--seed", "x"}, "--seed"},
-             {{"--threads", "-2"}, "--threads"},
-             {{"--out"}, "--out"},
-             {{"train", "--many", "5"}, "--many"},
-             {{"paint"}, "paint"}}) {
-        CAPTURE(named);
-        const ProcessResult r = run(arguments);
+    struct Case {
+        std::vector<const char*> arguments;
+        std::string named;
+    };
+    for (const Case& c : std::vector<Case>{{{"--sed", "1"}, "--sed"},
+                                           {{"--preset", "huge"}, "--preset"},
+                                           {{"--seed", "-1"}, "--seed"},
+                                           {{"--seed", "x"}, "--seed"},
+                                           {{"--threads", "-2"}, "--threads"},
+                                           {{"--out"}, "--out"},
+                                           {{"train", "--many", "5"}, "--many"},
+                                           {{"paint"}, "paint"}}) {
+        CAPTURE(c.named);
+        const ProcessResult r = run(c.arguments);
         CHECK(r.exit_code == 2);
         CHECK(r.out == "");
         CHECK(count_lines(r.err) == 1);
         CHECK(r.err.starts_with("01_demo: "));
-        CHECK(r.err.find(named) != std::string::npos);
+        CHECK(r.err.find(c.named) != std::string::npos);
         CHECK(r.err.find("01_demo --help") != std::string::npos);
     }
 }
@@ -180,7 +182,7 @@ TEST_CASE("without a terminal progress is a line each tenth, and the totals") {
     });
     CHECK(count_lines(r.out) == 10);  // 10 % to 90 %, and the last
     CHECK(r.out.starts_with("train 100/1000 images, 10 %"));
-    CHECK(r.out.find("\ntrain: 1000 images in 0 s") != std::string::npos);
+    CHECK(r.out.find("\ntrain: 1000 images in ") != std::string::npos);
     CHECK(r.out.find('\r') == std::string::npos);
 }
 
@@ -205,7 +207,7 @@ TEST_CASE("on a terminal progress is one line that is rewritten") {
     close(terminal);
     const std::string shown(text, static_cast<std::size_t>(n));
     CHECK(shown.starts_with("\rtrain 1/3 images, 33 %"));
-    CHECK(shown.find("\rtrain: 3 images in 0 s") != std::string::npos);
+    CHECK(shown.find("\rtrain: 3 images in ") != std::string::npos);
     CHECK(count_lines(shown) == 1);
 }
 

@@ -147,10 +147,11 @@ TEST_CASE("--data is never replaced, and broken files are never passed over") {
     make_idx_set(env.path(), 1);
     check_says(complaint("mnist", named.path()),
                named.path().string() + ": --data names this folder");
-    check_says(complaint("mnist", "/nowhere"), "there is no such folder");
+    check_says(complaint("mnist", "/nowhere"), "it is not a folder");
     check_says(complaint("cifar10", named.path()), "expected data_batch_1.bin there or in");
     check_says(complaint("mnist", "", false), "incomplete MNIST: no t10k-images-idx3-ubyte");
     check_says(complaint("cifar10", ""), "run data/download.sh cifar10");
+    check_says(complaint("folder:", ""), "expected folder:PATH");
     check_says(complaint("emnist", ""), "expected mnist, fashion, cifar10, builtin or folder:PATH");
 
     make_idx_set(env.path(), 1, Bytes(11, 3));

@@ -6,7 +6,7 @@
 #include "io/gallery.hpp"
 #include "io/json.hpp"
 #include "io/run_folder.hpp"
-#include "support/error_of.hpp"
+#include "support/file_checks.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace diffusion;

@@ -1,94 +1,14 @@
-// Pictures: bytes, grids, PNG and GIF, read back by a decoder that is not ours.
+// Pictures: bytes, grids and PNG.
 #include <doctest/doctest.h>
 
-#define STB_IMAGE_STATIC
-#define STBI_ONLY_GIF
-#define STBI_NO_STDIO
-#define STB_IMAGE_IMPLEMENTATION
-#include <stb/stb_image.h>
-
-#include <algorithm>
-#include <cmath>
 #include <limits>
-#include <memory>
 
-#include "io/files.hpp"
 #include "io/image.hpp"
-#include "io/palette.hpp"
-#include "support/error_of.hpp"
+#include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
 #include "support/temporary_folder.hpp"
-#include "tensor/random.hpp"
 
 using namespace diffusion;
-namespace fs = std::filesystem;
-
-namespace {
-
-/// Random pixels with values below `levels`.
-Image noise(int height, int width, int channels, std::uint32_t levels, std::uint32_t sample = 0) {
-    Image image{height, width, channels, {}};
-    Random random(5, Purpose::test, 0, sample);
-    for (int i = 0; i < height * width * channels; ++i) {
-        image.pixels.push_back(static_cast<std::uint8_t>(random.below(levels)));
-    }
-    return image;
-}
-
-struct DecodedGif {
-    int width = 0, height = 0, frames = 0;
-    std::vector<int> delays;            // milliseconds
-    std::vector<std::uint8_t> colours;  // [frames,H,W,3]
-};
-
-DecodedGif decode(const fs::path& path) {
-    const std::vector<std::byte> file = read_file(path);
-    DecodedGif gif;
-    int* delays = nullptr;
-    int channels = 0;
-    const std::unique_ptr<stbi_uc, void (*)(void*)> pixels(
-        stbi_load_gif_from_memory(reinterpret_cast<const stbi_uc*>(file.data()),
-                                  static_cast<int>(file.size()), &delays, &gif.width, &gif.height,
-                                  &gif.frames, &channels, 4),
-        stbi_image_free);
-    const std::unique_ptr<int, void (*)(void*)> owner(delays, stbi_image_free);
-    REQUIRE(pixels);
-    gif.delays.assign(delays, delays + gif.frames);
-    for (int i = 0; i < gif.frames * gif.width * gif.height; ++i) {
-        gif.colours.insert(gif.colours.end(), pixels.get() + 4 * i, pixels.get() + 4 * i + 3);
-    }
-    return gif;
-}
-
-/// The colours that the palette makes of the frames, as [frames,H,W,3].
-std::vector<std::uint8_t> palette_colours(const IndexedFrames& indexed) {
-    std::vector<std::uint8_t> colours;
-    for (const std::vector<std::uint8_t>& frame : indexed.frames) {
-        for (std::uint8_t index : frame) {
-            const auto& colour = indexed.palette.at(index);
-            colours.insert(colours.end(), colour.begin(), colour.end());
-        }
-    }
-    return colours;
-}
-
-std::vector<std::uint8_t> all_pixels(std::span<const Image> frames) {
-    std::vector<std::uint8_t> colours;
-    for (const Image& frame : frames) {
-        for (std::uint8_t value : frame.pixels) {
-            colours.insert(colours.end(), frame.channels == 1 ? 3 : 1, value);
-        }
-    }
-    return colours;
-}
-
-double root_mean_square(const std::vector<std::uint8_t>& a, const std::vector<std::uint8_t>& b) {
-    REQUIRE(a.size() == b.size());
-    double sum = 0.0;
-    for (std::size_t i = 0; i < a.size(); ++i) sum += std::pow(double{1} * a[i] - b[i], 2);
-    return std::sqrt(sum / static_cast<double>(a.size()));
-}
-
-}  // namespace
 
 TEST_SUITE_BEGIN("src io");
 
@@ -195,64 +115,4 @@ TEST_CASE("grids of nothing, of latents or of absurd size are errors") {
     CHECK(contains(error_of([] { stack_rows({}); }), "0 rows"));
     const std::vector<Image> uneven = {noise(1, 2, 1, 9), noise(1, 3, 1, 9)};
     CHECK(contains(error_of([&] { stack_rows(uneven); }), "width 3"));
-}
-
-TEST_CASE("GIF: grey frames and frames of at most 256 colours decode to exactly what was written") {
-    const TemporaryFolder folder;
-    // 1 level: long strings; 256 levels on 100 x 100: the table of codes overflows several times.
-    for (std::uint32_t levels : {1u, 2u, 6u, 256u}) {
-        for (int channels : {1, 3}) {
-            for (int side : {1, 3, 100}) {
-                if (channels == 3 && levels == 256) continue;
-                std::vector<Image> frames;
-                for (std::uint32_t i = 0; i < 3; ++i) {
-                    frames.push_back(noise(side, side + 1, channels, levels, i));
-                }
-                write_gif(folder / "x.gif", frames, 7);
-                const DecodedGif gif = decode(folder / "x.gif");
-                CAPTURE(levels);
-                CAPTURE(side);
-                CHECK(gif.height == side);
-                CHECK(gif.width == side + 1);
-                CHECK(gif.delays == std::vector<int>{70, 70, 70});
-                CHECK((gif.colours == all_pixels(frames)));
-            }
-        }
-    }
-}
-
-TEST_CASE("GIF: more colours are rounded to a palette by median cut") {
-    const TemporaryFolder folder;
-    // Uniform noise is the hardest case. 256 equal boxes have 256^(1/3) = 6.35 to a side, so the
-    // error is 256 / 6.35 / sqrt(12) = 11.6; cuts into halves make uneven boxes, 4 or 8 to a side,
-    // at worst sqrt((64^2 + 2 * 32^2) / 36) = 13.1.
-    const std::vector<Image> frames = {noise(100, 90, 3, 256, 0), noise(100, 90, 3, 256, 1)};
-    const IndexedFrames indexed = quantise(frames);
-    CHECK(indexed.palette.size() == kMaxColours);
-    CHECK(root_mean_square(palette_colours(indexed), all_pixels(frames)) < 13.1);
-    write_gif(folder / "x.gif", frames, 10);
-    CHECK((decode(folder / "x.gif").colours == palette_colours(indexed)));
-
-    Image ramp{16, 64, 3, {}};  // 1024 colours on a line: a palette of its own leaves little error
-    for (int i = 0; i < 1024; ++i) {
-        for (int value : {i / 4, 255 - i / 4, i % 4}) {
-            ramp.pixels.push_back(static_cast<std::uint8_t>(value));
-        }
-    }
-    const std::vector<Image> one = {ramp};
-    CHECK(root_mean_square(palette_colours(quantise(one)), ramp.pixels) < 3.0);
-}
-
-TEST_CASE("GIF: what cannot be an animation is an error") {
-    const TemporaryFolder folder;
-    const auto message = [&](const std::vector<Image>& frames, int delay) {
-        return error_of([&] { write_gif(folder / "x.gif", frames, delay); });
-    };
-    CHECK(contains(message({}, 5), "x.gif: an animation needs at least one frame"));
-    CHECK(contains(message({noise(2, 2, 1, 9)}, 0), "delay must be from 1 to 65535"));
-    CHECK(contains(message({noise(2, 2, 1, 9), noise(2, 3, 1, 9)}, 5), "one size"));
-    CHECK(contains(message({noise(2, 2, 1, 9), noise(2, 2, 3, 9)}, 5), "one size"));
-    CHECK(contains(message({noise(1, 65536, 1, 9)}, 5), "65535 pixels"));
-    CHECK(contains(message({Image{}}, 5), "not a picture"));
-    CHECK(!fs::exists(folder / "x.gif"));
 }

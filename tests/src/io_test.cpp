@@ -11,7 +11,7 @@
 #include "io/csv.hpp"
 #include "io/files.hpp"
 #include "io/json.hpp"
-#include "support/error_of.hpp"
+#include "support/file_checks.hpp"
 #include "support/temporary_folder.hpp"
 #include "tensor/random.hpp"
 

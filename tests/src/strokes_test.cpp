@@ -129,6 +129,15 @@ TEST_CASE("curves pass through their points, straight ones stay straight, corner
     CHECK(std::abs(stroke[4].y - 2.0 * stroke[4].x) > 0.1);  // the first piece is bent
 }
 
+TEST_CASE("curves do not bend sharply where two pieces meet") {
+    const Stroke s = smooth(parse_figure("0,0 10,20 40,20 90,60 60,90"), 1000)[0];
+    for (std::size_t i = 1000; i < 4000; i += 1000) {
+        const double before = std::atan2(s[i].y - s[i - 1].y, s[i].x - s[i - 1].x);
+        const double after = std::atan2(s[i + 1].y - s[i].y, s[i + 1].x - s[i].x);
+        CHECK(std::abs(before - after) < 0.01);  // radians; 0 as the pieces get finer
+    }
+}
+
 TEST_CASE("a drawn line covers what lies within its radius, with a linear edge") {
     std::vector<float> ink(10 * 20);
     draw({{5.0, 4.5, 2.0}, {15.0, 4.5, 2.0}}, 1.0, {ink.data(), {10, 20}});
@@ -143,6 +152,10 @@ TEST_CASE("a drawn line covers what lies within its radius, with a linear edge")
     draw({{1.0, 1.0, 1.0}, {1.0, 1.0, 1.0}}, 1.0, {ink.data(), {10, 20}});         // a dot
     CHECK(at(0, 0) == doctest::Approx(1.5 - std::sqrt(0.5)).epsilon(1e-6));
     CHECK(at(4, 10) == 1.0f);
+    std::fill(ink.begin(), ink.end(), 0.0f);
+    draw({{5.0, 4.5, 1.0}, {15.0, 4.5, 1.0}}, 4.0, {ink.data(), {10, 20}});  // a wide, soft edge
+    CHECK(at(2, 10) == 0.25f);                                               // (1 + 4/2 - 2) / 4
+    CHECK(at(6, 10) == 0.25f);
 }
 
 TEST_SUITE_END();

@@ -1,8 +1,10 @@
 #pragma once
-// What a call complains about: lets a test look at the text of an Error, and at the one-line rule
-// for all of them.
+// For tests of readers and writers: what a call complains about, and files made and read without
+// the code under test.
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <string>
 #include <string_view>
@@ -28,13 +30,20 @@ inline bool contains(std::string_view text, std::string_view part) {
     return text.find(part) != std::string_view::npos;
 }
 
-/// Plain file access, so that tests of readers and writers do not use the code they test.
 inline void put_text(const std::filesystem::path& path, std::string_view text) {
     std::ofstream(path, std::ios::binary) << text;
 }
 inline std::string get_text(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Numbers as they lie in memory.
+template <class T>
+std::string bytes_of(std::initializer_list<T> values) {
+    std::string bytes(values.size() * sizeof(T), '\0');
+    std::memcpy(bytes.data(), values.begin(), bytes.size());
+    return bytes;
 }
 
 }  // namespace diffusion

@@ -1,0 +1,107 @@
+// .npy files: good ones, some made by hand, and bad ones of every kind.
+#include <doctest/doctest.h>
+
+#include <limits>
+#include <span>
+
+#include "io/files.hpp"
+#include "io/npy.hpp"
+#include "support/file_checks.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+/// A .npy file of version 1, 2 or 3 with this dictionary.
+std::string npy(const std::string& dictionary, const std::string& data, char version = 1) {
+    const auto size = static_cast<std::uint32_t>(dictionary.size());
+    const std::string length = bytes_of({size}).substr(0, version == 1 ? 2 : 4);
+    return std::string("\x93NUMPY") + version + '\0' + length + dictionary + data;
+}
+
+std::string npy_of(const std::string& dtype, const std::string& shape, const std::string& data) {
+    return npy("{'descr': '" + dtype + "', 'fortran_order': False, 'shape': " + shape + ", }\n",
+               data);
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("src io");
+
+TEST_CASE("npy: a tensor of any rank comes back bit for bit") {
+    const TemporaryFolder folder;
+    const std::vector<float> values = {0.1f, -0.0f, 1e-42f, std::numeric_limits<float>::infinity(),
+                                       3.0f, 4.0f};
+    for (const Shape& shape : {Shape{6}, Shape{2, 3}, Shape{1, 2, 1, 3}, Shape{0, 3}, Shape{}}) {
+        write_npy(folder / "x.npy", {values.data(), shape});
+        const NpyArray array = read_npy(folder / "x.npy");
+        CHECK(array.shape == std::vector<int>(shape.n.begin(), shape.n.begin() + shape.rank));
+        REQUIRE(array.values.size() == static_cast<std::size_t>(shape.numel()));
+        const std::span<const float> written(values.data(), array.values.size());
+        CHECK(as_text(std::as_bytes(std::span(array.values))) == as_text(std::as_bytes(written)));
+    }
+}
+
+TEST_CASE("npy: the file is the one that numpy.save writes") {
+    const TemporaryFolder folder;
+    const std::vector<float> values = {1.0f, 2.0f};
+    write_npy(folder / "x.npy", {values.data(), {2, 1}});
+    const std::string dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }";
+    const std::string padding(128 - 10 - dictionary.size() - 1, ' ');
+    CHECK(get_text(folder / "x.npy") == npy(dictionary + padding + "\n", bytes_of({1.0f, 2.0f})));
+}
+
+TEST_CASE("npy: float64, versions 2 and 3, and any spelling of the dictionary are read") {
+    const TemporaryFolder folder;
+    const auto read = [&](const std::string& file) {
+        put_text(folder / "x.npy", file);
+        return read_npy(folder / "x.npy");
+    };
+    CHECK(read(npy_of("<f8", "(2,)", bytes_of({0.5, 1e-3}))).values ==
+          std::vector<float>{0.5f, 1e-3f});
+    const std::string spelled = "{\"shape\":(1,2),'fortran_order':False , 'descr':\"<f4\"}";
+    for (char version : {'\1', '\2', '\3'}) {
+        const NpyArray array = read(npy(spelled, bytes_of({7.0f, 8.0f}), version));
+        CHECK(array.shape == std::vector<int>{1, 2});
+        CHECK(array.values == std::vector<float>{7, 8});
+    }
+    CHECK(read(npy_of("<f4", "(100000, 100000, 100000, 0)", "")).values.empty());
+}
+
+TEST_CASE("npy: what cannot be read is named") {
+    const TemporaryFolder folder;
+    const auto message = [&](const std::string& file) {
+        put_text(folder / "x.npy", file);
+        return error_of([&] { read_npy(folder / "x.npy"); });
+    };
+    const std::string two = bytes_of({1.0f, 2.0f});
+    CHECK(message(npy_of("<f4", "(2,)", two)) == "no error");
+    for (const char* dtype : {"<f2", ">f4", "<i4", "|u1", "|O", "<c8"}) {
+        CHECK(contains(message(npy_of(dtype, "(2,)", two)), dtype));
+    }
+    CHECK(contains(
+        message(npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,)}", two)),
+        "structured"));
+    CHECK(contains(message(npy("{'descr': '<f4', 'fortran_order': True, 'shape': (1, 2)}", two)),
+                   "Fortran order"));
+    CHECK(contains(message(npy_of("<f4", "(1,)", two)), "4 bytes of data, but 8 follow"));
+    CHECK(contains(message(npy_of("<f4", "(3,)", two)), "truncated"));
+    CHECK(contains(message(npy_of("<f4", "(65536, 65536, 65536, 65536)", two)), "truncated"));
+    CHECK(contains(message(npy_of("<f4", "(4294967296,)", two)), "expected a size"));
+    CHECK(contains(message(npy_of("<f4", "(-1,)", two)), "expected a size"));
+    CHECK(contains(message(npy_of("<f4", "2", two)), "expected '('"));
+    CHECK(contains(message(npy("{'descr': '<f4', 'shape': (2,)}", two)), "is missing"));
+    CHECK(contains(message(npy("{'descr': '<f4', 'x': 1}", two)), "unknown key \"x\""));
+    CHECK(contains(message(npy("{'descr': '<f4}", two)), "a string does not end"));
+    CHECK(contains(message(npy("{'fortran_order': Maybe}", two)), "expected True or False"));
+    CHECK(contains(message(npy("{} x", two)), "text after"));
+    CHECK(contains(message(npy("{}", two, 4)), "version 4"));
+    CHECK(contains(message("PK\x03\x04 a zip file, as numpy.savez writes"), "not a .npy file"));
+    CHECK(contains(error_of([&] { read_npy(folder / "no.npy"); }), "no.npy: cannot read"));
+    const std::string whole = npy_of("<f4", "(2,)", two);
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        CAPTURE(size);
+        CHECK(contains(message(whole.substr(0, size)), "x.npy: "));
+    }
+}
