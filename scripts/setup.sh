@@ -59,6 +59,7 @@ look() {
 package() {
     case $manager:$1 in
     brew:make | brew:compiler | brew:stb | brew:zlib | brew:curl) ;; # with Xcode's tools; stb: by CMake
+    apt-get:curl) echo curl ca-certificates ;;
     *:make | *:cmake | *:curl) echo "$1" ;;
     apt-get:compiler) echo g++ ;;
     apt-get:eigen) echo libeigen3-dev ;;
@@ -133,7 +134,7 @@ fi
 case " $wanted " in *" openmp "*) echo "setup: without OpenMP everything runs on one core" ;; esac
 case " $wanted " in *" plots "*) echo "setup: without NumPy and matplotlib there are pictures but no curves" ;; esac
 case " $wanted " in *" curl "*) echo "setup: without curl or wget the built-in digits are used" ;; esac
-if [ -n "$headers" ]; then
+if [ -n "$headers" ] && [ -z "$needed" ]; then
     echo "setup: CMake will download: $headers"
 fi
 if [ -n "$needed" ]; then

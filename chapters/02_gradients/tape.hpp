@@ -9,6 +9,12 @@
 
 namespace diffusion {
 
+/// Where a parameter lies in its model's block, in elements, and its shape.
+struct Parameter {
+    std::ptrdiff_t offset = 0;
+    Shape shape;
+};
+
 template <class T>
 class Tape;
 
@@ -60,6 +66,19 @@ public:
     Var<T> constant(Tensor<T> value) { return node(value, {}, false); }
     /// A leaf whose gradient is wanted; pass `grad` to have it added to memory of your own.
     Var<T> leaf(Tensor<T> value, Tensor<T> grad = {}) { return node(value, grad, true); }
+    /// The parameters of a model lie in one block of values and one of gradients (parameters.hpp).
+    /// Without gradients the tape records nothing: that is how a trained model is run.
+    void bind(T* values, T* gradients = nullptr) {
+        parameter_values_ = values;
+        parameter_gradients_ = gradients;
+    }
+    Var<T> parameter(const Parameter& p) {
+        require(parameter_values_ != nullptr, "tape: bind() the parameters first");
+        const Tensor<T> value(parameter_values_ + p.offset, p.shape);
+        if (parameter_gradients_ == nullptr) return constant(value);
+        return leaf(value, {parameter_gradients_ + p.offset, p.shape});
+    }
+
     /// Room for the result of an operation on `inputs`.
     template <class... Inputs>
     Var<T> result(Shape shape, const Inputs&... inputs) {
@@ -107,6 +126,8 @@ private:
     }
 
     Arena& arena_;
+    T* parameter_values_ = nullptr;
+    T* parameter_gradients_ = nullptr;
     std::vector<Step> steps_;  // keeps its capacity between training steps
 };
 

@@ -61,8 +61,9 @@ void compress(const std::vector<std::uint8_t>& indices, std::string& file) {
     int width = 9;
     const auto emit = [&](unsigned code) {
         out.write(code, width);
-        if (next == (1u << width))
-            ++width;  // the decoder is one entry behind, and so counts to here
+        // The decoder learns an entry one code later, so the first code that may be new to it is
+        // longer.
+        if (next == (1u << width)) ++width;
         ++next;
     };
 

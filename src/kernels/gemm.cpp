@@ -73,7 +73,8 @@ Packed<T> pack(int k, int n, Strided<T> b, Arena& memory) {
 }
 
 template <class T>
-void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate) {
+void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_t c_row) {
+    if (c_row == 0) c_row = b.n;
     static constexpr auto tiles = make_tiles<T>(std::make_index_sequence<kTileRows>());
     constexpr int width = 2 * Simd<T>::width;
     // As many tiles as needed, all nearly equal in height: 14 rows are 7 + 7 rather than 12 + 2.
@@ -84,17 +85,17 @@ void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate) {
             const int begin = static_cast<int>(static_cast<std::ptrdiff_t>(m) * t / count);
             const int end = static_cast<int>(static_cast<std::ptrdiff_t>(m) * (t + 1) / count);
             tiles[static_cast<std::size_t>(end - begin - 1)](
-                b.k, {a.data + begin * a.row, a.row, a.column}, panel,
-                c + static_cast<std::ptrdiff_t>(begin) * b.n + j, b.n, std::min(width, b.n - j),
-                accumulate);
+                b.k, {a.data + begin * a.row, a.row, a.column}, panel, c + begin * c_row + j, c_row,
+                std::min(width, b.n - j), accumulate);
         }
     }
 }
 
 template <class T>
-void gemm(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate, Arena& scratch) {
+void gemm(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate, Arena& scratch,
+          std::ptrdiff_t c_row) {
     Arena::Scope scope(scratch);
-    gemm(m, a, pack(k, n, b, scratch), c, accumulate);
+    gemm(m, a, pack(k, n, b, scratch), c, accumulate, c_row);
 }
 
 template <class T>
@@ -113,10 +114,12 @@ void gemm_obvious(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool ac
 
 template Packed<float> pack(int, int, Strided<float>, Arena&);
 template Packed<double> pack(int, int, Strided<double>, Arena&);
-template void gemm(int, Strided<float>, Packed<float>, float*, bool);
-template void gemm(int, Strided<double>, Packed<double>, double*, bool);
-template void gemm(int, int, int, Strided<float>, Strided<float>, float*, bool, Arena&);
-template void gemm(int, int, int, Strided<double>, Strided<double>, double*, bool, Arena&);
+template void gemm(int, Strided<float>, Packed<float>, float*, bool, std::ptrdiff_t);
+template void gemm(int, Strided<double>, Packed<double>, double*, bool, std::ptrdiff_t);
+template void gemm(int, int, int, Strided<float>, Strided<float>, float*, bool, Arena&,
+                   std::ptrdiff_t);
+template void gemm(int, int, int, Strided<double>, Strided<double>, double*, bool, Arena&,
+                   std::ptrdiff_t);
 template void gemm_obvious(int, int, int, Strided<float>, Strided<float>, float*, bool);
 template void gemm_obvious(int, int, int, Strided<double>, Strided<double>, double*, bool);
 

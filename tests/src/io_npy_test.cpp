@@ -46,10 +46,16 @@ TEST_CASE("npy: a tensor of any rank comes back bit for bit") {
 TEST_CASE("npy: the file is the one that numpy.save writes") {
     const TemporaryFolder folder;
     const std::vector<float> values = {1.0f, 2.0f};
+    const auto expected = [](const std::string& shape) {
+        std::string dictionary =
+            "{'descr': '<f4', 'fortran_order': False, 'shape': " + shape + ", }";
+        dictionary.resize(128 - 10 - 1, ' ');
+        return npy(dictionary + "\n", bytes_of({1.0f, 2.0f}));
+    };
     write_npy(folder / "x.npy", {values.data(), {2, 1}});
-    const std::string dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }";
-    const std::string padding(128 - 10 - dictionary.size() - 1, ' ');
-    CHECK(get_text(folder / "x.npy") == npy(dictionary + padding + "\n", bytes_of({1.0f, 2.0f})));
+    CHECK(get_text(folder / "x.npy") == expected("(2, 1)"));
+    write_npy(folder / "x.npy", {values.data(), {2}});
+    CHECK(get_text(folder / "x.npy") == expected("(2,)"));
 }
 
 TEST_CASE("npy: float64, versions 2 and 3, and any spelling of the dictionary are read") {
@@ -87,6 +93,7 @@ TEST_CASE("npy: what cannot be read is named") {
                    "Fortran order"));
     CHECK(contains(message(npy_of("<f4", "(1,)", two)), "4 bytes of data, but 8 follow"));
     CHECK(contains(message(npy_of("<f4", "(3,)", two)), "truncated"));
+    CHECK(contains(message(npy_of("<f4", "(2, 2)", two)), "truncated"));
     CHECK(contains(message(npy_of("<f4", "(65536, 65536, 65536, 65536)", two)), "truncated"));
     CHECK(contains(message(npy_of("<f4", "(4294967296,)", two)), "expected a size"));
     CHECK(contains(message(npy_of("<f4", "(-1,)", two)), "expected a size"));

@@ -1,0 +1,132 @@
+#include "02_gradients/parameters.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <map>
+#include <utility>
+
+#include "tensor/random.hpp"
+
+namespace diffusion {
+namespace {
+
+std::vector<int> file_shape(const Shape& s, Layout layout) {
+    if (layout == Layout::linear) return {s[1], s[0]};
+    if (layout == Layout::conv) return {s[3], s[2], s[0], s[1]};
+    return {s.n.begin(), s.n.begin() + s.rank};
+}
+
+/// Calls visit(here, there) with the index of every number in our order and in the file's.
+template <class Visit>
+void for_each_number(const Shape& s, Layout layout, Visit visit) {
+    const std::ptrdiff_t out = s.back(), in = layout == Layout::plain ? 1 : s[s.rank - 2];
+    const std::ptrdiff_t n = s.numel(), taps = layout == Layout::plain
+                                                   ? n / std::max<std::ptrdiff_t>(out, 1)
+                                                   : n / (in * out);
+    for (std::ptrdiff_t k = 0; k < taps; ++k) {
+        for (std::ptrdiff_t i = 0; i < in; ++i) {
+            for (std::ptrdiff_t o = 0; o < out; ++o) {
+                const std::ptrdiff_t here = (k * in + i) * out + o;
+                visit(static_cast<std::size_t>(here),
+                      static_cast<std::size_t>(layout == Layout::plain ? here
+                                                                       : (o * in + i) * taps + k));
+            }
+        }
+    }
+}
+
+std::string shape_text(const std::vector<int>& shape) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < shape.size(); ++i)
+        text += (i ? "," : "") + std::to_string(shape[i]);
+    return text + "]";
+}
+
+}  // namespace
+
+Parameter ParameterList::add(std::string name, Shape shape, Layout layout, double bound,
+                             double constant) {
+    for (const Entry& entry : entries_)
+        require(entry.name != name, "parameters: two are named ", name);
+    const Parameter where{count_, shape};
+    entries_.push_back({std::move(name), where, layout, bound, constant});
+    // Every parameter starts on a cache line; the gap holds zeros that no operation reads.
+    constexpr std::ptrdiff_t kLine = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
+    count_ += (shape.numel() + kLine - 1) / kLine * kLine;
+    return where;
+}
+
+const std::string& ParameterList::name_at(std::ptrdiff_t offset) const {
+    require(offset >= 0 && offset < count_, "parameters: no element ", offset, " among ", count_);
+    return std::prev(std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const Entry& e) { return e.where.offset > offset; }))
+        ->name;
+}
+
+template <class T>
+void ParameterList::initialise(std::span<T> values, std::uint64_t seed) const {
+    require(std::ssize(values) == count_, "parameters: ", count_, " numbers, got room for ",
+            values.size());
+    std::fill(values.begin(), values.end(), T(0));
+    for (std::size_t e = 0; e < entries_.size(); ++e) {
+        Random random(seed, Purpose::initial_weights, 0, static_cast<std::uint32_t>(e));
+        const Entry& entry = entries_[e];
+        T* x = values.data() + entry.where.offset;
+        for (std::ptrdiff_t i = 0; i < entry.where.shape.numel(); ++i) {
+            x[i] = static_cast<T>(entry.bound > 0 ? entry.bound * (2 * random.uniform() - 1)
+                                                  : entry.constant);
+        }
+    }
+}
+
+template <class T>
+std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values) const {
+    std::vector<NamedArray> arrays;
+    for (const Entry& entry : entries_) {
+        NamedArray array{entry.name, file_shape(entry.where.shape, entry.layout), {}};
+        array.values.resize(static_cast<std::size_t>(entry.where.shape.numel()));
+        const T* x = values.data() + entry.where.offset;
+        for_each_number(entry.where.shape, entry.layout, [&](std::size_t here, std::size_t there) {
+            array.values[there] = static_cast<float>(x[here]);
+        });
+        arrays.push_back(std::move(array));
+    }
+    return arrays;
+}
+
+template <class T>
+void ParameterList::from_arrays(const Safetensors& file, const std::string& path,
+                                std::span<T> values) const {
+    std::map<std::string, const NamedArray*> by_name;
+    for (const NamedArray& array : file.arrays) by_name[array.name] = &array;
+    std::vector<const NamedArray*> found;
+    for (const Entry& entry : entries_) {
+        const auto at = by_name.find(entry.name);
+        require(at != by_name.end(), path, ": the parameter ", entry.name, " is missing");
+        const std::vector<int> expected = file_shape(entry.where.shape, entry.layout);
+        require(at->second->shape == expected, path, ": the parameter ", entry.name, " has shape ",
+                shape_text(at->second->shape), ", expected ", shape_text(expected));
+        found.push_back(at->second);
+        by_name.erase(at);
+    }
+    require(by_name.empty(), path, ": this model has no parameter ",
+            by_name.empty() ? "" : by_name.begin()->first);
+    for (std::size_t e = 0; e < entries_.size(); ++e) {
+        T* x = values.data() + entries_[e].where.offset;
+        for_each_number(entries_[e].where.shape, entries_[e].layout,
+                        [&](std::size_t here, std::size_t there) {
+                            x[here] = static_cast<T>(found[e]->values[there]);
+                        });
+    }
+}
+
+#define DIFFUSION_INSTANTIATE(T)                                                                   \
+    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                    \
+    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>) const;           \
+    template void ParameterList::from_arrays(const Safetensors&, const std::string&, std::span<T>) \
+        const;
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion

@@ -1,0 +1,98 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "02_gradients/ops.hpp"
+#include "02_gradients/parameters.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+struct Small {
+    ParameterList list;
+    Parameter weight = list.add("fc.weight", {2, 3}, Layout::linear, 0.5);
+    Parameter kernel = list.add("conv.weight", {3, 3, 2, 4}, Layout::conv, 0.25);
+    Parameter bias = list.add("fc.bias", {3}, Layout::plain, 0.0, 1.0);
+    std::vector<float> values = std::vector<float>(static_cast<std::size_t>(list.count()));
+    Small() { list.initialise<float>(values, 1); }
+    std::vector<NamedArray> arrays() const { return list.to_arrays<float>(values); }
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch02 math");
+
+TEST_CASE("files hold [out,in] and [out,in,K,K]; the way there and back is exact") {
+    Small model;
+    const auto arrays = model.arrays();
+    CHECK(arrays[0].shape == std::vector<int>{3, 2});
+    CHECK(arrays[0].values[2 * 2 + 1] ==
+          model.values[1 * 3 + 2]);  // row = output 2, column = input 1
+    CHECK(arrays[1].shape == std::vector<int>{4, 2, 3, 3});
+    const auto kernel = Tensor<float>(model.values.data() + model.kernel.offset, {3, 3, 2, 4});
+    CHECK(arrays[1].values[((3 * 2 + 1) * 3 + 2) * 3 + 0] == kernel(2, 0, 1, 3));
+    std::vector<float> back(model.values.size());
+    model.list.from_arrays<float>({arrays, {}}, "file", back);
+    CHECK(back == model.values);
+}
+
+TEST_CASE("initial values depend on the seed alone and stay inside their bounds") {
+    const Small a, b;
+    CHECK(a.values == b.values);
+    float largest = 0;
+    for (int i = 0; i < 6; ++i)
+        largest = std::max(largest, std::abs(a.values[static_cast<std::size_t>(i)]));
+    CHECK(largest <= 0.5f);
+    CHECK(largest > 0.1f);
+    CHECK(a.values[static_cast<std::size_t>(a.bias.offset)] == 1.0f);
+    CHECK(a.list.name_at(a.kernel.offset + 71) == "conv.weight");
+    CHECK(a.list.name_at(a.list.count() - 1) == "fc.bias");
+}
+
+TEST_CASE("a missing, an unknown and a misshapen parameter are named, and nothing is written") {
+    const Small model;
+    std::vector<float> back(model.values.size(), 7.0f);
+    const auto load = [&](std::vector<NamedArray> arrays) {
+        model.list.from_arrays<float>({std::move(arrays), {}}, "m.safetensors", back);
+    };
+    auto arrays = model.arrays();
+    arrays.pop_back();
+    CHECK_THROWS_WITH_AS(load(arrays), "m.safetensors: the parameter fc.bias is missing", Error);
+    arrays = model.arrays();
+    arrays.push_back({"extra", {1}, {0.0f}});
+    CHECK_THROWS_WITH_AS(load(arrays), "m.safetensors: this model has no parameter extra", Error);
+    arrays = model.arrays();
+    arrays[0].shape = {2, 3};
+    CHECK_THROWS_WITH_AS(load(arrays),
+                         "m.safetensors: the parameter fc.weight has shape [2,3], expected [3,2]",
+                         Error);
+    CHECK(std::all_of(back.begin(), back.end(), [](float v) { return v == 7.0f; }));
+}
+
+TEST_CASE("(2.4) gradients of bound parameters land in the model's gradient block") {
+    ParameterList list;
+    const Parameter w = list.add("w", {2, 1}, Layout::linear, 0.5),
+                    b = list.add("b", {1}, Layout::plain, 0.5);
+    std::vector<double> values(static_cast<std::size_t>(list.count())), gradient(values.size());
+    list.initialise<double>(values, 3);
+    Arena arena;
+    Tape<double> tape(arena);
+    CHECK_THROWS_WITH_AS(tape.parameter(w), "tape: bind() the parameters first", Error);
+    tape.bind(values.data(), gradient.data());
+    double x[2] = {2, 5}, y[1] = {0};
+    const auto loss = mse(linear(tape.constant({x, {1, 2}}), tape.parameter(w), tape.parameter(b)),
+                          tape.constant({y, {1, 1}}));
+    tape.backward(loss);
+    const double out = 2 * values[0] + 5 * values[1] + values[static_cast<std::size_t>(b.offset)];
+    CHECK(gradient[0] == doctest::Approx(2 * out * 2).epsilon(1e-14));
+    CHECK(gradient[1] == doctest::Approx(2 * out * 5).epsilon(1e-14));
+    CHECK(gradient[static_cast<std::size_t>(b.offset)] == doctest::Approx(2 * out).epsilon(1e-14));
+    tape.reset();
+    tape.bind(values.data());
+    CHECK_FALSE(tape.parameter(w).needs_grad());
+}
+
+TEST_SUITE_END();
