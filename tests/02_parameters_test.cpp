@@ -16,7 +16,7 @@ struct Small {
     Parameter weight = list.add("fc.weight", {2, 3}, Layout::linear, 0.5);
     Parameter kernel = list.add("conv.weight", {3, 3, 2, 4}, Layout::conv, 0.25);
     Parameter bias = list.add("fc.bias", {3}, Layout::plain, 0.0, 1.0);
-    std::vector<float> values = std::vector<float>(static_cast<std::size_t>(list.count()));
+    std::vector<float> values = std::vector<float>(static_cast<std::size_t>(list.block()));
     Small() { list.initialise<float>(values, 1); }
     std::vector<NamedArray> arrays() const { return list.to_arrays<float>(values); }
 };
@@ -49,7 +49,7 @@ TEST_CASE("initial values depend on the seed alone and stay inside their bounds"
     CHECK(largest > 0.1f);
     CHECK(a.values[static_cast<std::size_t>(a.bias.offset)] == 1.0f);
     CHECK(a.list.name_at(a.kernel.offset + 71) == "conv.weight");
-    CHECK(a.list.name_at(a.list.count() - 1) == "fc.bias");
+    CHECK(a.list.name_at(a.list.block() - 1) == "fc.bias");
 }
 
 TEST_CASE("a missing, an unknown and a misshapen parameter are named, and nothing is written") {
@@ -76,7 +76,7 @@ TEST_CASE("(2.4) gradients of bound parameters land in the model's gradient bloc
     ParameterList list;
     const Parameter w = list.add("w", {2, 1}, Layout::linear, 0.5),
                     b = list.add("b", {1}, Layout::plain, 0.5);
-    std::vector<double> values(static_cast<std::size_t>(list.count())), gradient(values.size());
+    std::vector<double> values(static_cast<std::size_t>(list.block())), gradient(values.size());
     list.initialise<double>(values, 3);
     Arena arena;
     Tape<double> tape(arena);

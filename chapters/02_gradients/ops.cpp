@@ -90,6 +90,13 @@ Var<T> scale(Var<T> x, T c) {
 }
 
 template <class T>
+Var<T> reshape(Var<T> x, Shape shape) {
+    Var<T> y = x.tape().alias(x.value().reshape(shape), x);
+    x.tape().record(y, [x, y] { add_scaled(x.grad(), T(1), y.grad()); });
+    return y;
+}
+
+template <class T>
 Var<T> add_row(Var<T> x, Var<T> b) {
     const Tensor<T> in = x.value().rows();
     require(b.shape() == Shape{in.size(1)}, "add_row: x ends in ", in.size(1), " channels, b is ",
@@ -156,9 +163,9 @@ Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias) {
     Var<T> product = x.tape().result(shape, x, weight);
     gemm(rows, outputs, inputs, by_rows<T>(in.data(), inputs),
          by_rows<T>(weight.value().data(), outputs), product.value().data(), false,
-         x.tape().arena());  // Y = X W
+         x.tape().scratch());  // Y = X W
     x.tape().record(product, [=] {
-        Arena& scratch = x.tape().arena();
+        Arena& scratch = x.tape().scratch();
         const T* dy = product.grad().data();
         if (x.needs_grad()) {  // (2.9) dX = dY W^T
             gemm(rows, inputs, outputs, by_rows<T>(dy, outputs),
@@ -178,6 +185,7 @@ Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias) {
     template Var<T> mul(Var<T>, Var<T>);     \
     template Var<T> scale(Var<T>, T);        \
     template Var<T> add_row(Var<T>, Var<T>); \
+    template Var<T> reshape(Var<T>, Shape);  \
     template Var<T> relu(Var<T>);            \
     template Var<T> sigmoid(Var<T>);         \
     template Var<T> tanh(Var<T>);            \

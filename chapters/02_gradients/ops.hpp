@@ -17,6 +17,10 @@ Var<T> mul(Var<T> a, Var<T> b);  ///< a * b
 template <class T>
 Var<T> scale(Var<T> x, T c);  ///< c x
 
+/// The same numbers under another shape.
+template <class T>
+Var<T> reshape(Var<T> x, Shape shape);
+
 /// x[.., C] + b[C]: b is broadcast over the rows, so its VJP is a sum over them (2.7).
 template <class T>
 Var<T> add_row(Var<T> x, Var<T> b);

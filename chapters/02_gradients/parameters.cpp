@@ -48,16 +48,17 @@ Parameter ParameterList::add(std::string name, Shape shape, Layout layout, doubl
                              double constant) {
     for (const Entry& entry : entries_)
         require(entry.name != name, "parameters: two are named ", name);
-    const Parameter where{count_, shape};
+    const Parameter where{block_, shape};
     entries_.push_back({std::move(name), where, layout, bound, constant});
     // Every parameter starts on a cache line; the gap holds zeros that no operation reads.
     constexpr std::ptrdiff_t kLine = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
-    count_ += (shape.numel() + kLine - 1) / kLine * kLine;
+    count_ += shape.numel();
+    block_ += (shape.numel() + kLine - 1) / kLine * kLine;
     return where;
 }
 
 const std::string& ParameterList::name_at(std::ptrdiff_t offset) const {
-    require(offset >= 0 && offset < count_, "parameters: no element ", offset, " among ", count_);
+    require(offset >= 0 && offset < block_, "parameters: no element ", offset, " among ", block_);
     return std::prev(std::find_if(entries_.begin(), entries_.end(),
                                   [&](const Entry& e) { return e.where.offset > offset; }))
         ->name;
@@ -65,7 +66,7 @@ const std::string& ParameterList::name_at(std::ptrdiff_t offset) const {
 
 template <class T>
 void ParameterList::initialise(std::span<T> values, std::uint64_t seed) const {
-    require(std::ssize(values) == count_, "parameters: ", count_, " numbers, got room for ",
+    require(std::ssize(values) == block_, "parameters: ", block_, " numbers, got room for ",
             values.size());
     std::fill(values.begin(), values.end(), T(0));
     for (std::size_t e = 0; e < entries_.size(); ++e) {

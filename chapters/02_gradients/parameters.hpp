@@ -22,7 +22,10 @@ public:
     Parameter add(std::string name, Shape shape, Layout layout, double bound,
                   double constant = 0.0);
 
-    std::ptrdiff_t count() const { return count_; }
+    std::ptrdiff_t count() const { return count_; }  ///< numbers of all parameters
+    std::ptrdiff_t block() const {
+        return block_;
+    }  ///< elements of the block that holds them, gaps included
 
     /// The name of the parameter that element `offset` belongs to.
     const std::string& name_at(std::ptrdiff_t offset) const;
@@ -47,7 +50,7 @@ private:
         double bound, constant;
     };
     std::vector<Entry> entries_;
-    std::ptrdiff_t count_ = 0;
+    std::ptrdiff_t count_ = 0, block_ = 0;
 };
 
 }  // namespace diffusion

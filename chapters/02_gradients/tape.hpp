@@ -60,7 +60,11 @@ public:
     Tape(const Tape&) = delete;
     Tape& operator=(const Tape&) = delete;
 
+    /// Memory that lives until reset(): values, gradients, what a VJP needs.
     Arena& arena() const { return arena_; }
+    /// Memory for one operation, inside an Arena::Scope. It is not the arena, because a gradient
+    /// that is first touched inside the scope must outlive it.
+    Arena& scratch() { return scratch_; }
 
     /// A constant: data, labels, noise.
     Var<T> constant(Tensor<T> value) { return node(value, {}, false); }
@@ -84,6 +88,9 @@ public:
     Var<T> result(Shape shape, const Inputs&... inputs) {
         return node(arena_.make<T>(shape), {}, (inputs.needs_grad() || ...));
     }
+
+    /// A result that is its input's memory seen differently.
+    Var<T> alias(Tensor<T> value, Var<T> input) { return node(value, {}, input.needs_grad()); }
 
     /// Remembers how to pull the gradient of `output` back to the inputs. `vjp` is kept by copy.
     template <class Vjp>
@@ -111,6 +118,7 @@ public:
     void reset() {
         steps_.clear();
         arena_.reset();
+        scratch_.reset();
     }
 
 private:
@@ -126,6 +134,7 @@ private:
     }
 
     Arena& arena_;
+    Arena scratch_;
     T* parameter_values_ = nullptr;
     T* parameter_gradients_ = nullptr;
     std::vector<Step> steps_;  // keeps its capacity between training steps

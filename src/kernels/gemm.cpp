@@ -9,36 +9,37 @@
 namespace diffusion {
 namespace {
 
-/// A tile of Rows x (2 vectors) of C stays in registers while k runs. Each step loads two vectors
-/// of B and, for every row, multiplies them by one number of A: 2 * Rows multiply-adds for 2 + Rows
-/// loads.
-template <class T, int Rows>
+/// A tile of Rows x Vectors registers of C stays in registers while k runs. Each step loads Vectors
+/// registers of B and, for every row, multiplies them by one number of A: Rows * Vectors
+/// multiply-adds for Rows + Vectors loads.
+template <class T, int Vectors, int Rows>
 void tile(int k, Strided<T> a, const T* panel, T* c, std::ptrdiff_t c_row, int columns,
           bool accumulate) {
     using V = typename Simd<T>::Vector;
     constexpr int w = Simd<T>::width;
-    V sum[Rows][2] = {};
+    V sum[Rows][Vectors] = {};
     for (int p = 0; p < k; ++p) {
-        const V b0 = Simd<T>::load(panel), b1 = Simd<T>::load(panel + w);
+        V b[Vectors];
+        for (int v = 0; v < Vectors; ++v) b[v] = Simd<T>::load(panel + v * w);
         const T* column = a.data + p * a.column;
-#pragma GCC unroll 16
+#pragma GCC unroll 24
         for (int i = 0; i < Rows; ++i) {
             const V x = Simd<T>::fill(column[i * a.row]);
-            sum[i][0] += x * b0;
-            sum[i][1] += x * b1;
+            for (int v = 0; v < Vectors; ++v) sum[i][v] += x * b[v];
         }
-        panel += 2 * w;
+        panel += Vectors * w;
     }
-#pragma GCC unroll 16
+#pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i) {
         T* row = c + i * c_row;
-        if (columns == 2 * w) {
-            Simd<T>::store(row, accumulate ? Simd<T>::load(row) + sum[i][0] : sum[i][0]);
-            Simd<T>::store(row + w, accumulate ? Simd<T>::load(row + w) + sum[i][1] : sum[i][1]);
+        if (columns == Vectors * w) {
+            for (int v = 0; v < Vectors; ++v) {
+                T* to = row + v * w;
+                Simd<T>::store(to, accumulate ? Simd<T>::load(to) + sum[i][v] : sum[i][v]);
+            }
         } else {
-            alignas(kAlignment) T edge[2 * w];
-            Simd<T>::store(edge, sum[i][0]);
-            Simd<T>::store(edge + w, sum[i][1]);
+            alignas(kAlignment) T edge[Vectors * w];
+            for (int v = 0; v < Vectors; ++v) Simd<T>::store(edge + v * w, sum[i][v]);
             for (int j = 0; j < columns; ++j) row[j] = accumulate ? row[j] + edge[j] : edge[j];
         }
     }
@@ -48,19 +49,36 @@ template <class T>
 using TileFunction = void (*)(int, Strided<T>, const T*, T*, std::ptrdiff_t, int, bool);
 
 /// tiles[r]: the tile of r + 1 rows.
-template <class T, std::size_t... R>
+template <class T, int Vectors, std::size_t... R>
 constexpr std::array<TileFunction<T>, sizeof...(R)> make_tiles(std::index_sequence<R...>) {
-    return {tile<T, static_cast<int>(R) + 1>...};
+    return {tile<T, Vectors, static_cast<int>(R) + 1>...};
+}
+
+/// All columns of one panel, in as many tiles as needed, all nearly equal in height: 14 rows are 7
+/// + 7 rather than 12 + 2.
+template <class T, int Vectors>
+void panel_product(int m, int k, Strided<T> a, const T* panel, T* c, std::ptrdiff_t c_row,
+                   int columns, bool accumulate) {
+    constexpr int most = 2 * kTileRows / Vectors;
+    static constexpr auto tiles = make_tiles<T, Vectors>(std::make_index_sequence<most>());
+    const int count = (m + most - 1) / most;
+    for (int t = 0; t < count; ++t) {
+        const int begin = static_cast<int>(static_cast<std::ptrdiff_t>(m) * t / count);
+        const int end = static_cast<int>(static_cast<std::ptrdiff_t>(m) * (t + 1) / count);
+        tiles[static_cast<std::size_t>(end - begin - 1)](
+            k, {a.data + begin * a.row, a.row, a.column}, panel, c + begin * c_row, c_row, columns,
+            accumulate);
+    }
 }
 
 }  // namespace
 
 template <class T>
 Packed<T> pack(int k, int n, Strided<T> b, Arena& memory) {
-    constexpr int width = 2 * Simd<T>::width;
+    const int width = n <= Simd<T>::width ? Simd<T>::width : 2 * Simd<T>::width;
     const int panels = (n + width - 1) / width;
     T* to = memory.make<T>({panels, k, width}).data();
-    const Packed<T> packed{to, k, n};
+    const Packed<T> packed{to, k, n, width};
     for (int j = 0; j < n; j += width) {
         const int columns = std::min(width, n - j);
         for (int p = 0; p < k; ++p, to += width) {
@@ -75,19 +93,10 @@ Packed<T> pack(int k, int n, Strided<T> b, Arena& memory) {
 template <class T>
 void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_t c_row) {
     if (c_row == 0) c_row = b.n;
-    static constexpr auto tiles = make_tiles<T>(std::make_index_sequence<kTileRows>());
-    constexpr int width = 2 * Simd<T>::width;
-    // As many tiles as needed, all nearly equal in height: 14 rows are 7 + 7 rather than 12 + 2.
-    const int count = (m + kTileRows - 1) / kTileRows;
-    for (int j = 0; j < b.n; j += width) {
-        const T* panel = b.panels + static_cast<std::ptrdiff_t>(j) * b.k;
-        for (int t = 0; t < count; ++t) {
-            const int begin = static_cast<int>(static_cast<std::ptrdiff_t>(m) * t / count);
-            const int end = static_cast<int>(static_cast<std::ptrdiff_t>(m) * (t + 1) / count);
-            tiles[static_cast<std::size_t>(end - begin - 1)](
-                b.k, {a.data + begin * a.row, a.row, a.column}, panel, c + begin * c_row + j, c_row,
-                std::min(width, b.n - j), accumulate);
-        }
+    const auto product = b.width == Simd<T>::width ? panel_product<T, 1> : panel_product<T, 2>;
+    for (int j = 0; j < b.n; j += b.width) {
+        product(m, b.k, a, b.panels + static_cast<std::ptrdiff_t>(j) * b.k, c + j, c_row,
+                std::min(b.width, b.n - j), accumulate);
     }
 }
 

@@ -29,6 +29,7 @@ template <class T>
 struct Packed {
     const T* panels;
     int k, n;
+    int width;  ///< columns of a panel: one or two SIMD registers
 };
 template <class T>
 Packed<T> pack(int k, int n, Strided<T> b, Arena& memory);

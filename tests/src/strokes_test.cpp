@@ -2,12 +2,12 @@
 #include "data/strokes.hpp"
 
 #include <doctest/doctest.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
 #include <set>
 
+#include "app/machine.hpp"
 #include "data/pen.hpp"
 
 using namespace diffusion;
@@ -47,12 +47,12 @@ TEST_SUITE_BEGIN("src");
 TEST_CASE("picture i depends on (seed, i) only: not on the count, not on the threads") {
     const Dataset many = stroke_digits(200, 5), few = stroke_digits(60, 5);
     CHECK(std::equal(few.pixels.begin(), few.pixels.end(), many.pixels.begin()));
-    const int threads = omp_get_max_threads();
+    const int threads = pick_threads(0);
     for (int n : {1, 2, 3}) {
-        omp_set_num_threads(n);
+        pick_threads(n);
         CHECK(stroke_digits(200, 5).pixels == many.pixels);
     }
-    omp_set_num_threads(threads);
+    pick_threads(threads);
     const Dataset other = stroke_digits(200, 6);
     for (int i = 0; i < 200; ++i) {
         CHECK_FALSE(std::equal(many.pixels.begin() + i * 784, many.pixels.begin() + (i + 1) * 784,

@@ -1,0 +1,148 @@
+#include "04_unet/unet.hpp"
+
+#include <cmath>
+
+#include "04_unet/attention.hpp"
+
+namespace diffusion {
+
+template <class T>
+Tensor<T> timestep_embedding(std::span<const int> t, int width, Arena& arena) {
+    const int half = width / 2;
+    const Tensor<T> embedding = arena.make<T>({static_cast<int>(t.size()), width});
+    for (int n = 0; n < embedding.size(0); ++n) {
+        for (int i = 0; i < half; ++i) {  // (4.7)
+            const double angle =
+                t[static_cast<std::size_t>(n)] * std::pow(10000.0, -static_cast<double>(i) / half);
+            embedding(n, i) = static_cast<T>(std::cos(angle));
+            embedding(n, half + i) = static_cast<T>(std::sin(angle));
+        }
+    }
+    return embedding;
+}
+
+ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int outputs,
+                   int time_width)
+    : norm1(list, name + ".norm1", inputs),
+      norm2(list, name + ".norm2", outputs),
+      conv1(list, name + ".conv1", inputs, outputs, 3),
+      conv2(list, name + ".conv2", outputs, outputs, 3, 1, true),
+      time(list, name + ".time", time_width, outputs) {
+    if (inputs != outputs) skip.emplace(list, name + ".skip", inputs, outputs, 1);
+}
+
+template <class T>
+Var<T> ResBlock::operator()(Var<T> x, Var<T> silu_time) const {
+    Var<T> h = conv1(norm1.silu(x));          // (4.11)
+    h = add_per_channel(h, time(silu_time));  // (4.12) the same shift at every pixel
+    h = conv2(norm2.silu(h));                 // (4.11)
+    return add(skip ? (*skip)(x) : x, h);     // (4.13)
+}
+
+AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int channels,
+                               int heads_)
+    : norm(list, name + ".norm", channels),
+      qkv(list, name + ".qkv", channels, 3 * channels, 1),
+      out(list, name + ".out", channels, channels, 1),
+      heads(heads_) {}
+
+template <class T>
+Var<T> AttentionBlock::operator()(Var<T> x) const {
+    const int channels = x.size(3);
+    const Var<T> all = qkv(norm(x));
+    const auto tokens = [&](int part) {  // [N,H,W,3C] to [N,HW,C]
+        return reshape(slice_channels(all, part * channels, channels),
+                       {x.size(0), x.size(1) * x.size(2), channels});
+    };
+    const Var<T> mixed = attention(tokens(0), tokens(1), tokens(2), heads);  // (4.9)
+    return add(x, out(reshape(mixed, x.shape())));
+}
+
+UNet::UNet(const UNetConfig& config) : config_(config) {
+    require(config.base > 0 && config.base % GroupNorm::kGroups == 0, "unet: base is ", config.base,
+            ", expected a multiple of ", GroupNorm::kGroups);
+    require(!config.multipliers.empty() && config.channels > 0, "unet: no levels or no channels");
+    const int time_width = 4 * config.base;
+    time1_ = Linear(list_, "time1", config.base, time_width);
+    time2_ = Linear(list_, "time2", time_width, time_width);
+    in_ = Conv2d(list_, "in", config.channels, config.base, 3);
+    int width = config.base;
+    std::vector<int> skips{width};
+    const int levels = static_cast<int>(config.multipliers.size());
+    for (int i = 0; i < levels; ++i) {
+        const int next = config.base * config.multipliers[static_cast<std::size_t>(i)];
+        const std::string name = "down." + std::to_string(i);
+        Level level;
+        for (int b = 0; b < 2; ++b) {
+            level.blocks.emplace_back(list_, name + ".block" + std::to_string(b), width, next,
+                                      time_width);
+            skips.push_back(width = next);
+        }
+        if (i + 1 < levels) {
+            level.resample.emplace(list_, name + ".resample", width, width, 3, 2);
+            skips.push_back(width);
+        }
+        down_.push_back(std::move(level));
+    }
+    middle1_.emplace(list_, "middle.block1", width, width, time_width);
+    attention_.emplace(list_, "middle.attention", width, config.heads);
+    middle2_.emplace(list_, "middle.block2", width, width, time_width);
+    for (int i = levels - 1; i >= 0; --i) {
+        const int next = config.base * config.multipliers[static_cast<std::size_t>(i)];
+        const std::string name = "up." + std::to_string(i);
+        Level level;
+        for (int b = 0; b < 3; ++b) {
+            level.blocks.emplace_back(list_, name + ".block" + std::to_string(b),
+                                      width + skips.back(), next, time_width);
+            skips.pop_back();
+            width = next;
+        }
+        if (i > 0) level.resample.emplace(list_, name + ".resample", width, width, 3);
+        up_.push_back(std::move(level));
+    }
+    norm_ = GroupNorm(list_, "out.norm", width);
+    out_ = Conv2d(list_, "out.conv", width, config.channels, 3, 1, true);
+}
+
+template <class T>
+Var<T> UNet::operator()(Var<T> x, std::span<const int> t) const {
+    require(x.shape().rank == 4 && x.size(3) == config_.channels && x.size(0) == std::ssize(t),
+            "unet: x is ", x.shape(), " with ", t.size(), " times, expected [N,H,W,",
+            config_.channels, "] and one time for each image");
+    Tape<T>& tape = x.tape();
+    const Var<T> embedding = tape.constant(timestep_embedding<T>(t, config_.base, tape.arena()));
+    const Var<T> time = silu(time2_(silu(time1_(embedding))));
+
+    const Tensor<Var<T>> stack =
+        tape.arena().template make<Var<T>>({static_cast<int>(4 * down_.size())});
+    int top = 0;  // what the way down leaves for the way up
+    const auto push = [&](Var<T> v) { return stack(top++) = v; };
+    Var<T> h = in_(x);
+    push(h);
+    for (const Level& level : down_) {
+        for (const ResBlock& block : level.blocks) h = push(block(h, time));
+        if (level.resample) h = push((*level.resample)(h));
+    }
+    h = (*middle2_)((*attention_)((*middle1_)(h, time)), time);
+    for (const Level& level : up_) {
+        for (const ResBlock& block : level.blocks) {
+            h = block(concat_channels(h, stack(--top)), time);
+        }
+        if (level.resample) {
+            const Var<T> next = stack(top - 1);  // the finer level's size
+            h = (*level.resample)(upsample_nearest(h, next.size(1), next.size(2)));
+        }
+    }
+    return out_(norm_.silu(h));
+}
+
+#define DIFFUSION_INSTANTIATE(T)                                              \
+    template Tensor<T> timestep_embedding(std::span<const int>, int, Arena&); \
+    template Var<T> ResBlock::operator()(Var<T>, Var<T>) const;               \
+    template Var<T> AttentionBlock::operator()(Var<T>) const;                 \
+    template Var<T> UNet::operator()(Var<T>, std::span<const int>) const;
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion

@@ -1,0 +1,171 @@
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "04_unet/attention.hpp"
+#include "04_unet/image_ops.hpp"
+#include "kernels/exp.hpp"
+#include "support/gradient_check.hpp"
+
+using namespace diffusion;
+using Vars = std::vector<Var<double>>;
+
+namespace {
+
+constexpr double kTolerance = 1e-7;
+constexpr std::array<unsigned char, 10> kKeep{1, 0, 1, 1, 0, 0, 1, 1, 1, 1};
+
+template <class T>
+Tensor<T> normal(Arena& memory, Shape shape, std::uint32_t stream) {
+    const Tensor<T> x = memory.make<T>(shape);
+    fill_normal(x, Random(31, Purpose::test, stream));
+    return x;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch04 grad");
+
+TEST_CASE("(4.1) (4.2) (4.3) convolution: all three VJPs equal central differences") {
+    for (int stride : {1, 2}) {
+        for (int kernel : {1, 3}) {
+            CHECK(gradient_error({{2, 5, 4, 3}, {kernel, kernel, 3, 2}, {2}},
+                                 [=](auto&, const Vars& v) {
+                                     return conv2d(v[0], v[1], v[2], stride);
+                                 }) < kTolerance);
+        }
+    }
+}
+
+TEST_CASE("(4.5) (4.6) group norm, with and without SiLU: VJPs equal central differences") {
+    for (bool silu : {false, true}) {
+        CHECK(gradient_error({{2, 3, 3, 6}, {6}, {6}}, [=](auto&, const Vars& v) {
+                  return group_norm(v[0], v[1], v[2], 3, silu);
+              }) < kTolerance);
+    }
+}
+
+TEST_CASE(
+    "(4.8) (4.12) shifts, concatenation, slices and upsampling: VJPs equal central differences") {
+    CHECK(gradient_error({{2, 2, 3, 4}, {2, 4}}, [](auto&, const Vars& v) {
+              return add_per_channel(v[0], v[1]);
+          }) < kTolerance);
+    CHECK(gradient_error({{2, 2, 2, 3}, {2, 2, 2, 4}}, [](auto&, const Vars& v) {
+              return concat_channels(v[0], v[1]);
+          }) < kTolerance);
+    CHECK(gradient_error({{2, 3, 6}}, [](auto&, const Vars& v) {
+              return slice_channels(v[0], 2, 3);
+          }) < kTolerance);
+    CHECK(gradient_error({{2, 2, 2, 3}}, [](auto&, const Vars& v) {
+              return upsample_nearest(v[0], 4, 3);
+          }) < kTolerance);
+}
+
+TEST_CASE(
+    "(4.9) (4.10) attention: VJPs equal central differences, self and cross, with and without a "
+    "mask") {
+    CHECK(gradient_error({{2, 3, 4}, {2, 5, 4}, {2, 5, 4}}, [](auto&, const Vars& v) {
+              return attention(v[0], v[1], v[2], 2);
+          }) < kTolerance);
+    CHECK(gradient_error({{2, 3, 4}, {2, 5, 4}, {2, 5, 4}}, [](auto&, const Vars& v) {
+              return attention(v[0], v[1], v[2], 2, std::span<const unsigned char>(kKeep));
+          }) < kTolerance);
+    CHECK(gradient_error({{1, 4, 6}}, [](auto&, const Vars& v) {
+              return attention(v[0], v[0], v[0], 3);
+          }) < kTolerance);
+}
+
+TEST_SUITE_END();
+TEST_SUITE_BEGIN("ch04 math");
+
+TEST_CASE(
+    "(4.5) after group norm each group of each image has mean 0 and variance 1, also far from 0") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const Tensor<double> x = normal<double>(memory, {2, 5, 5, 6}, 1);
+    for (double& v : x) v = 1e6 + 3 * v;
+    const Tensor<double> one = memory.zeros<double>({6}), zero = memory.zeros<double>({6});
+    for (double& v : one) v = 1;
+    const Tensor<double> y =
+        group_norm(tape.constant(x), tape.constant(one), tape.constant(zero), 2, false, 0.0)
+            .value();
+    for (int n = 0; n < 2; ++n) {
+        for (int g = 0; g < 2; ++g) {
+            double mean = 0, square = 0;
+            for (int p = 0; p < 25; ++p) {
+                for (int c = 3 * g; c < 3 * g + 3; ++c) {
+                    const double v = y[n].rows()(p, c);
+                    mean += v / 75;
+                    square += v * v / 75;
+                }
+            }
+            CHECK(std::abs(mean) < 1e-8);  // 1e6 epsilon, and a little
+            CHECK(square == doctest::Approx(1).epsilon(1e-8));
+        }
+    }
+}
+
+TEST_CASE("(4.9) attention does not know the order of its keys, and follows that of its queries") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const Tensor<double> q = normal<double>(memory, {1, 4, 6}, 1),
+                         k = normal<double>(memory, {1, 5, 6}, 2),
+                         v = normal<double>(memory, {1, 5, 6}, 3);
+    const auto permuted = [&](Tensor<double> x) {  // row i goes to place 3 i + 1 mod L
+        const Tensor<double> y = memory.make<double>(x.shape());
+        const int rows = x.size(1);
+        for (int i = 0; i < rows; ++i) {
+            for (int c = 0; c < 6; ++c) y(0, (3 * i + 1) % rows, c) = x(0, i, c);
+        }
+        return y;
+    };
+    const auto attend = [&](Tensor<double> a, Tensor<double> b, Tensor<double> c) {
+        return attention(tape.constant(a), tape.constant(b), tape.constant(c), 2).value();
+    };
+    const Tensor<double> y = attend(q, k, v), keys = attend(q, permuted(k), permuted(v)),
+                         queries = attend(permuted(q), k, v);
+    const Tensor<double> expected = permuted(y);
+    for (std::ptrdiff_t i = 0; i < y.numel(); ++i) {
+        CHECK(keys.data()[i] == doctest::Approx(y.data()[i]).epsilon(1e-13));
+        CHECK(queries.data()[i] == doctest::Approx(expected.data()[i]).epsilon(1e-13));
+    }
+}
+
+TEST_CASE(
+    "(4.9) a masked key changes nothing, whatever its values, and equal scores give the plain "
+    "mean") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const Tensor<double> q = normal<double>(memory, {1, 2, 4}, 1),
+                         k = normal<double>(memory, {1, 3, 4}, 2),
+                         v = normal<double>(memory, {1, 3, 4}, 3);
+    const std::array<unsigned char, 3> keep{1, 1, 0}, none{0, 0, 0};
+    const auto attend = [&](std::span<const unsigned char> mask) {
+        return attention(tape.constant(q), tape.constant(k), tape.constant(v), 1, mask);
+    };
+    const Tensor<double> y = attend(keep).value();
+    for (int c = 0; c < 4; ++c) k(0, 2, c) = v(0, 2, c) = 1e9;
+    const Tensor<double> again = attend(keep).value();
+    for (std::ptrdiff_t i = 0; i < y.numel(); ++i) CHECK(again.data()[i] == y.data()[i]);
+    for (double& value : k) value = 0;
+    const Tensor<double> mean = attend(keep).value();
+    for (int c = 0; c < 4; ++c)
+        CHECK(mean(0, 0, c) == doctest::Approx((v(0, 0, c) + v(0, 1, c)) / 2).epsilon(1e-14));
+    CHECK_THROWS_WITH_AS(attend(none), "attention: image 0 keeps no key", Error);
+}
+
+TEST_CASE("the polynomial exponential has a relative error below 2e-7 on its whole range") {
+    double worst = 0;
+    for (int i = 0; i <= 1750000; ++i) {
+        const float x = -87.0f + 1e-4f * static_cast<float>(i);
+        const double exact = std::exp(static_cast<double>(x));
+        worst = std::max(worst, std::abs(static_cast<double>(fast_exp(x)) - exact) / exact);
+    }
+    CHECK(worst < 2e-7);
+    CHECK(fast_exp(-1000.0f) < 1e-37f);
+    CHECK(std::isfinite(fast_exp(1000.0f)));
+}
+
+TEST_SUITE_END();

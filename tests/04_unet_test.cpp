@@ -1,0 +1,215 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "02_gradients/optimizer.hpp"
+#include "04_unet/unet.hpp"
+#include "support/gradient_check.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+/// A small network all of whose parameters are random, the zero-initialised ones too.
+struct Network {
+    UNet unet;
+    std::vector<double> values, gradient;
+    explicit Network(const UNetConfig& config)
+        : unet(config),
+          values(static_cast<std::size_t>(unet.parameters().block())),
+          gradient(values.size()) {
+        unet.parameters().initialise<double>(values, 1);
+        Random random(2, Purpose::test);
+        for (double& v : values) v += 0.05 * random.normal();
+    }
+};
+
+template <class T>
+Tensor<T> normal(Arena& memory, Shape shape, std::uint32_t stream) {
+    const Tensor<T> x = memory.make<T>(shape);
+    fill_normal(x, Random(41, Purpose::test, stream));
+    return x;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch04 grad");
+
+TEST_CASE("the whole UNet: its VJP along random directions equals central differences") {
+    for (const int size : {7, 8}) {  // 7 -> 4 -> 2 and back: odd sizes too
+        Network net({2, 8, {1, 2, 1}, 2});
+        Arena memory, arena;
+        const Tensor<double> x = normal<double>(memory, {2, size, size, 2}, 1),
+                             w = normal<double>(memory, x.shape(), 2);
+        const std::vector<int> t{3, 700};
+        Tape<double> tape(arena);
+        const auto loss = [&](const std::vector<double>& values) {
+            tape.reset();
+            std::vector<double> copy = values;
+            tape.bind(copy.data());
+            const Tensor<double> y = net.unet(tape.constant(x), std::span<const int>(t)).value();
+            double sum = 0;
+            for (std::ptrdiff_t i = 0; i < y.numel(); ++i) sum += y.data()[i] * w.data()[i];
+            return sum;
+        };
+        tape.bind(net.values.data(), net.gradient.data());
+        std::fill(net.gradient.begin(), net.gradient.end(), 0.0);
+        const Tensor<double> dx = memory.zeros<double>(x.shape());
+        tape.backward_from(
+            mul(net.unet(tape.leaf(x, dx), std::span<const int>(t)), tape.constant(w)), 1.0);
+        for (std::uint32_t direction = 0; direction < 5; ++direction) {
+            Random random(3, Purpose::test, direction);
+            std::vector<double> above = net.values, below = net.values;
+            double expected = 0;
+            // A direction of length 1: the error of the difference grows with the square of the
+            // step's length.
+            constexpr double h = 1e-5;
+            const double length = std::sqrt(static_cast<double>(net.values.size()));
+            for (std::size_t i = 0; i < above.size(); ++i) {
+                const double d = random.normal() / length;
+                above[i] += h * d;
+                below[i] -= h * d;
+                expected += d * net.gradient[i];
+            }
+            CHECK((loss(above) - loss(below)) / (2 * h) == doctest::Approx(expected).epsilon(1e-6));
+        }
+    }
+}
+
+TEST_CASE("(4.14) the residual block differentiated by hand gives exactly what the tape gives") {
+    ParameterList list;
+    const ResBlock block(list, "b", 8, 16, 4);
+    std::vector<double> values(static_cast<std::size_t>(list.block())), gradient(values.size());
+    list.initialise<double>(values, 5);
+    Random random(6, Purpose::test);
+    for (double& v : values) v += 0.1 * random.normal();
+    Arena memory, arena, other;
+    const Tensor<double> x = normal<double>(memory, {2, 3, 3, 8}, 1),
+                         time = normal<double>(memory, {2, 4}, 2);
+    const Tensor<double> dx = memory.zeros<double>(x.shape());
+    Tape<double> tape(arena);
+    tape.bind(values.data(), gradient.data());
+    tape.backward_from(block(tape.leaf(x, dx), tape.constant(time)), 1.0);
+
+    // By hand: y = skip(x) + conv2(z2), z2 = norm2(h), h = conv1(z1) + shift, z1 = norm1(x); every
+    // gradient in turn.
+    Tape<double> pieces(other);
+    const Tensor<double> by_hand = memory.zeros<double>(x.shape());
+    const auto pull = [&](auto layer, Tensor<double> input, Tensor<double> cotangent) {
+        pieces.reset();
+        pieces.bind(values.data());
+        const Tensor<double> g = memory.zeros<double>(input.shape());
+        const Var<double> y = layer(pieces.leaf(input, g));
+        pieces.backward_from(mul(y, pieces.constant(cotangent)), 1.0);
+        return g;
+    };
+    const auto push = [&](auto layer, Tensor<double> input) {
+        pieces.bind(values.data());
+        const Tensor<double> y = layer(pieces.constant(input)).value(),
+                             kept = memory.make<double>(y.shape());
+        std::copy(y.begin(), y.end(), kept.begin());
+        pieces.reset();
+        return kept;
+    };
+    const auto norm1 = [&](Var<double> v) { return block.norm1.silu(v); };
+    const auto norm2 = [&](Var<double> v) { return block.norm2.silu(v); };
+    const auto shift = [&](Var<double> v) {
+        return add_per_channel(v, block.time(pieces.constant(time)));
+    };
+    const Tensor<double> z1 = push(norm1, x), c1 = push(block.conv1, z1), h = push(shift, c1),
+                         z2 = push(norm2, h);
+    const Tensor<double> ones = memory.make<double>({2, 3, 3, 16});
+    for (double& v : ones) v = 1;
+    const Tensor<double> dz2 = pull(block.conv2, z2, ones), dh = pull(norm2, h, dz2),
+                         dz1 = pull(block.conv1, z1, dh);
+    const Tensor<double> branch = pull(norm1, x, dz1), around = pull(*block.skip, x, ones);
+    for (std::ptrdiff_t i = 0; i < dx.numel(); ++i) {
+        by_hand.data()[i] =
+            branch.data()[i] + around.data()[i];  // the sum of (4.13) sends its gradient both ways
+        CHECK(by_hand.data()[i] == doctest::Approx(dx.data()[i]).epsilon(1e-12));
+    }
+}
+
+TEST_SUITE_END();
+TEST_SUITE_BEGIN("ch04 math");
+
+TEST_CASE("the reference and the quick UNet have the stated numbers of parameters") {
+    CHECK(UNet({1, 32, {1, 2, 2}, 4}).parameters().count() == 1539329);
+    CHECK(UNet({1, 16, {1, 2, 2}, 4}).parameters().count() == 387201);
+    CHECK_THROWS_WITH_AS(UNet({1, 12, {1, 2}, 4}), "unet: base is 12, expected a multiple of 8",
+                         Error);
+}
+
+TEST_CASE(
+    "(4.7) the time embedding: cosines, then sines, frequencies from 1 down to 1/10000 exclusive") {
+    Arena arena;
+    const std::vector<int> t{0, 7};
+    const Tensor<double> e = timestep_embedding<double>(t, 8, arena);
+    for (int i = 0; i < 4; ++i) {
+        CHECK(e(0, i) == 1.0);
+        CHECK(e(0, 4 + i) == 0.0);
+        CHECK(e(1, i) == doctest::Approx(std::cos(7 * std::pow(10.0, -i))).epsilon(1e-15));
+        CHECK(e(1, 4 + i) == doctest::Approx(std::sin(7 * std::pow(10.0, -i))).epsilon(1e-15));
+    }
+}
+
+TEST_CASE("(4.13) a fresh network predicts 0 for any input") {
+    const UNet unet({1, 8, {1, 2}, 4});
+    std::vector<double> values(static_cast<std::size_t>(unet.parameters().block()));
+    unet.parameters().initialise<double>(values, 1);
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    tape.bind(values.data());
+    const std::vector<int> t{10, 20};
+    const Tensor<double> x = normal<double>(memory, {2, 6, 6, 1}, 1);
+    for (double v : unet(tape.constant(x), std::span<const int>(t)).value()) CHECK(v == 0.0);
+}
+
+TEST_CASE("the images of a batch do not see each other") {
+    Network net({1, 8, {1, 2}, 4});
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    tape.bind(net.values.data());
+    const Tensor<double> x = normal<double>(memory, {2, 6, 6, 1}, 1);
+    const std::vector<int> t{10, 20};
+    const Tensor<double> both = net.unet(tape.constant(x), std::span<const int>(t)).value();
+    const Tensor<double> second =
+        net.unet(tape.constant({x[1].data(), {1, 6, 6, 1}}), std::span<const int>(t).subspan(1))
+            .value();
+    for (std::ptrdiff_t i = 0; i < second.numel(); ++i)
+        CHECK(both[1].data()[i] == second.data()[i]);
+}
+
+TEST_CASE("training steps after the first take no memory from the heap: the arena stays as it is") {
+    const UNet unet({1, 8, {1, 2}, 4});
+    std::vector<float> values(static_cast<std::size_t>(unet.parameters().block())),
+        gradient(values.size());
+    unet.parameters().initialise<float>(values, 1);
+    Arena memory, arena;
+    Tape<float> tape(arena);
+    const Tensor<float> x = normal<float>(memory, {4, 12, 12, 1}, 1),
+                        eps = normal<float>(memory, x.shape(), 2);
+    const std::vector<int> t{1, 2, 3, 4};
+    AdamW<float> adam(values.size(), {.learning_rate = 3e-3});
+    std::size_t capacity = 0;
+    float first = 0, last = 0;
+    for (int step = 0; step < 200; ++step) {
+        tape.reset();
+        std::fill(gradient.begin(), gradient.end(), 0.0f);
+        tape.bind(values.data(), gradient.data());
+        const Var<float> loss =
+            mse(unet(tape.constant(x), std::span<const int>(t)), tape.constant(eps));
+        tape.backward(loss);
+        adam.step(values, gradient);
+        last = loss.value()(0);
+        if (step == 0) first = last;
+        if (step == 1) capacity = arena.capacity();
+    }
+    CHECK(arena.capacity() == capacity);
+    CHECK(first > 0.8f);
+    CHECK(last < 0.1f);  // and so it learns one batch by heart
+}
+
+TEST_SUITE_END();
