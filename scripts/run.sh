@@ -8,9 +8,16 @@ bin=$1
 chapter=${2:-}
 shift $(($# < 2 ? $# : 2))
 
+# shellcheck disable=SC2206  # the default is a pattern
+programs=("$bin"/${chapter:-[0-9][0-9]}_*)
+if [ ! -x "${programs[0]}" ]; then
+    echo "run: there is no program for chapter ${chapter:-01}" >&2
+    exit 1
+fi
+
 # The real digits, if they can be had quickly; otherwise the programs draw their own and say so.
 has_mnist() {
-    ls "$1"/train-images* "$1"/mnist/train-images* >/dev/null 2>&1
+    ls "$1"/train-images* >/dev/null 2>&1 || ls "$1"/mnist/train-images* >/dev/null 2>&1
 }
 if ! has_mnist "${DIFFUSION_DATA:-/nowhere}" && ! has_mnist data; then
     limit=""
@@ -19,12 +26,7 @@ if ! has_mnist "${DIFFUSION_DATA:-/nowhere}" && ! has_mnist data; then
 fi
 
 failed=""
-# shellcheck disable=SC2231  # the default is a pattern
-for program in "$bin"/${chapter:-[0-9][0-9]}_*; do
-    if [ ! -x "$program" ]; then
-        echo "run: there is no program for chapter ${chapter:-01}" >&2
-        exit 1
-    fi
+for program in "${programs[@]}"; do
     name=$(basename "$program")
     echo
     echo "== $name $*"

@@ -58,7 +58,7 @@ std::string shortest(double x) {
     return {text.data(), result.ptr};
 }
 
-CsvWriter::CsvWriter(fs::path path, std::vector<std::string> columns, bool append)
+CsvWriter::CsvWriter(fs::path path, const std::vector<std::string>& columns, bool append)
     : path_(std::move(path)), columns_(columns.size()) {
     const std::string header = joined(columns);
     require(!columns.empty(), path_.string(), ": a table needs at least one column");

@@ -16,7 +16,8 @@ public:
     /// Starts the file anew, or, with `append`, goes on with one that has the same columns (it may
     /// also be missing or empty). A last line that a kill left incomplete is dropped. Error if the
     /// file cannot be written or has other columns.
-    CsvWriter(std::filesystem::path path, std::vector<std::string> columns, bool append = false);
+    CsvWriter(std::filesystem::path path, const std::vector<std::string>& columns,
+              bool append = false);
 
     /// One number per column. Error if the count is wrong or the disk is full.
     void row(std::initializer_list<double> values);

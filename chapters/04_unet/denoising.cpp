@@ -1,0 +1,220 @@
+#include "04_unet/denoising.hpp"
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <numeric>
+#include <sstream>
+
+#include "01_forward_noising/q_sample.hpp"
+#include "kernels/threads.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion {
+namespace {
+
+constexpr int kPiece = 8;  // images that one core takes at a time: their activations stay near it
+
+/// Order of the images in one pass over the data: a shuffle that depends on the seed and the number
+/// of the pass.
+class Shuffle {
+public:
+    Shuffle(int count, std::uint64_t seed) : order_(static_cast<std::size_t>(count)), seed_(seed) {}
+
+    int at(std::int64_t sample) {
+        const std::int64_t count = std::ssize(order_), pass = sample / count;
+        if (pass != pass_) {
+            std::iota(order_.begin(), order_.end(), 0);
+            Random random(seed_, Purpose::shuffle, static_cast<std::uint32_t>(pass));
+            for (std::size_t i = order_.size(); i > 1; --i) {  // Fisher and Yates
+                std::swap(order_[i - 1], order_[random.below(static_cast<std::uint32_t>(i))]);
+            }
+            pass_ = pass;
+        }
+        return order_[static_cast<std::size_t>(sample % count)];
+    }
+
+private:
+    std::vector<int> order_;
+    std::uint64_t seed_;
+    std::int64_t pass_ = -1;
+};
+
+std::string text(const std::vector<int>& numbers) {
+    std::string joined;
+    for (int n : numbers) joined += (joined.empty() ? "" : ",") + std::to_string(n);
+    return joined;
+}
+
+const char* prediction_name(Prediction prediction) {
+    constexpr std::array<const char*, 4> kNames = {"eps", "x0", "v", "score"};
+    return kNames[static_cast<std::size_t>(prediction)];
+}
+
+}  // namespace
+
+DenoisingModel::DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
+                               const std::string& prediction_name, int height_, int width_)
+    : unet(config),
+      schedule(make_schedule(schedule_name, T)),
+      prediction(prediction_from_name(prediction_name)),
+      height(height_),
+      width(width_) {
+    require(prediction != Prediction::score, "denoising model: predicts eps, x0 or v");
+}
+
+void DenoisingModel::save(const std::filesystem::path& path, std::span<const float> values) const {
+    const UNetConfig& c = unet.config();
+    Safetensors file{unet.parameters().to_arrays<float>(values), {}};
+    file.metadata = {{"model", "unet"},
+                     {"channels", std::to_string(c.channels)},
+                     {"base", std::to_string(c.base)},
+                     {"multipliers", text(c.multipliers)},
+                     {"heads", std::to_string(c.heads)},
+                     {"schedule", schedule.name},
+                     {"T", std::to_string(schedule.steps())},
+                     {"prediction", prediction_name(prediction)},
+                     {"height", std::to_string(height)},
+                     {"width", std::to_string(width)}};
+    write_safetensors(path, file);
+}
+
+LoadedModel load_model(const std::filesystem::path& path) {
+    const Safetensors file = read_safetensors(path);
+    const auto entry = [&](const std::string& key) {
+        const auto found = file.metadata.find(key);
+        require(found != file.metadata.end(), path.string(), ": no ", key,
+                " in its metadata: not a model of this program");
+        return found->second;
+    };
+    const auto number = [&](const std::string& key, const std::string& digits) {
+        require(!digits.empty() && digits.size() < 7 &&
+                    digits.find_first_not_of("0123456789") == std::string::npos,
+                path.string(), ": ", key, " is '", digits, "', expected a number");
+        return std::stoi(digits);
+    };
+    require(entry("model") == "unet", path.string(), ": holds a model '", entry("model"),
+            "', expected unet");
+    UNetConfig config{number("channels", entry("channels")),
+                      number("base", entry("base")),
+                      {},
+                      number("heads", entry("heads"))};
+    std::istringstream list(entry("multipliers"));
+    for (std::string part; std::getline(list, part, ',');)
+        config.multipliers.push_back(number("multipliers", part));
+    LoadedModel loaded{
+        DenoisingModel(config, entry("schedule"), number("T", entry("T")), entry("prediction"),
+                       number("height", entry("height")), number("width", entry("width"))),
+        {}};
+    const ParameterList& parameters = loaded.model.unet.parameters();
+    loaded.values.resize(static_cast<std::size_t>(parameters.block()));
+    parameters.from_arrays<float>(file, path.string(), loaded.values);
+    return loaded;
+}
+
+Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data, int batch,
+                             std::uint64_t seed, bool flip, SampleLosses* samples) {
+    require(data.height == model.height && data.width == model.width &&
+                data.channels == model.unet.config().channels,
+            "training: the pictures are ", data.height, "x", data.width, "x", data.channels,
+            ", the model is made for ", model.height, "x", model.width, "x",
+            model.unet.config().channels);
+    require(data.count > 0, "training: the data set is empty");
+    const auto shuffle = std::make_shared<Shuffle>(data.count, seed);
+    return [&model, &data, batch, seed, flip, samples, shuffle](
+               Tape<float>& tape, std::int64_t step, int first, int count) {
+        Arena& arena = tape.arena();
+        const Schedule& schedule = model.schedule;
+        const Shape shape{count, data.height, data.width, data.channels};
+        const Tensor<float> x0 = arena.make<float>(shape), eps = arena.make<float>(shape),
+                            xt = arena.make<float>(shape);
+        const Tensor<float> target = arena.make<float>(shape);
+        const std::span<int> t = arena.make<int>({count}).flat();
+        const std::uint32_t s = static_cast<std::uint32_t>(step);
+        for (int i = 0; i < count; ++i) {
+            const std::uint32_t k = static_cast<std::uint32_t>(first + i);
+            int index = 0;
+#pragma omp critical(shuffle)
+            index = shuffle->at(step * batch + first + i);
+            decode(data, index, flip && (Random(seed, Purpose::augmentation, s, k).bits() & 1) != 0,
+                   x0[i]);
+            fill_normal(eps[i], Random(seed, Purpose::noise, s, k));
+            const double u = (first + i + Random(seed, Purpose::timestep, s, k).uniform()) / batch;
+            t[static_cast<std::size_t>(i)] =
+                1 + std::min(schedule.steps() - 1, static_cast<int>(u * schedule.steps()));
+        }
+        q_sample<float>(x0, t, eps, schedule, xt);
+        for (int i = 0; i < count; ++i) {
+            const Level level{schedule.signal(t[static_cast<std::size_t>(i)]),
+                              schedule.noise(t[static_cast<std::size_t>(i)])};
+            for (std::ptrdiff_t p = 0; p < target[i].numel(); ++p) {
+                const double e = static_cast<double>(eps[i].data()[p]),
+                             x = static_cast<double>(x0[i].data()[p]);
+                const double wanted = model.prediction == Prediction::eps  ? e
+                                      : model.prediction == Prediction::x0 ? x
+                                                                           : v_from(level, x, e);
+                target[i].data()[p] = static_cast<float>(wanted);
+            }
+        }
+        const Var<float> y = model.unet(tape.constant(xt), std::span<const int>(t));
+        if (samples != nullptr) {
+            for (int i = 0; i < count; ++i) {
+                double sum = 0;
+                for (std::ptrdiff_t p = 0; p < target[i].numel(); ++p) {
+                    const double d =
+                        static_cast<double>(y.value()[i].data()[p] - target[i].data()[p]);
+                    sum += d * d;
+                }
+                const auto k = static_cast<std::size_t>(first + i);
+                samples->t[k] = t[static_cast<std::size_t>(i)];
+                samples->loss[k] = sum / static_cast<double>(target[i].numel());
+            }
+        }
+        return mse(y, tape.constant(target));  // (4.15)
+    };
+}
+
+Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values) {
+    struct Worker {
+        Arena arena;
+        Tape<float> tape{arena};
+    };
+    const auto workers =
+        std::make_shared<std::vector<std::unique_ptr<Worker>>>();  // one per thread
+    for (int i = 0; i < thread_count(); ++i) workers->push_back(std::make_unique<Worker>());
+    return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> eps) {
+        const int images = xt.size(0), pieces = (images + kPiece - 1) / kPiece;
+        const Level level{model.schedule.signal(t), model.schedule.noise(t)};
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(workers->size()))
+        for (int piece = 0; piece < pieces; ++piece) {
+            Tape<float>& tape = (*workers)[thread_number()]->tape;
+            const int first = piece * kPiece, count = std::min(kPiece, images - first);
+            const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
+            tape.reset();
+            tape.bind(values.data());
+            const Tensor<float> x = tape.arena().make<float>(shape);
+            std::copy_n(xt[first].data(), x.numel(), x.data());
+            const std::span<int> times = tape.arena().make<int>({count}).flat();
+            std::fill(times.begin(), times.end(), t);
+            const Tensor<float> y =
+                model.unet(tape.constant(x), std::span<const int>(times)).value();
+            float* to = eps[first].data();
+            for (std::ptrdiff_t p = 0; p < y.numel(); ++p) {
+                to[p] = static_cast<float>(estimate(model.prediction, level,
+                                                    static_cast<double>(x.data()[p]),
+                                                    static_cast<double>(y.data()[p]))
+                                               .eps);
+            }
+        }
+    };
+}
+
+std::vector<int> even_times(int T, int steps) {
+    require(steps >= 1 && steps <= T, "sampling: steps is ", steps, ", expected 1..", T);
+    std::vector<int> times;
+    for (int i = steps; i >= 0; --i)
+        times.push_back(static_cast<int>((static_cast<std::int64_t>(T) * i + steps / 2) / steps));
+    return times;
+}
+
+}  // namespace diffusion

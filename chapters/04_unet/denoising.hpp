@@ -1,0 +1,59 @@
+#pragma once
+// What the UNet is trained for, and how a trained one is asked.
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "01_forward_noising/schedule.hpp"
+#include "03_reverse_process/ancestral.hpp"
+#include "03_reverse_process/prediction.hpp"
+#include "04_unet/trainer.hpp"
+#include "04_unet/unet.hpp"
+#include "data/dataset.hpp"
+
+namespace diffusion {
+
+/// A network with all that its use depends on.
+struct DenoisingModel {
+    UNet unet;
+    Schedule schedule;
+    Prediction prediction;
+    int height, width;
+
+    DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
+                   const std::string& prediction_name, int height, int width);
+
+    /// Values in PyTorch's names and layouts, with the configuration beside them.
+    void save(const std::filesystem::path& path, std::span<const float> values) const;
+};
+
+/// A model from its file, and its values.
+struct LoadedModel {
+    DenoisingModel model;
+    std::vector<float> values;
+};
+LoadedModel load_model(const std::filesystem::path& path);
+
+/// The time and the loss of each sample of a batch.
+struct SampleLosses {
+    std::vector<int> t;
+    std::vector<double> loss;
+    explicit SampleLosses(int batch) : t(static_cast<std::size_t>(batch)), loss(t.size()) {}
+};
+
+/// Mean squared error of the prediction for noised images (4.15). Sample k of step s is image
+/// number s * batch + k of an endless row of shuffled passes over the data; its t and noise depend
+/// on the seed, s and k alone. Times are stratified: sample k draws from the k-th of `batch` equal
+/// parts of 1..T, which makes the mean over the batch less noisy. `samples` receives the details of
+/// the last step, if given. `model`, `data` and `samples` must outlive the result.
+Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data, int batch,
+                             std::uint64_t seed, bool flip, SampleLosses* samples = nullptr);
+
+/// The network as a predictor of eps, for the samplers. Works through a batch in pieces of 8, in
+/// parallel.
+Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
+
+/// `steps` times from T down to 0, as evenly spaced as whole numbers allow.
+std::vector<int> even_times(int T, int steps);
+
+}  // namespace diffusion

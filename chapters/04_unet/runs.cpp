@@ -1,0 +1,197 @@
+#include "04_unet/runs.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "04_unet/denoising.hpp"
+#include "data/find.hpp"
+#include "data/idx.hpp"
+#include "io/csv.hpp"
+#include "io/image.hpp"
+#include "io/npy.hpp"
+#include "io/run_folder.hpp"
+
+namespace diffusion {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// How much work a preset is. Fixed numbers of images, never of seconds: so results repeat.
+struct Preset {
+    int base;
+    std::int64_t images;
+};
+const std::map<std::string, Preset> kPresets = {{"smoke", {8, 128}},
+                                                {"quick", {16, 12'000}},
+                                                {"standard", {16, 90'000}},
+                                                {"long", {32, 240'000}}};
+
+constexpr int kT = 1000, kGrid = 16, kGridSteps = 50;
+
+/// Draws from noise that depends on the seed alone, so that grids of one run can be compared.
+Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint64_t seed) {
+    Arena arena;
+    const Tensor<float> x =
+        arena.make<float>({kGrid, model.height, model.width, model.unet.config().channels});
+    start_noise<float>(seed, x);
+    const AncestralOptions options{.clip = 1.0, .seed = seed};
+    ancestral_sample<float>(make_denoiser(model, values), model.schedule,
+                            even_times(kT, kGridSteps), options, x);
+    return image_grid(x, kGrid, 1);
+}
+
+}  // namespace
+
+bool run_train(const CommonOptions& common, const TrainSettings& settings) {
+    const auto start = Clock::now();
+    RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
+    const Dataset data = find_dataset(settings.dataset, common.data, true);
+    const Preset& preset = kPresets.at(common.preset);
+    const int base = settings.base > 0 ? settings.base : preset.base;
+    const std::int64_t images = settings.images > 0 ? settings.images : preset.images;
+    const std::int64_t steps = std::max<std::int64_t>(1, images / settings.batch);
+    const DenoisingModel model({data.channels, base, {1, 2, 2}, 4}, settings.schedule, kT,
+                               settings.prediction, data.height, data.width);
+    const TrainOptions options{.batch = settings.batch,
+                               .steps = steps,
+                               .learning_rate = settings.learning_rate,
+                               .warmup = std::min<std::int64_t>(200, steps / 5),
+                               .seed = common.seed};
+    Trainer trainer(model.unet.parameters(), options);
+    const auto state_path = folder.path("state.safetensors");
+    const bool resume = common.resume && std::filesystem::exists(state_path);
+    if (resume) trainer.load(state_path);
+    if (common.resume && !resume)
+        std::printf("nothing is saved in %s: starting from the beginning\n",
+                    common.out.string().c_str());
+    banner("Chapter 4: a UNet learns to draw",
+           {{"data", data.source},
+            {"parameters", std::to_string(model.unet.parameters().count())},
+            {"images", std::to_string(steps * settings.batch)},
+            {"batch", std::to_string(settings.batch)},
+            {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
+            {"seed", std::to_string(common.seed)}});
+
+    SampleLosses samples(settings.batch);
+    const Trainer::Loss loss = denoising_loss(model, data, settings.batch, common.seed,
+                                              settings.dataset == "cifar10", &samples);
+    if (common.resume)
+        keep_csv_rows(folder.path("train.csv"), 0, static_cast<double>(trainer.steps()));
+    CsvWriter log(folder.path("train.csv"), {"step", "images", "seconds", "loss", "grad_norm"},
+                  resume);
+    const auto save = [&] {
+        trainer.save(state_path);
+        model.save(folder.path("model.safetensors"), trainer.average());
+    };
+    std::vector<Image> grids;
+    std::vector<double> bin_loss(10), bin_count(10);
+    Progress progress("train", steps * settings.batch, "images", trainer.steps() * settings.batch);
+    while (trainer.steps() < steps && !interrupted()) {
+        const Trainer::Report report = trainer.step(loss);
+        const std::int64_t done = trainer.steps();
+        log.row({static_cast<double>(done), static_cast<double>(done * settings.batch),
+                 seconds_since(start), report.loss, report.gradient_norm});
+        for (std::size_t k = 0; 10 * done > 9 * steps && k < samples.t.size();
+             ++k) {  // of the last tenth
+            const auto bin = static_cast<std::size_t>(10 * (samples.t[k] - 1) / kT);
+            bin_loss[bin] += samples.loss[k];
+            bin_count[bin] += 1;
+        }
+        char text[32];
+        std::snprintf(text, sizeof text, "loss %.4f", report.loss);
+        progress.update(done * settings.batch, text);
+        if (done % settings.save_every == 0) save();
+        if (8 * done / steps != 8 * (done - 1) / steps)
+            grids.push_back(draw_grid(model, trainer.average(), common.seed));
+    }
+    progress.finish();
+    save();
+    if (!grids.empty()) {
+        write_png(folder.path("progress.png"), stack_rows(grids));
+        folder.picture("progress.png",
+                       "The same noise, drawn after each eighth of the training (50 steps each).");
+    }
+    CsvWriter bins(folder.path("loss_by_t.csv"), {"first_t", "last_t", "loss"});
+    for (std::size_t b = 0; b < 10; ++b) {
+        if (bin_count[b] > 0)
+            bins.row({static_cast<double>(100 * b + 1), static_cast<double>(100 * (b + 1)),
+                      bin_loss[b] / bin_count[b]});
+    }
+    folder.setting("preset", common.preset);
+    folder.setting("seed", common.seed);
+    folder.setting("data", data.source);
+    folder.setting("base", base);
+    folder.number("training images", static_cast<double>(trainer.steps() * settings.batch));
+    folder.finish(seconds_since(start));
+    std::printf("%s after %lld steps, %.0f s: %s\n",
+                trainer.steps() == steps ? "trained" : "stopped and saved",
+                static_cast<long long>(trainer.steps()), seconds_since(start),
+                folder.path("model.safetensors").string().c_str());
+    return trainer.steps() == steps;
+}
+
+void run_sample(const CommonOptions& common, const SampleSettings& settings) {
+    const auto start = Clock::now();
+    LoadedModel loaded = load_model(settings.model);
+    const DenoisingModel& model = loaded.model;
+    RunFolder folder(common.out, "04_unet", "A UNet draws");
+    const int channels = model.unet.config().channels;
+    int n = settings.n;
+    NpyArray noise;
+    if (!settings.noise.empty()) {
+        noise = read_npy(settings.noise);
+        require(noise.shape.size() == 4 && noise.shape[0] > 0 && noise.shape[1] == model.height &&
+                    noise.shape[2] == model.width && noise.shape[3] == channels,
+                settings.noise.string(), ": expected the shape [N,", model.height, ",", model.width,
+                ",", channels, "]");
+        n = noise.shape[0];
+    }
+    Arena arena;
+    const Tensor<float> x = arena.make<float>({n, model.height, model.width, channels});
+    if (noise.shape.empty()) {
+        start_noise<float>(common.seed, x);
+    } else {
+        std::copy(noise.values.begin(), noise.values.end(), x.begin());
+    }
+    const std::vector<int> times = even_times(model.schedule.steps(), settings.steps);
+    Progress progress("draw", settings.steps, "steps");
+    std::vector<Image> frames;
+    std::int64_t done = 0;
+    const int shown = std::min(n, 16);
+    const auto observer = [&](int, Tensor<const float> xs) {
+        progress.update(++done);
+        require(!interrupted(), "interrupted; nothing was written");
+        if (40 * done / settings.steps != 40 * (done - 1) / settings.steps ||
+            settings.steps <= 40) {
+            frames.push_back(
+                image_grid({xs.data(), {shown, model.height, model.width, channels}}, 8, 3));
+        }
+    };
+    ancestral_sample<float>(make_denoiser(model, loaded.values), model.schedule, times,
+                            {.clip = 1.0, .seed = common.seed}, x, observer);
+    progress.finish();
+
+    write_png(folder.path("samples.png"),
+              image_grid(x, static_cast<int>(std::ceil(std::sqrt(n))), 2));
+    write_gif(folder.path("denoising.gif"), frames, 12);
+    std::vector<std::uint8_t> bytes;
+    for (float value : x) bytes.push_back(to_byte(value));
+    std::vector<int> shape{n, model.height, model.width};
+    if (channels > 1) shape.push_back(channels);
+    write_idx(folder.path("samples.idx"), shape, bytes);
+    if (settings.save_npy) write_npy(folder.path("samples.npy"), x);
+    folder.picture("samples.png", std::to_string(n) + " pictures drawn from noise in " +
+                                      std::to_string(settings.steps) + " steps.");
+    folder.picture("denoising.gif", "Noise turns into pictures.");
+    folder.finish(seconds_since(start));
+    std::printf("drew %d pictures in %.0f s: %s\n", n, seconds_since(start),
+                folder.path("samples.png").string().c_str());
+}
+
+}  // namespace diffusion

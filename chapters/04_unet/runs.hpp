@@ -1,0 +1,38 @@
+#pragma once
+// The two jobs of chapter 4's program.
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "app/app.hpp"
+
+namespace diffusion {
+
+struct TrainSettings {
+    std::string dataset = "mnist";
+    int base = 0;             ///< 0: as the preset says
+    std::int64_t images = 0;  ///< 0: as the preset says
+    int batch = 32;
+    double learning_rate = 2e-3;
+    std::string schedule = "cosine";
+    std::string prediction = "v";
+    int save_every = 500;  ///< steps between checkpoints
+};
+
+/// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),
+/// train.csv, loss_by_t.csv and progress.png (samples from the same noise as training goes on).
+/// Returns false if Ctrl-C ended it early; the state is then saved.
+bool run_train(const CommonOptions& common, const TrainSettings& settings);
+
+struct SampleSettings {
+    std::filesystem::path model;
+    int n = 64;
+    int steps = 1000;
+    std::filesystem::path noise;  ///< empty: noise from the seed
+    bool save_npy = false;
+};
+
+/// Draws and writes samples.png, samples.idx, denoising.gif and, if asked, samples.npy.
+void run_sample(const CommonOptions& common, const SampleSettings& settings);
+
+}  // namespace diffusion

@@ -1,0 +1,141 @@
+#include "04_unet/trainer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <numbers>
+
+#include "kernels/threads.hpp"
+
+namespace diffusion {
+
+double learning_rate_at(std::int64_t step, const TrainOptions& options) {
+    const double k = static_cast<double>(step), warmup = static_cast<double>(options.warmup);
+    if (k < warmup) return options.learning_rate * (k + 1) / warmup;
+    const double rest = std::max(1.0, static_cast<double>(options.steps) - warmup);
+    const double way = std::min(1.0, (k - warmup) / rest);
+    return options.learning_rate *
+           (0.01 + 0.99 * 0.5 * (1 + std::cos(std::numbers::pi * way)));  // (4.16)
+}
+
+Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
+    : list_(list),
+      options_(options),
+      values_(static_cast<std::size_t>(list.block())),
+      gradient_(values_.size()),
+      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
+    require(options.batch > 0 && options.lane > 0, "trainer: batch ", options.batch, ", lane ",
+            options.lane, ", expected positive numbers");
+    list.initialise<float>(values_, options.seed);
+    average_ = values_;
+    const int lanes = (options.batch + options.lane - 1) / options.lane;
+    lane_gradients_.assign(static_cast<std::size_t>(lanes), std::vector<float>(values_.size()));
+    lane_losses_.resize(static_cast<std::size_t>(lanes));
+    for (int i = 0; i < std::max(1, thread_count()); ++i)
+        workers_.push_back(std::make_unique<Worker>());
+}
+
+Trainer::Report Trainer::step(const Loss& loss) {
+    const std::int64_t number = steps();
+    const int lanes = static_cast<int>(lane_gradients_.size());
+    std::exception_ptr error;  // an exception must not leave a parallel region
+#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(workers_.size()))
+    for (int lane = 0; lane < lanes; ++lane) {
+        try {
+            Tape<float>& tape = workers_[thread_number()]->tape;
+            std::vector<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
+            std::fill(gradient.begin(), gradient.end(), 0.0f);
+            tape.reset();
+            tape.bind(values_.data(), gradient.data());
+            const int first = lane * options_.lane,
+                      count = std::min(options_.lane, options_.batch - first);
+            const Var<float> value = loss(tape, number, first, count);
+            tape.backward_from(value,
+                               static_cast<float>(count) / static_cast<float>(options_.batch));
+            lane_losses_[static_cast<std::size_t>(lane)] =
+                static_cast<double>(value.value()(0)) * count / options_.batch;
+        } catch (...) {
+#pragma omp critical
+            error = std::current_exception();
+        }
+    }
+    if (error) std::rethrow_exception(error);
+
+    const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values_.size());
+#pragma omp parallel for schedule(static)
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+        float sum = 0;
+        for (const std::vector<float>& gradient : lane_gradients_)
+            sum += gradient[static_cast<std::size_t>(i)];
+        gradient_[static_cast<std::size_t>(i)] = sum;
+    }
+    Report report;
+    for (double value : lane_losses_) report.loss += value;
+    report.gradient_norm = clip_gradient<float>(gradient_, options_.max_norm);
+    if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
+        const auto bad = std::find_if(gradient_.begin(), gradient_.end(),
+                                      [](float g) { return !std::isfinite(g); });
+        fail("training: the loss is ", report.loss, " at step ", number + 1,
+             bad == gradient_.end() ? ""
+                                    : "; the first gradient that is not finite is that of " +
+                                          list_.name_at(bad - gradient_.begin()),
+             "; lower --learning-rate, or go on from the last checkpoint with --resume");
+    }
+    adam_.step(values_, gradient_, learning_rate_at(number, options_));
+    ema_update<float>(average_, values_, ema_rate(steps(), options_.ema_rate));
+    return report;
+}
+
+std::map<std::string, std::string> Trainer::identity() const {
+    return {{"batch", std::to_string(options_.batch)},
+            {"lane", std::to_string(options_.lane)},
+            {"steps", std::to_string(options_.steps)},
+            {"learning_rate", std::to_string(options_.learning_rate)},
+            {"warmup", std::to_string(options_.warmup)},
+            {"max_norm", std::to_string(options_.max_norm)},
+            {"ema_rate", std::to_string(options_.ema_rate)},
+            {"seed", std::to_string(options_.seed)},
+            {"parameters", std::to_string(list_.count())}};
+}
+
+void Trainer::save(const std::filesystem::path& path) {
+    Safetensors state;
+    state.metadata = identity();
+    state.metadata["step"] = std::to_string(steps());
+    const auto put = [&](const char* name, std::span<const float> values) {
+        state.arrays.push_back(
+            {name, {static_cast<int>(values.size())}, {values.begin(), values.end()}});
+    };
+    put("values", values_);
+    put("average", average_);
+    put("first_moment", adam_.first_moment());
+    put("second_moment", adam_.second_moment());
+    write_safetensors(path, state);
+}
+
+void Trainer::load(const std::filesystem::path& path) {
+    const Safetensors state = read_safetensors(path);
+    for (const auto& [name, expected] : identity()) {
+        const auto found = state.metadata.find(name);
+        require(found != state.metadata.end() && found->second == expected, path.string(),
+                ": this run has ", name, " ", expected, ", the saved one ",
+                found == state.metadata.end() ? "does not say" : found->second,
+                "; start it with the same options, or without --resume");
+    }
+    for (const char* name : {"values", "average", "first_moment", "second_moment"}) {
+        require(state.at(name).values.size() == values_.size(), path.string(), ": ", name, " has ",
+                state.at(name).values.size(), " numbers, expected ", values_.size());
+    }
+    const auto step = state.metadata.find("step");
+    require(step != state.metadata.end() &&
+                step->second.find_first_not_of("0123456789") == std::string::npos &&
+                !step->second.empty() && step->second.size() < 19,
+            path.string(), ": no step number");
+    values_ = state.at("values").values;
+    average_ = state.at("average").values;
+    std::ranges::copy(state.at("first_moment").values, adam_.first_moment().begin());
+    std::ranges::copy(state.at("second_moment").values, adam_.second_moment().begin());
+    adam_.set_steps(std::stoll(step->second));
+}
+
+}  // namespace diffusion

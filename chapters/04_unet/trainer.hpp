@@ -1,0 +1,77 @@
+#pragma once
+// The training loop that every later chapter uses: lanes, optimiser, average of the weights,
+// checkpoints.
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "02_gradients/optimizer.hpp"
+#include "02_gradients/parameters.hpp"
+
+namespace diffusion {
+
+struct TrainOptions {
+    int batch = 32;  ///< samples per step
+    int lane = 8;    ///< samples that one core works on at a time; part of the result's identity,
+                     ///< like the seed
+    std::int64_t steps = 1000;    ///< over which the learning rate falls
+    double learning_rate = 2e-3;  ///< at its highest
+    std::int64_t warmup = 200;    ///< steps over which it rises
+    double max_norm = 1.0;        ///< of the gradient (2.19)
+    double ema_rate = 0.999;      ///< (2.21)
+    std::uint64_t seed = 1;
+};
+
+/// (4.16) Up in a straight line over `warmup` steps, then down along half a cosine to 1 % of the
+/// highest rate.
+double learning_rate_at(std::int64_t step, const TrainOptions& options);
+
+class Trainer {
+public:
+    /// The mean loss of samples first .. first + count - 1 of the step's batch, on a tape to which
+    /// the parameters are bound.
+    using Loss =
+        std::function<Var<float>(Tape<float>& tape, std::int64_t step, int first, int count)>;
+
+    struct Report {
+        double loss = 0, gradient_norm = 0;
+    };
+
+    Trainer(const ParameterList& list, const TrainOptions& options);
+
+    /// One step. The batch is cut into lanes; threads take lanes, and gradients are added in the
+    /// lanes' order, so that the number of threads does not change a bit. Fails, naming the step
+    /// and a parameter, if the loss or the gradient is not finite; parameters are then as before
+    /// the step.
+    Report step(const Loss& loss);
+
+    std::int64_t steps() const { return adam_.steps(); }
+    std::vector<float>& values() { return values_; }
+    std::vector<float>& average() { return average_; }
+
+    /// Everything that a later step depends on. load() fails, naming what differs, on a state of
+    /// another model or other options.
+    void save(const std::filesystem::path& path);
+    void load(const std::filesystem::path& path);
+
+private:
+    std::map<std::string, std::string> identity() const;
+
+    const ParameterList& list_;
+    TrainOptions options_;
+    std::vector<float> values_, average_, gradient_;
+    AdamW<float> adam_;
+    std::vector<std::vector<float>> lane_gradients_;
+    std::vector<double> lane_losses_;
+    struct Worker {
+        Arena arena;
+        Tape<float> tape{arena};
+    };
+    std::vector<std::unique_ptr<Worker>> workers_;  // one for each thread
+};
+
+}  // namespace diffusion
