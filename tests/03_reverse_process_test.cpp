@@ -138,8 +138,8 @@ TEST_CASE("(3.17) = (3.23): sampled chains have the moments of the recursion, at
 TEST_CASE("(3.18): the clip bounds the result; a chain depends on its sample number alone") {
     const Schedule schedule = make_schedule("linear", 50);
     const std::vector<int> times = all_times(schedule);
-    const Denoiser<double> wrong = [](Tensor<const double>, int, Tensor<double> eps) {
-        std::fill(eps.begin(), eps.end(), -3.0);
+    const Denoiser<double> wrong = [](Tensor<const double>, int, Tensor<double> x0) {
+        std::fill(x0.begin(), x0.end(), 3.0);
     };
     std::vector<double> both(2), second(1);
     const Tensor<double> x(both.data(), {2, 1}), y(second.data(), {1, 1});

@@ -11,9 +11,11 @@
 
 namespace diffusion {
 
-/// Predicts the noise in a batch x_t [N, ...] at time t into eps, of the same shape.
+/// The guess of x_0 given a batch x_t [N, ...] at time t, into x0 of the same shape. The sampler
+/// asks for x_0 and not for eps because near t = T, where a(t) is tiny, x_0 from eps would be a
+/// small difference divided by a(t): in float only its rounding would be left.
 template <class T>
-using Denoiser = std::function<void(Tensor<const T> xt, int t, Tensor<T> eps)>;
+using Denoiser = std::function<void(Tensor<const T> xt, int t, Tensor<T> x0)>;
 
 /// Sees the batch x_s after each step.
 template <class T>
@@ -36,7 +38,7 @@ template <class T>
 void start_noise(std::uint64_t seed, Tensor<T> x, std::uint32_t first_sample = 0);
 
 /// Takes x [N, ...] from times.front() to times.back() = 0 by (3.17). The last step adds no noise.
-/// Fails unless the times fall strictly, end in 0 and lie in 0..T, and where alpha_bar = 0.
+/// Fails unless the times fall strictly, end in 0 and lie in 0..T.
 template <class T>
 void ancestral_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
                       std::span<const int> times, const AncestralOptions& options, Tensor<T> x,

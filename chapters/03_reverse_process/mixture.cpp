@@ -142,8 +142,8 @@ void exact_eps(const GaussianMixture& data, Level level, std::span<const double>
 template <class T>
 Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule) {
     return [data = std::move(data), schedule = std::move(schedule)](Tensor<const T> xt, int t,
-                                                                    Tensor<T> eps) {
-        require_same_shape("exact_denoiser", xt, eps);
+                                                                    Tensor<T> x0) {
+        require_same_shape("exact_denoiser", xt, x0);
         const int count = xt.size(0);
         require(xt.numel() == static_cast<std::ptrdiff_t>(count) * data.dimensions,
                 "exact_denoiser: samples of ", data.dimensions, " numbers expected, got ",
@@ -154,10 +154,9 @@ Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule) {
 #pragma omp parallel for
         for (int n = 0; n < count; ++n) {
             const std::vector<double> x(xt[n].begin(), xt[n].end());
-            std::vector<double> x0(x.size());
-            x0_from_marginal(data, marginal, level, x, x0);
-            for (std::size_t i = 0; i < x.size(); ++i)
-                eps[n].data()[i] = static_cast<T>(eps_from_x0(level, x[i], x0[i]));  // (3.11)
+            std::vector<double> guess(x.size());
+            x0_from_marginal(data, marginal, level, x, guess);
+            for (std::size_t i = 0; i < x.size(); ++i) x0[n].data()[i] = static_cast<T>(guess[i]);
         }
     };
 }

@@ -182,7 +182,7 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
     const auto workers =
         std::make_shared<std::vector<std::unique_ptr<Worker>>>();  // one per thread
     for (int i = 0; i < thread_count(); ++i) workers->push_back(std::make_unique<Worker>());
-    return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> eps) {
+    return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> x0) {
         const int images = xt.size(0), pieces = (images + kPiece - 1) / kPiece;
         const Level level{model.schedule.signal(t), model.schedule.noise(t)};
 #pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(workers->size()))
@@ -198,12 +198,12 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
             std::fill(times.begin(), times.end(), t);
             const Tensor<float> y =
                 model.unet(tape.constant(x), std::span<const int>(times)).value();
-            float* to = eps[first].data();
+            float* to = x0[first].data();
             for (std::ptrdiff_t p = 0; p < y.numel(); ++p) {
                 to[p] = static_cast<float>(estimate(model.prediction, level,
                                                     static_cast<double>(x.data()[p]),
                                                     static_cast<double>(y.data()[p]))
-                                               .eps);
+                                               .x0);
             }
         }
     };

@@ -49,7 +49,7 @@ struct SampleLosses {
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data, int batch,
                              std::uint64_t seed, bool flip, SampleLosses* samples = nullptr);
 
-/// The network as a predictor of eps, for the samplers. Works through a batch in pieces of 8, in
+/// The network's guess of x_0, for the samplers. Works through a batch in pieces of 8, in
 /// parallel.
 Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
 
