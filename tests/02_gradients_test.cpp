@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "02_gradients/ops.hpp"
-#include "support/gradient_check.hpp"
+#include "02_gradients/gradient_check.hpp"
 
 using namespace diffusion;
 using Vars = std::vector<Var<double>>;

@@ -7,7 +7,7 @@
 #include "04_unet/attention.hpp"
 #include "04_unet/image_ops.hpp"
 #include "kernels/exp.hpp"
-#include "support/gradient_check.hpp"
+#include "02_gradients/gradient_check.hpp"
 
 using namespace diffusion;
 using Vars = std::vector<Var<double>>;

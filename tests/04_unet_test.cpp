@@ -6,7 +6,7 @@
 
 #include "02_gradients/optimizer.hpp"
 #include "04_unet/unet.hpp"
-#include "support/gradient_check.hpp"
+#include "02_gradients/gradient_check.hpp"
 
 using namespace diffusion;
 

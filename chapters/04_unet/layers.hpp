@@ -1,29 +1,12 @@
 #pragma once
-// Layers: parameters with names, and what to do with them. A layer holds no numbers, only where its
-// numbers lie.
+// The layers of the UNet, in the manner of chapter 2's Linear.
 #include <cmath>
 #include <string>
 
-#include "02_gradients/ops.hpp"
-#include "02_gradients/parameters.hpp"
+#include "02_gradients/layers.hpp"
 #include "04_unet/image_ops.hpp"
 
 namespace diffusion {
-
-struct Linear {
-    Parameter weight, bias;
-
-    Linear() = default;
-    Linear(ParameterList& list, const std::string& name, int inputs, int outputs) {
-        const double bound = 1 / std::sqrt(static_cast<double>(inputs));
-        weight = list.add(name + ".weight", {inputs, outputs}, Layout::linear, bound);
-        bias = list.add(name + ".bias", {outputs}, Layout::plain, bound);
-    }
-    template <class T>
-    Var<T> operator()(Var<T> x) const {
-        return linear(x, x.tape().parameter(weight), x.tape().parameter(bias));
-    }
-};
 
 struct Conv2d {
     Parameter weight, bias;

@@ -1,5 +1,5 @@
 #pragma once
-// Central differences in double against a tape's gradients.
+// (2.5) Central differences in double against a tape's gradients.
 #include <algorithm>
 #include <cmath>
 #include <utility>
