@@ -4,8 +4,8 @@
 #include <cmath>
 #include <vector>
 
-#include "02_gradients/ops.hpp"
 #include "02_gradients/gradient_check.hpp"
+#include "02_gradients/ops.hpp"
 
 using namespace diffusion;
 using Vars = std::vector<Var<double>>;

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <vector>
 
+#include "02_gradients/gradient_check.hpp"
 #include "04_unet/attention.hpp"
 #include "04_unet/image_ops.hpp"
 #include "kernels/exp.hpp"
-#include "02_gradients/gradient_check.hpp"
 
 using namespace diffusion;
 using Vars = std::vector<Var<double>>;

@@ -20,10 +20,10 @@ using namespace diffusion;
 namespace {
 
 std::vector<std::string> train(const std::filesystem::path& out, std::vector<std::string> more = {},
-                               const std::string& images = "96") {
+                               const std::string& images = "120") {
     std::vector<std::string> arguments = {
         "04_unet", "train",   "--preset", "smoke",        "--dataset", "builtin", "--images",
-        images,    "--batch", "16",       "--save-every", "2",         "--out",   out.string()};
+        images,    "--batch", "20",       "--save-every", "2",         "--out",   out.string()};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
 }
@@ -54,20 +54,20 @@ TEST_CASE(
     "killed after a checkpoint and resumed, a run ends in the same bits; so does one stopped by "
     "Ctrl-C") {
     const TemporaryFolder folder;
-    const ProcessResult whole = run_program(train(folder / "whole", {}, "640"));
+    const ProcessResult whole = run_program(train(folder / "whole", {}, "800"));
     REQUIRE(whole.exit_code == 0);
     for (const int signal : {SIGKILL, SIGINT}) {
         const auto out = folder / std::to_string(signal);
         const ProcessResult first =
-            run_program(train(out, {}, "640"), {.send_signal = signal, .signal_at = "30 %"});
+            run_program(train(out, {}, "800"), {.send_signal = signal, .signal_at = "30 %"});
         CHECK((signal == SIGKILL ? first.ended_by == SIGKILL : first.exit_code == 130));
-        const ProcessResult second = run_program(train(out, {"--resume"}, "640"));
+        const ProcessResult second = run_program(train(out, {"--resume"}, "800"));
         INFO(second.err);
         REQUIRE(second.exit_code == 0);
-        CHECK(read_file(out / "model.safetensors") ==
-              read_file(folder / "whole" / "model.safetensors"));
-        CHECK(read_file(out / "state.safetensors") ==
-              read_file(folder / "whole" / "state.safetensors"));
+        for (const char* file :
+             {"model.safetensors", "state.safetensors", "loss_by_t.csv", "progress.png"}) {
+            CHECK(read_file(out / file) == read_file(folder / "whole" / file));
+        }
         CHECK(read_csv(out / "train.csv").rows.size() == 40);
     }
 }
@@ -127,8 +127,12 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     fails({"sample"}, 2, "--model");
     fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1, "none");
     fails({"train", "--dataset", "nonsense", "--out", out}, 1, "nonsense");
-    fails({"train", "--preset", "smoke", "--dataset", "builtin", "--prediction", "y", "--out", out},
-          1, "y");
+    fails({"train", "--prediction", "y", "--out", out}, 2, "--prediction");
+    fails({"train", "--n", "5", "--out", out}, 2, "--n");
+    fails({"train", "--images", "-5", "--out", out}, 2, "--images");
+    fails({"train", "--preset", "smoke", "--dataset", "builtin", "--images", "160", "--seed", "2",
+           "--resume", "--out", (folder / "t").string()},
+          1, "this run has");
 
     const Safetensors good = read_safetensors(model);
     const auto broken = [&](auto change) {

@@ -85,17 +85,66 @@ TEST_CASE("a saved and loaded trainer goes on with the same bits") {
                          doctest::Contains("this run has seed 2, the saved one 1"), Error);
 }
 
-TEST_CASE(
-    "a loss that is not finite stops the training, names step and parameter, and changes nothing") {
+TEST_CASE("a loss that is not finite stops the training, names the step, and changes nothing") {
     const Line line;
     Trainer trainer(line.list, kOptions);
     trainer.step(line.loss());
     const std::vector<float> before = trainer.values();
-    CHECK_THROWS_WITH_AS(
-        trainer.step(line.loss(std::numeric_limits<double>::infinity())),
-        doctest::Contains("at step 2; the first gradient that is not finite is that of w"), Error);
+    CHECK_THROWS_WITH_AS(trainer.step(line.loss(std::numeric_limits<double>::infinity())),
+                         doctest::Contains("at step 2; the first layer that is not finite is"),
+                         Error);
     CHECK(trainer.values() == before);
     CHECK(trainer.steps() == 1);
+}
+
+TEST_CASE("the layer where numbers stop being finite is named, not the first of the network") {
+    const DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, "v", 8, 8);
+    Dataset data{"test", "", 4, 8, 8, 1, std::vector<std::uint8_t>(256, 100), {}};
+    TrainOptions options = kOptions;
+    options.batch = 8;
+    Trainer trainer(model.unet.parameters(), options);
+    const Trainer::Loss loss = denoising_loss(model, data, 8, 1, false);
+    trainer.step(loss);
+    const std::ptrdiff_t block = model.unet.parameters().block();
+    std::ptrdiff_t at = 0;
+    while (at < block && model.unet.parameters().name_at(at) != "up.1.block0.conv1.weight") ++at;
+    REQUIRE(at < block);
+    trainer.values()[static_cast<std::size_t>(at)] = std::numeric_limits<float>::infinity();
+    CHECK_THROWS_WITH_AS(
+        trainer.step(loss),
+        doctest::Contains("the first layer that is not finite is up.1.block0.conv1;"), Error);
+}
+
+TEST_CASE(
+    "(4.15) the loss is that of the stated t and noise, worked out again for a network that "
+    "predicts 0") {
+    // A fresh network predicts 0, so each sample's loss is the mean square of its target v = a eps
+    // - s x_0.
+    const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "v", 4, 4);
+    Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
+                 {}};  // every pixel is -0.6
+    SampleLosses samples(4);
+    const Trainer::Loss loss = denoising_loss(model, data, 4, 7, false, &samples);
+    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+    model.unet.parameters().initialise<float>(values, 1);
+    Arena arena;
+    Tape<float> tape(arena);
+    tape.bind(values.data());
+    loss(tape, 5, 0, 4);
+    for (std::uint32_t k = 0; k < 4; ++k) {
+        const double u = (k + Random(7, Purpose::timestep, 5, k).uniform()) / 4;
+        const int t = 1 + static_cast<int>(u * 1000);
+        CHECK(samples.t[k] == t);
+        CHECK((t - 1) / 250 == static_cast<int>(k));  // stratified
+        Random noise(7, Purpose::noise, 5, k);
+        double expected = 0;
+        for (int p = 0; p < 16; ++p) {
+            const double v =
+                model.schedule.signal(t) * noise.normal() + model.schedule.noise(t) * 0.6;
+            expected += v * v / 16;
+        }
+        CHECK(samples.loss[k] == doctest::Approx(expected).epsilon(1e-6));
+    }
 }
 
 TEST_CASE("even times fall strictly from T to 0, whatever the number of steps") {

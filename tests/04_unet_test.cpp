@@ -4,9 +4,9 @@
 #include <cmath>
 #include <vector>
 
+#include "02_gradients/gradient_check.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "04_unet/unet.hpp"
-#include "02_gradients/gradient_check.hpp"
 
 using namespace diffusion;
 

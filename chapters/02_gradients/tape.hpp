@@ -1,6 +1,7 @@
 #pragma once
 // Reverse-mode differentiation: a tape of operations, each with its hand-written vector-Jacobian
 // product (VJP).
+#include <cmath>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -78,6 +79,7 @@ public:
     }
     Var<T> parameter(const Parameter& p) {
         require(parameter_values_ != nullptr, "tape: bind() the parameters first");
+        last_parameter_ = p.offset;
         const Tensor<T> value(parameter_values_ + p.offset, p.shape);
         if (parameter_gradients_ == nullptr) return constant(value);
         return leaf(value, {parameter_gradients_ + p.offset, p.shape});
@@ -96,6 +98,7 @@ public:
     template <class Vjp>
     void record(Var<T> output, Vjp vjp) {
         static_assert(std::is_trivially_destructible_v<Vjp>, "capture views and numbers only");
+        if (watching_) watch(output.value());
         if (!output.needs_grad()) return;
         void* memory = arena_.allocate(sizeof(Vjp));
         steps_.push_back({new (memory) Vjp(vjp), [](void* p) { (*static_cast<Vjp*>(p))(); }});
@@ -113,6 +116,15 @@ public:
         for (T& g : output.grad()) g = seed;
         for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) step->run(step->vjp);
     }
+
+    /// For the search after a number that is not finite: from now on every result is looked at.
+    /// culprit() is then the offset of the parameter last used when the first such result appeared,
+    /// or -1.
+    void watch_results() {
+        watching_ = true;
+        culprit_ = -1;
+    }
+    std::ptrdiff_t culprit() const { return culprit_; }
 
     /// Forgets all operations and frees their memory. Every Var made so far becomes invalid.
     void reset() {
@@ -133,10 +145,18 @@ private:
         return Var<T>(new (memory) Node{this, value, grad, needs_grad});
     }
 
+    void watch(Tensor<T> result) {
+        for (T x : result) {
+            if (culprit_ < 0 && !std::isfinite(x)) culprit_ = last_parameter_;
+        }
+    }
+
     Arena& arena_;
     Arena scratch_;
     T* parameter_values_ = nullptr;
     T* parameter_gradients_ = nullptr;
+    std::ptrdiff_t last_parameter_ = -1, culprit_ = -1;
+    bool watching_ = false;
     std::vector<Step> steps_;  // keeps its capacity between training steps
 };
 

@@ -5,6 +5,7 @@
 #include <numbers>
 #include <utility>
 
+#include "kernels/threads.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -151,13 +152,12 @@ Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule) {
         const Level level{schedule.signal(t), schedule.noise(t)};
         require(level.s > 0.0, "exact_denoiser: there is no noise to predict at t = ", t);
         const GaussianMixture marginal = noised(data, level);
-#pragma omp parallel for
-        for (int n = 0; n < count; ++n) {
+        parallel_for(count, thread_count(), [&](int n) {
             const std::vector<double> x(xt[n].begin(), xt[n].end());
             std::vector<double> guess(x.size());
             x0_from_marginal(data, marginal, level, x, guess);
             for (std::size_t i = 0; i < x.size(); ++i) x0[n].data()[i] = static_cast<T>(guess[i]);
-        }
+        });
     };
 }
 

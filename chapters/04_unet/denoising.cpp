@@ -13,7 +13,8 @@
 namespace diffusion {
 namespace {
 
-constexpr int kPiece = 8;  // images that one core takes at a time: their activations stay near it
+constexpr int kPiece =
+    8;  // images that one core takes at a time at most: their activations stay near it
 
 /// Order of the images in one pass over the data: a shuffle that depends on the seed and the number
 /// of the pass.
@@ -183,12 +184,13 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
         std::make_shared<std::vector<std::unique_ptr<Worker>>>();  // one per thread
     for (int i = 0; i < thread_count(); ++i) workers->push_back(std::make_unique<Worker>());
     return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> x0) {
-        const int images = xt.size(0), pieces = (images + kPiece - 1) / kPiece;
+        const int images = xt.size(0), threads = static_cast<int>(workers->size());
+        const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
+                  pieces = (images + size - 1) / size;
         const Level level{model.schedule.signal(t), model.schedule.noise(t)};
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(workers->size()))
-        for (int piece = 0; piece < pieces; ++piece) {
+        parallel_for(pieces, threads, [&](int piece) {
             Tape<float>& tape = (*workers)[thread_number()]->tape;
-            const int first = piece * kPiece, count = std::min(kPiece, images - first);
+            const int first = piece * size, count = std::min(size, images - first);
             const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
             tape.reset();
             tape.bind(values.data());
@@ -205,7 +207,7 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
                                                     static_cast<double>(y.data()[p]))
                                                .x0);
             }
-        }
+        });
     };
 }
 

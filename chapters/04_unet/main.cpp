@@ -12,40 +12,39 @@ int main(int argc, char** argv) {
 
     CLI::App* train_command = app.add_subcommand(
         "train", "train and write model.safetensors, train.csv and sample grids");
+    train_command
+        ->add_option("--dataset", train.dataset, "mnist, fashion, cifar10, builtin or folder:PATH")
+        ->capture_default_str();
+    train_command->add_option("--base", train.base, "channels of the first level (0: the preset's)")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    train_command->add_option("--images", train.images, "training images (0: the preset's)")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    train_command->add_option("--batch", train.batch, "images per step")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    train_command->add_option("--learning-rate", train.learning_rate, "at its highest")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    train_command->add_option("--save-every", train.save_every, "steps between checkpoints")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    train_command->add_option("--schedule", train.schedule, "how fast noise comes in")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"linear", "scaled_linear", "cosine", "sigmoid"}));
+    train_command->add_option("--prediction", train.prediction, "what the network is asked for")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"eps", "x0", "v"}));
+
     CLI::App* sample_command = app.add_subcommand("sample", "draw pictures with a trained model");
-    for (CLI::App* command : {&app, train_command}) {
-        command
-            ->add_option("--dataset", train.dataset,
-                         "mnist, fashion, cifar10, builtin or folder:PATH")
-            ->capture_default_str();
-        command->add_option("--base", train.base, "channels of the first level (0: the preset's)")
-            ->capture_default_str();
-        command->add_option("--images", train.images, "training images (0: the preset's)")
-            ->capture_default_str();
-        command->add_option("--batch", train.batch, "images per step")
-            ->capture_default_str()
-            ->check(CLI::PositiveNumber);
-        command->add_option("--learning-rate", train.learning_rate, "at its highest")
-            ->capture_default_str()
-            ->check(CLI::PositiveNumber);
-        command->add_option("--save-every", train.save_every, "steps between checkpoints")
-            ->capture_default_str()
-            ->check(CLI::PositiveNumber);
-        command
-            ->add_option("--schedule", train.schedule, "linear, scaled_linear, cosine or sigmoid")
-            ->capture_default_str();
-        command->add_option("--prediction", train.prediction, "eps, x0 or v")
-            ->capture_default_str();
-    }
     sample_command->add_option("--model", sample.model, "model.safetensors")->required();
-    for (CLI::App* command : {&app, sample_command}) {
-        command->add_option("--n", sample.n, "how many pictures")
-            ->capture_default_str()
-            ->check(CLI::PositiveNumber);
-        command->add_option("--steps", sample.steps, "steps from noise to picture")
-            ->capture_default_str()
-            ->check(CLI::PositiveNumber);
-    }
+    sample_command->add_option("--n", sample.n, "how many pictures")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    sample_command->add_option("--steps", sample.steps, "steps from noise to picture")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     sample_command->add_option("--noise", sample.noise,
                                "start from this .npy file, float32 [N,H,W,C]");
     sample_command->add_flag("--save-npy", sample.save_npy, "write samples.npy too");
@@ -54,14 +53,14 @@ int main(int argc, char** argv) {
     return run_app(app, argc, argv, [&] {
         pick_threads(common.threads);
         catch_interrupt();
+        RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
         if (*sample_command) {
-            run_sample(common, sample);
-            return;
-        }
-        const bool finished = run_train(common, train);
-        if (finished && !*train_command) {
+            run_sample(common, sample, folder);
+        } else if (run_train(common, train, folder) && !*train_command) {
             sample.model = common.out / "model.safetensors";
-            run_sample(common, sample);
+            sample.steps =
+                common.preset == "smoke" ? 10 : 250;  // a quarter of the chain, to save time
+            run_sample(common, sample, folder);
         }
     });
 }

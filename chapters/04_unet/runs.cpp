@@ -11,7 +11,7 @@
 #include "io/csv.hpp"
 #include "io/image.hpp"
 #include "io/npy.hpp"
-#include "io/run_folder.hpp"
+#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
@@ -28,11 +28,11 @@ struct Preset {
     std::int64_t images;
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {8, 128}},
-                                                {"quick", {16, 12'000}},
-                                                {"standard", {16, 90'000}},
+                                                {"quick", {16, 16'000}},
+                                                {"standard", {16, 144'000}},
                                                 {"long", {32, 240'000}}};
 
-constexpr int kT = 1000, kGrid = 16, kGridSteps = 50;
+constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
 
 /// Draws from noise that depends on the seed alone, so that grids of one run can be compared.
 Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint64_t seed) {
@@ -46,30 +46,83 @@ Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint6
     return image_grid(x, kGrid, 1);
 }
 
+/// Mean loss of the averaged weights on 1,280 noised images, by time, into loss_by_t.csv.
+void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const Trainer& trainer,
+                        std::vector<float>& values, std::uint64_t seed,
+                        const std::filesystem::path& path) {
+    constexpr int kBatch = 64, kBatches = 20, kLane = 8, kBins = 10;
+    std::vector<double> sum(kBins), count(kBins);
+    std::vector<Arena> arenas(static_cast<std::size_t>(thread_count()));
+    for (int batch = 0; batch < kBatches; ++batch) {
+        SampleLosses samples(kBatch);
+        const Trainer::Loss loss = denoising_loss(model, data, kBatch, seed, false, &samples);
+        parallel_for(kBatch / kLane, thread_count(), [&](int lane) {
+            Tape<float> tape(arenas[thread_number()]);
+            tape.reset();
+            tape.bind(values.data());
+            loss(tape, trainer.steps() + batch, lane * kLane,
+                 kLane);  // noise that training has not seen
+        });
+        for (std::size_t k = 0; k < samples.t.size(); ++k) {
+            const auto bin = static_cast<std::size_t>(kBins * (samples.t[k] - 1) / kT);
+            sum[bin] += samples.loss[k];
+            count[bin] += 1;
+        }
+    }
+    CsvWriter bins(path, {"first_t", "last_t", "loss"});
+    for (int b = 0; b < kBins; ++b) {
+        const auto bin = static_cast<std::size_t>(b);
+        bins.row({b * kT / 10.0 + 1, (b + 1) * kT / 10.0, sum[bin] / count[bin]});
+    }
+}
+
 }  // namespace
 
-bool run_train(const CommonOptions& common, const TrainSettings& settings) {
+bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFolder& folder) {
     const auto start = Clock::now();
-    RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
     const Dataset data = find_dataset(settings.dataset, common.data, true);
     const Preset& preset = kPresets.at(common.preset);
     const int base = settings.base > 0 ? settings.base : preset.base;
     const std::int64_t images = settings.images > 0 ? settings.images : preset.images;
     const std::int64_t steps = std::max<std::int64_t>(1, images / settings.batch);
+    const bool flip = settings.dataset == "cifar10";
     const DenoisingModel model({data.channels, base, {1, 2, 2}, 4}, settings.schedule, kT,
                                settings.prediction, data.height, data.width);
     const TrainOptions options{.batch = settings.batch,
                                .steps = steps,
                                .learning_rate = settings.learning_rate,
                                .warmup = std::min<std::int64_t>(200, steps / 5),
-                               .seed = common.seed};
+                               .seed = common.seed,
+                               .task = {{"data", data.name},
+                                        {"pictures", std::to_string(data.count)},
+                                        {"base", std::to_string(base)},
+                                        {"schedule", settings.schedule},
+                                        {"prediction", settings.prediction}}};
     Trainer trainer(model.unet.parameters(), options);
-    const auto state_path = folder.path("state.safetensors");
-    const bool resume = common.resume && std::filesystem::exists(state_path);
-    if (resume) trainer.load(state_path);
-    if (common.resume && !resume)
-        std::printf("nothing is saved in %s: starting from the beginning\n",
-                    common.out.string().c_str());
+    const auto state_path = folder.path("state.safetensors"), log_path = folder.path("train.csv");
+    double earlier = 0;  // seconds of the runs before this one
+    if (common.resume && std::filesystem::exists(state_path)) {
+        trainer.load(state_path);
+        keep_csv_rows(log_path, 0, static_cast<double>(trainer.steps()));
+        const CsvTable log = read_csv(log_path);
+        if (!log.rows.empty()) earlier = log.rows.back()[2];
+    } else {
+        if (common.resume)
+            std::printf("nothing is saved in %s: starting from the beginning\n",
+                        common.out.string().c_str());
+        trainer.save(
+            state_path);  // now, so that a later --resume never meets the state of another run
+    }
+    const std::map<std::string, std::string> told = {{"dataset", settings.dataset},
+                                                     {"preset", common.preset},
+                                                     {"data", data.source},
+                                                     {"schedule", settings.schedule},
+                                                     {"prediction", settings.prediction}};
+    for (const auto& [name, value] : told) folder.setting(name, value);
+    folder.setting("seed", common.seed);
+    folder.setting("base", base);
+    folder.setting("batch", settings.batch);
+    folder.setting("learning rate", settings.learning_rate);
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
             {"parameters", std::to_string(model.unet.parameters().count())},
@@ -78,69 +131,55 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings) {
             {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
             {"seed", std::to_string(common.seed)}});
 
-    SampleLosses samples(settings.batch);
-    const Trainer::Loss loss = denoising_loss(model, data, settings.batch, common.seed,
-                                              settings.dataset == "cifar10", &samples);
-    if (common.resume)
-        keep_csv_rows(folder.path("train.csv"), 0, static_cast<double>(trainer.steps()));
-    CsvWriter log(folder.path("train.csv"), {"step", "images", "seconds", "loss", "grad_norm"},
-                  resume);
-    const auto save = [&] {
-        trainer.save(state_path);
-        model.save(folder.path("model.safetensors"), trainer.average());
+    const Trainer::Loss loss = denoising_loss(model, data, settings.batch, common.seed, flip);
+    CsvWriter log(log_path, {"step", "images", "seconds", "loss", "grad_norm"},
+                  trainer.steps() > 0);
+    const auto grid_path = [&](std::int64_t part) {
+        return folder.path("progress_" + std::to_string(part) + ".png");
     };
-    std::vector<Image> grids;
-    std::vector<double> bin_loss(10), bin_count(10);
     Progress progress("train", steps * settings.batch, "images", trainer.steps() * settings.batch);
     while (trainer.steps() < steps && !interrupted()) {
         const Trainer::Report report = trainer.step(loss);
         const std::int64_t done = trainer.steps();
         log.row({static_cast<double>(done), static_cast<double>(done * settings.batch),
-                 seconds_since(start), report.loss, report.gradient_norm});
-        for (std::size_t k = 0; 10 * done > 9 * steps && k < samples.t.size();
-             ++k) {  // of the last tenth
-            const auto bin = static_cast<std::size_t>(10 * (samples.t[k] - 1) / kT);
-            bin_loss[bin] += samples.loss[k];
-            bin_count[bin] += 1;
-        }
+                 earlier + seconds_since(start), report.loss, report.gradient_norm});
         char text[32];
         std::snprintf(text, sizeof text, "loss %.4f", report.loss);
         progress.update(done * settings.batch, text);
-        if (done % settings.save_every == 0) save();
-        if (8 * done / steps != 8 * (done - 1) / steps)
-            grids.push_back(draw_grid(model, trainer.average(), common.seed));
+        const std::int64_t part = kGrids * done / steps;
+        if (part != kGrids * (done - 1) / steps) {
+            write_png(grid_path(part), draw_grid(model, trainer.average(), common.seed));
+        }
+        if (done % settings.save_every == 0) trainer.save(state_path);
     }
     progress.finish();
-    save();
-    if (!grids.empty()) {
+    trainer.save(state_path);
+    model.save(folder.path("model.safetensors"), trainer.average());
+    const bool finished = trainer.steps() == steps;
+    if (finished) {
+        std::vector<Image> grids;
+        for (int part = 1; part <= kGrids; ++part) {
+            if (std::filesystem::exists(grid_path(part)))
+                grids.push_back(read_image(grid_path(part)));
+        }
         write_png(folder.path("progress.png"), stack_rows(grids));
         folder.picture("progress.png",
                        "The same noise, drawn after each eighth of the training (50 steps each).");
+        write_loss_by_time(model, data, trainer, trainer.average(), common.seed,
+                           folder.path("loss_by_t.csv"));
     }
-    CsvWriter bins(folder.path("loss_by_t.csv"), {"first_t", "last_t", "loss"});
-    for (std::size_t b = 0; b < 10; ++b) {
-        if (bin_count[b] > 0)
-            bins.row({static_cast<double>(100 * b + 1), static_cast<double>(100 * (b + 1)),
-                      bin_loss[b] / bin_count[b]});
-    }
-    folder.setting("preset", common.preset);
-    folder.setting("seed", common.seed);
-    folder.setting("data", data.source);
-    folder.setting("base", base);
     folder.number("training images", static_cast<double>(trainer.steps() * settings.batch));
-    folder.finish(seconds_since(start));
-    std::printf("%s after %lld steps, %.0f s: %s\n",
-                trainer.steps() == steps ? "trained" : "stopped and saved",
-                static_cast<long long>(trainer.steps()), seconds_since(start),
+    folder.finish(earlier + seconds_since(start));
+    std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
+                static_cast<long long>(trainer.steps()), earlier + seconds_since(start),
                 folder.path("model.safetensors").string().c_str());
-    return trainer.steps() == steps;
+    return finished;
 }
 
-void run_sample(const CommonOptions& common, const SampleSettings& settings) {
+void run_sample(const CommonOptions& common, const SampleSettings& settings, RunFolder& folder) {
     const auto start = Clock::now();
     LoadedModel loaded = load_model(settings.model);
     const DenoisingModel& model = loaded.model;
-    RunFolder folder(common.out, "04_unet", "A UNet draws");
     const int channels = model.unet.config().channels;
     int n = settings.n;
     NpyArray noise;
@@ -189,6 +228,8 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings) {
     folder.picture("samples.png", std::to_string(n) + " pictures drawn from noise in " +
                                       std::to_string(settings.steps) + " steps.");
     folder.picture("denoising.gif", "Noise turns into pictures.");
+    folder.setting("drawn", n);
+    folder.setting("steps", settings.steps);
     folder.finish(seconds_since(start));
     std::printf("drew %d pictures in %.0f s: %s\n", n, seconds_since(start),
                 folder.path("samples.png").string().c_str());

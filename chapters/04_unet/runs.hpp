@@ -5,6 +5,7 @@
 #include <string>
 
 #include "app/app.hpp"
+#include "io/run_folder.hpp"
 
 namespace diffusion {
 
@@ -12,17 +13,19 @@ struct TrainSettings {
     std::string dataset = "mnist";
     int base = 0;             ///< 0: as the preset says
     std::int64_t images = 0;  ///< 0: as the preset says
-    int batch = 32;
+    int batch = 16;
     double learning_rate = 2e-3;
     std::string schedule = "cosine";
     std::string prediction = "v";
-    int save_every = 500;  ///< steps between checkpoints
+    int save_every = 200;  ///< steps between checkpoints
 };
 
 /// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),
 /// train.csv, loss_by_t.csv and progress.png (samples from the same noise as training goes on).
-/// Returns false if Ctrl-C ended it early; the state is then saved.
-bool run_train(const CommonOptions& common, const TrainSettings& settings);
+/// Returns false if Ctrl-C ended it early; the state is then saved. With --resume it goes on from
+/// the saved state and ends with the same files as a run that was never stopped, but for the times
+/// in train.csv.
+bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFolder& folder);
 
 struct SampleSettings {
     std::filesystem::path model;
@@ -33,6 +36,6 @@ struct SampleSettings {
 };
 
 /// Draws and writes samples.png, samples.idx, denoising.gif and, if asked, samples.npy.
-void run_sample(const CommonOptions& common, const SampleSettings& settings);
+void run_sample(const CommonOptions& common, const SampleSettings& settings, RunFolder& folder);
 
 }  // namespace diffusion

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <exception>
 #include <numbers>
 
+#include "io/csv.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
@@ -38,28 +38,21 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
 Trainer::Report Trainer::step(const Loss& loss) {
     const std::int64_t number = steps();
     const int lanes = static_cast<int>(lane_gradients_.size());
-    std::exception_ptr error;  // an exception must not leave a parallel region
-#pragma omp parallel for schedule(dynamic, 1) num_threads(static_cast <int>(workers_.size()))
-    for (int lane = 0; lane < lanes; ++lane) {
-        try {
-            Tape<float>& tape = workers_[thread_number()]->tape;
-            std::vector<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
-            std::fill(gradient.begin(), gradient.end(), 0.0f);
-            tape.reset();
-            tape.bind(values_.data(), gradient.data());
-            const int first = lane * options_.lane,
-                      count = std::min(options_.lane, options_.batch - first);
-            const Var<float> value = loss(tape, number, first, count);
-            tape.backward_from(value,
-                               static_cast<float>(count) / static_cast<float>(options_.batch));
-            lane_losses_[static_cast<std::size_t>(lane)] =
-                static_cast<double>(value.value()(0)) * count / options_.batch;
-        } catch (...) {
-#pragma omp critical
-            error = std::current_exception();
-        }
-    }
-    if (error) std::rethrow_exception(error);
+    parallel_for(lanes, static_cast<int>(workers_.size()), [&](int lane) {
+        Tape<float>& tape = workers_[thread_number()]->tape;
+        std::vector<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
+        std::fill(gradient.begin(), gradient.end(), 0.0f);
+        tape.reset();
+        tape.bind(values_.data(), gradient.data());
+        const int first = lane * options_.lane,
+                  count = std::min(options_.lane, options_.batch - first);
+        const Var<float> value = loss(tape, number, first, count);
+        require(value.value().numel() == 1, "trainer: the loss must be one number, its shape is ",
+                value.shape());
+        tape.backward_from(value, static_cast<float>(count) / static_cast<float>(options_.batch));
+        lane_losses_[static_cast<std::size_t>(lane)] =
+            static_cast<double>(value.value()(0)) * count / options_.batch;
+    });
 
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values_.size());
 #pragma omp parallel for schedule(static)
@@ -73,29 +66,47 @@ Trainer::Report Trainer::step(const Loss& loss) {
     for (double value : lane_losses_) report.loss += value;
     report.gradient_norm = clip_gradient<float>(gradient_, options_.max_norm);
     if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
-        const auto bad = std::find_if(gradient_.begin(), gradient_.end(),
-                                      [](float g) { return !std::isfinite(g); });
         fail("training: the loss is ", report.loss, " at step ", number + 1,
-             bad == gradient_.end() ? ""
-                                    : "; the first gradient that is not finite is that of " +
-                                          list_.name_at(bad - gradient_.begin()),
-             "; lower --learning-rate, or go on from the last checkpoint with --resume");
+             "; the first layer that is not finite is ", find_culprit(loss),
+             "; start again with a lower learning rate (the last checkpoint is kept)");
     }
     adam_.step(values_, gradient_, learning_rate_at(number, options_));
     ema_update<float>(average_, values_, ema_rate(steps(), options_.ema_rate));
     return report;
 }
 
+std::string Trainer::find_culprit(const Loss& loss) {
+    const auto layer = [&](std::ptrdiff_t offset) {
+        const std::string& name = list_.name_at(offset);
+        return name.substr(0, name.rfind('.'));
+    };
+    Arena arena;
+    Tape<float> tape(arena);
+    for (int first = 0; first < options_.batch; first += options_.lane) {
+        tape.reset();
+        tape.bind(values_.data());
+        tape.watch_results();
+        loss(tape, steps(), first, std::min(options_.lane, options_.batch - first));
+        if (tape.culprit() >= 0) return layer(tape.culprit());
+    }
+    const auto bad =
+        std::find_if(gradient_.begin(), gradient_.end(), [](float g) { return !std::isfinite(g); });
+    return bad == gradient_.end() ? "not known"
+                                  : layer(bad - gradient_.begin()) + " (its gradient)";
+}
+
 std::map<std::string, std::string> Trainer::identity() const {
-    return {{"batch", std::to_string(options_.batch)},
-            {"lane", std::to_string(options_.lane)},
-            {"steps", std::to_string(options_.steps)},
-            {"learning_rate", std::to_string(options_.learning_rate)},
-            {"warmup", std::to_string(options_.warmup)},
-            {"max_norm", std::to_string(options_.max_norm)},
-            {"ema_rate", std::to_string(options_.ema_rate)},
-            {"seed", std::to_string(options_.seed)},
-            {"parameters", std::to_string(list_.count())}};
+    std::map<std::string, std::string> all = options_.task;
+    all.insert({{"batch", std::to_string(options_.batch)},
+                {"lane", std::to_string(options_.lane)},
+                {"steps", std::to_string(options_.steps)},
+                {"learning_rate", shortest(options_.learning_rate)},
+                {"warmup", std::to_string(options_.warmup)},
+                {"max_norm", shortest(options_.max_norm)},
+                {"ema_rate", shortest(options_.ema_rate)},
+                {"seed", std::to_string(options_.seed)},
+                {"parameters", std::to_string(list_.count())}});
+    return all;
 }
 
 void Trainer::save(const std::filesystem::path& path) {

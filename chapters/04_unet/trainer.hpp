@@ -24,6 +24,8 @@ struct TrainOptions {
     double max_norm = 1.0;        ///< of the gradient (2.19)
     double ema_rate = 0.999;      ///< (2.21)
     std::uint64_t seed = 1;
+    /// What else a saved state must agree in: data, model, loss.
+    std::map<std::string, std::string> task = {};
 };
 
 /// (4.16) Up in a straight line over `warmup` steps, then down along half a cosine to 1 % of the
@@ -60,6 +62,8 @@ public:
 
 private:
     std::map<std::string, std::string> identity() const;
+    /// The layer whose result was the first that is not finite, or whose gradient is.
+    std::string find_culprit(const Loss& loss);
 
     const ParameterList& list_;
     TrainOptions options_;

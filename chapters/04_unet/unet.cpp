@@ -8,6 +8,8 @@ namespace diffusion {
 
 template <class T>
 Tensor<T> timestep_embedding(std::span<const int> t, int width, Arena& arena) {
+    require(width > 0 && width % 2 == 0, "timestep_embedding: width is ", width,
+            ", expected an even number");
     const int half = width / 2;
     const Tensor<T> embedding = arena.make<T>({static_cast<int>(t.size()), width});
     for (int n = 0; n < embedding.size(0); ++n) {
@@ -85,6 +87,8 @@ UNet::UNet(const UNetConfig& config) : config_(config) {
         down_.push_back(std::move(level));
     }
     middle1_.emplace(list_, "middle.block1", width, width, time_width);
+    require(config.heads > 0 && width % config.heads == 0, "unet: ", width,
+            " channels do not fall into ", config.heads, " heads");
     attention_.emplace(list_, "middle.attention", width, config.heads);
     middle2_.emplace(list_, "middle.block2", width, width, time_width);
     for (int i = levels - 1; i >= 0; --i) {

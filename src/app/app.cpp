@@ -76,7 +76,7 @@ int run_app(CLI::App& app, int argc, const char* const* argv, const std::functio
     } catch (const std::bad_alloc&) {
         return report(app, "out of memory; try a smaller preset or fewer samples", 1);
     } catch (const std::exception& error) {
-        return report(app, error.what(), 1);
+        return report(app, error.what(), interrupted() ? 130 : 1);
     }
     std::cout.flush();
     if (!std::cout) return report(app, "standard output: cannot be written (is the disk full?)", 1);

@@ -1,6 +1,8 @@
 #pragma once
-// OpenMP's two questions, with answers where there is no OpenMP.
+// OpenMP's two questions, with answers where there is no OpenMP, and a parallel loop that lets
+// errors out.
 #include <cstddef>
+#include <exception>
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -24,6 +26,24 @@ inline std::size_t thread_number() {
 #else
     return 0;
 #endif
+}
+
+/// f(0) .. f(count - 1), shared among `threads` threads as they become free. If calls throw, the
+/// exception of one of them is thrown here: one that left a parallel region by itself would end the
+/// program.
+template <class F>
+void parallel_for(int count, int threads, F f) {
+    std::exception_ptr error;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+    for (int i = 0; i < count; ++i) {
+        try {
+            f(i);
+        } catch (...) {
+#pragma omp critical(parallel_for_error)
+            error = std::current_exception();
+        }
+    }
+    if (error) std::rethrow_exception(error);
 }
 
 }  // namespace diffusion

@@ -1,0 +1,107 @@
+#include "03_reverse_process/learned.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <numbers>
+
+#include "01_forward_noising/q_sample.hpp"
+#include "02_gradients/optimizer.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion {
+
+Var<float> NoisePredictor::operator()(Var<float> features) const {
+    return out(silu(middle2(silu(middle1(silu(in(features)))))));
+}
+
+void features_of(Tensor<const float> x, std::span<const int> t, const Schedule& schedule,
+                 Tensor<float> out) {
+    require(x.rank() == 2 && x.size(1) == 2 && std::ssize(t) == x.size(0) &&
+                out.shape() == Shape{x.size(0), NoisePredictor::kFeatures},
+            "features_of: x is ", x.shape(), ", out is ", out.shape());
+    for (int n = 0; n < x.size(0); ++n) {
+        const int time = t[static_cast<std::size_t>(n)];
+        const double part = static_cast<double>(time) / schedule.steps();
+        int next = 0;
+        const auto put = [&](double value) { out(n, next++) = static_cast<float>(value); };
+        for (int d = 0; d < 2; ++d) {
+            const double place = static_cast<double>(x(n, d));
+            put(place);
+            for (const double frequency : {1.5, 3.0, 6.0}) {
+                put(std::cos(frequency * place));
+                put(std::sin(frequency * place));
+            }
+        }
+        put(part);
+        put(schedule.log_snr(time) / 10);
+        for (int k = 1; k <= 4; ++k) {
+            put(std::cos(k * std::numbers::pi * part));
+            put(std::sin(k * std::numbers::pi * part));
+        }
+    }
+}
+
+std::vector<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
+                         const Schedule& schedule, int steps, std::uint64_t seed) {
+    constexpr int kBatch = 256;
+    std::vector<float> values(static_cast<std::size_t>(net.list.block())), gradient(values.size());
+    net.list.initialise<float>(values, seed);
+    std::vector<float> average = values;
+    AdamW<float> adam(values.size(), {});
+    Arena arena;
+    Tape<float> tape(arena);
+    std::vector<int> t(kBatch);
+    for (int step = 0; step < steps; ++step) {
+        tape.reset();
+        std::fill(gradient.begin(), gradient.end(), 0.0f);
+        tape.bind(values.data(), gradient.data());
+        const Shape points{kBatch, 2};
+        const Tensor<float> x0 = arena.make<float>(points), eps = arena.make<float>(points),
+                            xt = arena.make<float>(points);
+        const auto s = static_cast<std::uint32_t>(step);
+        draw(shape, seed, s, x0);
+        fill_normal(eps, Random(seed, Purpose::noise, s));
+        Random times(seed, Purpose::timestep, s);
+        for (int& time : t)
+            time = 1 + static_cast<int>(times.below(static_cast<std::uint32_t>(schedule.steps())));
+        q_sample<float>(x0, t, eps, schedule, xt);
+        const Tensor<float> input = arena.make<float>({kBatch, NoisePredictor::kFeatures});
+        features_of(xt, t, schedule, input);
+        tape.backward(
+            mse(net(tape.constant(input)), tape.constant(eps)));  // (3.9) without its weight
+        clip_gradient<float>(gradient, 1.0);
+        const double way = static_cast<double>(step) / steps;
+        adam.step(values, gradient, 2e-3 * 0.5 * (1 + std::cos(std::numbers::pi * way)));
+        ema_update<float>(average, values, ema_rate(step + 1, 0.995));
+    }
+    return average;
+}
+
+Denoiser<float> learned_denoiser(const NoisePredictor& net, std::vector<float>& values,
+                                 const Schedule& schedule) {
+    struct Memory {
+        Arena arena;
+        Tape<float> tape{arena};
+        std::vector<int> t;
+    };
+    const auto memory = std::make_shared<Memory>();
+    return [&net, &values, &schedule, memory](Tensor<const float> xt, int t, Tensor<float> x0) {
+        Tape<float>& tape = memory->tape;
+        tape.reset();
+        tape.bind(values.data());
+        memory->t.assign(static_cast<std::size_t>(xt.size(0)), t);
+        const Tensor<float> input =
+            tape.arena().make<float>({xt.size(0), NoisePredictor::kFeatures});
+        features_of(xt, memory->t, schedule, input);
+        const Tensor<float> eps = net(tape.constant(input)).value();
+        const Level level{schedule.signal(t), schedule.noise(t)};
+        for (std::ptrdiff_t i = 0; i < eps.numel(); ++i) {
+            x0.data()[i] =
+                static_cast<float>(x0_from_eps(level, static_cast<double>(xt.data()[i]),
+                                               static_cast<double>(eps.data()[i])));  // (3.11)
+        }
+    };
+}
+
+}  // namespace diffusion

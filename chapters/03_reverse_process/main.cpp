@@ -1,0 +1,237 @@
+// Chapter 3's program: particles flow back onto shapes in the plane, by the exact score and by a
+// learned one; and the exact denoiser of a training set shows that it only remembers.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+
+#include "03_reverse_process/learned.hpp"
+#include "app/app.hpp"
+#include "data/find.hpp"
+#include "io/csv.hpp"
+#include "io/image.hpp"
+#include "io/run_folder.hpp"
+
+namespace diffusion {
+namespace {
+
+constexpr int kT = 200;
+constexpr int kSize = 112;  // pixels of a picture of the plane, which shows [-3, 3] x [-3, 3]
+
+struct Work {
+    int points, steps, digits;
+};
+const std::map<std::string, Work> kWork = {{"smoke", {300, 20, 50}},
+                                           {"quick", {4'000, 4'000, 1'000}},
+                                           {"standard", {20'000, 20'000, 5'000}},
+                                           {"long", {50'000, 100'000, 10'000}}};
+
+/// Where the points are, as brightness.
+Image picture(Tensor<const float> points) {
+    Arena arena;
+    const Tensor<float> density = arena.zeros<float>({kSize, kSize, 1});
+    const float gain = 2000.0f / static_cast<float>(points.size(0));
+    for (int n = 0; n < points.size(0); ++n) {
+        const float x = points(n, 0), y = points(n, 1);
+        if (!(std::abs(x) < 3 && std::abs(y) < 3)) continue;
+        const int column = static_cast<int>((x + 3) / 6 * kSize);
+        const int row = static_cast<int>((3 - y) / 6 * kSize);
+        if (column < kSize && row < kSize) density(row, column, 0) += gain;
+    }
+    for (float& d : density) d = 2 * (1 - std::exp(-0.5f * d)) - 1;
+    return to_image(density);
+}
+
+/// Pictures side by side.
+Image beside(const std::vector<Image>& images) {
+    Image wide{images[0].height, 0, 1, {}};
+    for (const Image& image : images) wide.width += image.width + 2;
+    wide.pixels.assign(static_cast<std::size_t>(wide.height * wide.width), 60);
+    int left = 0;
+    for (const Image& image : images) {
+        for (int row = 0; row < image.height; ++row) {
+            std::copy_n(image.pixels.begin() + row * image.width, image.width,
+                        wide.pixels.begin() + row * wide.width + left);
+        }
+        left += image.width + 2;
+    }
+    return wide;
+}
+
+/// Mean log density of the points under the shape, in nats: what is lost against fresh data is a
+/// distance from it.
+double mean_log_density(const GaussianMixture& shape, Tensor<const float> points) {
+    double sum = 0;
+    for (int n = 0; n < points.size(0); ++n) {
+        const double x[2] = {static_cast<double>(points(n, 0)), static_cast<double>(points(n, 1))};
+        sum += std::max(-50.0, log_density(shape, x));
+    }
+    return sum / points.size(0);
+}
+
+/// Walks noise back onto the shape. Returns the pictures of six moments; the last is the result.
+std::vector<Image> walk(const Denoiser<float>& denoiser, const Schedule& schedule,
+                        std::uint64_t seed, Tensor<float> x, std::vector<Image>& film) {
+    start_noise<float>(seed, x);
+    std::vector<Image> moments{picture(x)};
+    film.push_back(moments[0]);
+    ancestral_sample<float>(denoiser, schedule, all_times(schedule), {.clip = 3.0, .seed = seed}, x,
+                            [&](int s, Tensor<const float> xs) {
+                                if (s == 150 || s == 100 || s == 50 || s == 20 || s == 0)
+                                    moments.push_back(picture(xs));
+                                if (s % 5 == 0) film.push_back(picture(xs));
+                            });
+    return moments;
+}
+
+void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
+    const Schedule schedule = make_schedule("cosine", kT);
+    CsvWriter field(folder.path("fields.csv"),
+                    {"shape", "t", "x", "y", "exact_x", "exact_y", "learned_x", "learned_y"});
+    std::vector<Image> rows;
+    std::vector<std::vector<Image>> films(8);
+    std::printf("\n%-12s%36s\n%-12s%12s%12s%12s\n", "", "mean log density of the samples, nats",
+                "shape", "data", "exact", "learned");
+    for (int k = 0; k < 4; ++k) {
+        const GaussianMixture shape = make_shape(kShapeNames[static_cast<std::size_t>(k)]);
+        const NoisePredictor net;
+        std::vector<float> values = learn(net, shape, schedule, work.steps, seed);
+        const Denoiser<float> exact = exact_denoiser<float>(shape, schedule),
+                              learned = learned_denoiser(net, values, schedule);
+        Arena arena;
+        const Shape points{work.points, 2};
+        const Tensor<float> data = arena.make<float>(points), by_exact = arena.make<float>(points),
+                            by_net = arena.make<float>(points);
+        draw(shape, seed, 0xFFFFFFFF,
+             data);  // a step that training never reaches  // a step that training never reaches
+        std::vector<Image> upper =
+            walk(exact, schedule, seed, by_exact, films[static_cast<std::size_t>(k)]);
+        std::vector<Image> lower =
+            walk(learned, schedule, seed, by_net, films[static_cast<std::size_t>(k + 4)]);
+        upper.push_back(picture(data));
+        lower.push_back(picture(data));
+        rows.push_back(beside(upper));
+        rows.push_back(beside(lower));
+        std::printf("%-12s%12.3f%12.3f%12.3f\n", kShapeNames[static_cast<std::size_t>(k)],
+                    mean_log_density(shape, data), mean_log_density(shape, by_exact),
+                    mean_log_density(shape, by_net));
+
+        constexpr int kGrid = 16;
+        const Tensor<float> grid = arena.make<float>({kGrid * kGrid, 2}),
+                            a = arena.make<float>(grid.shape()),
+                            b = arena.make<float>(grid.shape());
+        for (int i = 0; i < kGrid * kGrid; ++i) {
+            grid(i, 0) = -2.5f + 5.0f * static_cast<float>(i % kGrid) / (kGrid - 1);
+            grid(i, 1) = -2.5f + 5.0f * static_cast<float>(i / kGrid) / (kGrid - 1);
+        }
+        for (const int t : {40, 100}) {
+            exact(grid, t, a);
+            learned(grid, t, b);
+            const Level level{schedule.signal(t), schedule.noise(t)};
+            const auto score = [&](float x, float x0) {  // (3.14) with (3.11)
+                return score_from_eps(
+                    level, eps_from_x0(level, static_cast<double>(x), static_cast<double>(x0)));
+            };
+            for (int i = 0; i < kGrid * kGrid; ++i) {
+                field.row({static_cast<double>(k), static_cast<double>(t),
+                           static_cast<double>(grid(i, 0)), static_cast<double>(grid(i, 1)),
+                           score(grid(i, 0), a(i, 0)), score(grid(i, 1), a(i, 1)),
+                           score(grid(i, 0), b(i, 0)), score(grid(i, 1), b(i, 1))});
+            }
+        }
+    }
+    write_png(folder.path("flow.png"), stack_rows(rows));
+    std::vector<Image> frames;
+    for (std::size_t f = 0; f < films[0].size(); ++f) {
+        std::vector<Image> exact_row, learned_row;
+        for (std::size_t k = 0; k < 4; ++k) {
+            exact_row.push_back(films[k][f]);
+            learned_row.push_back(films[k + 4][f]);
+        }
+        const std::vector<Image> both = {beside(exact_row), beside(learned_row)};
+        frames.push_back(stack_rows(both));
+    }
+    write_gif(folder.path("flow.gif"), frames, 8);
+    folder.picture("flow.gif",
+                   "Particles flow back onto four shapes: above by the exact score (3.20), below "
+                   "by a learned one.");
+    folder.picture("flow.png",
+                   "For each shape the exact score (upper row) and the learned one (lower row), at "
+                   "t = 200, 150, 100, 50, 20 and 0; last, fresh data.");
+}
+
+/// Samples of the exact denoiser (3.21) beside the training pictures nearest to them.
+void remember(RunFolder& folder, const CommonOptions& options, const Work& work) {
+    constexpr int kShown = 10;
+    const Dataset data = find_dataset("mnist", options.data, true);
+    const int count = std::min(work.digits, data.count);
+    Arena arena;
+    const Tensor<float> train = arena.make<float>({count, data.height, data.width, 1});
+    for (int i = 0; i < count; ++i) decode(data, i, false, train[i]);
+    const Tensor<float> x = arena.make<float>({kShown, data.height, data.width, 1}),
+                        nearest = arena.make<float>(x.shape());
+    const Schedule schedule = make_schedule("cosine", 50);
+    start_noise<float>(options.seed, x);
+    ancestral_sample<float>(exact_denoiser<float>(empirical_mixture(train), schedule), schedule,
+                            all_times(schedule), {.seed = options.seed}, x);
+    double largest = 0;
+    for (int n = 0; n < kShown; ++n) {
+        double best = 1e300;
+        for (int i = 0; i < count; ++i) {
+            double distance = 0;
+            for (std::ptrdiff_t p = 0; p < x[n].numel(); ++p) {
+                const double d = static_cast<double>(x[n].data()[p] - train[i].data()[p]);
+                distance += d * d;
+            }
+            if (distance < best) {
+                best = distance;
+                std::copy(train[i].begin(), train[i].end(), nearest[n].begin());
+            }
+        }
+        largest = std::max(largest, std::sqrt(best / static_cast<double>(x[n].numel())));
+    }
+    const std::vector<Image> rows = {image_grid(x, kShown, 3), image_grid(nearest, kShown, 3)};
+    write_png(folder.path("memory.png"), stack_rows(rows));
+    folder.picture("memory.png", "Above, samples of the exact denoiser of " +
+                                     std::to_string(count) +
+                                     " digits; below, the training pictures nearest to them.");
+    folder.number("distance to the nearest training picture", largest,
+                  "root mean square, largest of 10 samples");
+    std::printf(
+        "\nthe exact denoiser of %d digits (%s):\nits samples differ from training pictures by at "
+        "most %.1e a pixel\n",
+        count, data.source.c_str(), largest);
+}
+
+void experiment(const CommonOptions& options) {
+    const auto start = std::chrono::steady_clock::now();
+    pick_threads(options.threads);
+    RunFolder folder(options.out, "03_reverse_process", "Particles flow back");
+    const Work& work = kWork.at(options.preset);
+    banner("Chapter 3: the reverse process",
+           {{"shapes", "moons, swiss roll, eight Gaussians, rings"},
+            {"particles", std::to_string(work.points)},
+            {"training", std::to_string(work.steps) + " steps of 256 points for each shape"},
+            {"seed", std::to_string(options.seed)}});
+    folder.setting("preset", options.preset);
+    folder.setting("seed", options.seed);
+    walk_shapes(folder, work, options.seed);
+    remember(folder, options, work);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    folder.finish(seconds.count());
+    std::printf("\nPictures and tables are in %s (%.1f s)\n", options.out.string().c_str(),
+                seconds.count());
+}
+
+}  // namespace
+}  // namespace diffusion
+
+int main(int argc, char** argv) {
+    using namespace diffusion;
+    CLI::App app("Walks noise back onto data, with the exact score and with a learned one.",
+                 "03_reverse_process");
+    CommonOptions options;
+    add_common_options(app, options, "03_reverse_process");
+    return run_app(app, argc, argv, [&] { experiment(options); });
+}
