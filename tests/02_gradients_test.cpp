@@ -12,7 +12,8 @@ using Vars = std::vector<Var<double>>;
 
 namespace {
 constexpr double kTolerance = 1e-7;  // central differences in double reach about 1e-9 here
-}
+constexpr std::array<int, 4> kIds{2, 0, 2, 1};  // of embedding
+}  // namespace
 
 TEST_SUITE_BEGIN("ch02 grad");
 
@@ -53,6 +54,25 @@ TEST_CASE(
     const Tensor<double> y = softmax(tape.constant(Tensor<double>(x.data(), {1, 3}))).value();
     CHECK(y(0, 0) == doctest::Approx(1 / (1 + std::exp(-1.0))).epsilon(1e-14));
     CHECK(y(0, 0) + y(0, 1) + y(0, 2) == doctest::Approx(1).epsilon(1e-15));
+}
+
+TEST_CASE("(2.25) embedding: rows are looked up, and a row used twice collects both gradients") {
+    CHECK(gradient_error({{3, 5}}, [](auto&, const Vars& v) { return embedding(v[0], kIds); }) <
+          kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 4> numbers{1, 2, 3, 4}, gradient{};
+    const Shape shape{2, 2};
+    const Var<double> table = tape.leaf({numbers.data(), shape}, {gradient.data(), shape});
+    const std::array<int, 3> twice{1, 0, 1};
+    const Var<double> y = embedding(table, twice);
+    CHECK(y.value()(0, 1) == 4);
+    CHECK(y.value()(1, 0) == 1);
+    tape.backward_from(y, 1.0);
+    CHECK(gradient == std::array<double, 4>{1, 1, 2, 2});
+    const std::array<int, 1> beyond{2};
+    CHECK_THROWS_WITH_AS(embedding(table, beyond), "embedding: id 2 at place 0 is not in 0..1",
+                         Error);
 }
 
 TEST_CASE("(2.11) layer norm: VJPs equal central differences; rows have mean 0 and variance 1") {

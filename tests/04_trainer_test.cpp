@@ -1,6 +1,7 @@
 // The trainer, with a model small enough to be solved by hand: y = w x + b.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -103,7 +104,7 @@ TEST_CASE("the layer where numbers stop being finite is named, not the first of 
     TrainOptions options = kOptions;
     options.batch = 8;
     Trainer trainer(model.unet.parameters(), options);
-    const Trainer::Loss loss = denoising_loss(model, data, 8, 1, false);
+    const Trainer::Loss loss = denoising_loss(model, data, {8, 1.0, false, 1});
     trainer.step(loss);
     const std::ptrdiff_t block = model.unet.parameters().block();
     std::ptrdiff_t at = 0;
@@ -124,7 +125,7 @@ TEST_CASE(
     Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
                  {}};  // every pixel is -0.6
     SampleLosses samples(4);
-    const Trainer::Loss loss = denoising_loss(model, data, 4, 7, false, &samples);
+    const Trainer::Loss loss = denoising_loss(model, data, {4, 1.0, false, 7}, &samples);
     std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
     model.unet.parameters().initialise<float>(values, 1);
     Arena arena;
@@ -145,6 +146,25 @@ TEST_CASE(
         }
         CHECK(samples.loss[k] == doctest::Approx(expected).epsilon(1e-6));
     }
+}
+
+TEST_CASE(
+    "(4.15) with a power below 1 the times of a batch are those of u^p, later ones more often") {
+    const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "v", 4, 4);
+    Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51), {}};
+    SampleLosses samples(64);
+    const Trainer::Loss loss = denoising_loss(model, data, {64, 0.5, false, 3}, &samples);
+    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+    Arena arena;
+    Tape<float> tape(arena);
+    tape.bind(values.data());
+    loss(tape, 0, 0, 64);
+    for (std::uint32_t k = 0; k < 64; ++k) {
+        const double u = (k + Random(3, Purpose::timestep, 0, k).uniform()) / 64;
+        CHECK(samples.t[k] == 1 + static_cast<int>(std::sqrt(u) * 1000));
+    }
+    // P(t <= T / 2) = (1 / 2)^(1 / p) = 1 / 4
+    CHECK(std::count_if(samples.t.begin(), samples.t.end(), [](int t) { return t <= 500; }) == 16);
 }
 
 TEST_CASE("even times fall strictly from T to 0, whatever the number of steps") {

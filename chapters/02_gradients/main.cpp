@@ -19,6 +19,7 @@ namespace {
 
 using Vars = std::vector<Var<double>>;
 constexpr std::array<int, 3> kLabels{2, 0, 3};  // of cross_entropy
+constexpr std::array<int, 3> kIds{2, 0, 2};     // of embedding
 
 /// The operations of this chapter against (2.5), as a table. Fails if a gradient is wrong.
 void check_gradients(RunFolder& folder) {
@@ -35,6 +36,8 @@ void check_gradients(RunFolder& folder) {
         {"gelu", gradient_error({s}, [](auto&, const Vars& v) { return gelu(v[0]); })},
         {"linear", gradient_error({s, {5, 4}, {4}},
                                   [](auto&, const Vars& v) { return linear(v[0], v[1], v[2]); })},
+        {"embedding",
+         gradient_error({s}, [](auto&, const Vars& v) { return embedding(v[0], kIds); })},
         {"softmax", gradient_error({s}, [](auto&, const Vars& v) { return softmax(v[0]); })},
         {"layer_norm",
          gradient_error({s, {5}, {5}},
@@ -54,7 +57,7 @@ void check_gradients(RunFolder& folder) {
     }
     require(worst < 1e-7, "gradients: the largest error is ", worst, ", expected below 1e-7");
     folder.number("largest gradient error", worst,
-                  "of 14 operations, against central differences in double");
+                  "of 15 operations, against central differences in double");
 }
 
 /// The function to learn, on the square [-1, 1]^2.

@@ -43,8 +43,10 @@ Var<T> softmax(Var<T> x) {
     x.tape().record(y, [x, y, out, n] {
         const Tensor<T> dy = y.grad().rows(), dx = x.grad().rows();
         for (int r = 0; r < out.size(0); ++r) {  // (2.10) dx = y (dy - <dy, y>)
+            // >>> exercise 2.4 points=2 hint="(2.10): subtract the weighted mean, then weight"
             const T mean = dot(dy[r].data(), out[r].data(), n);
             for (int i = 0; i < n; ++i) dx(r, i) += out(r, i) * (dy(r, i) - mean);
+            // <<<
         }
     });
     return y;

@@ -41,6 +41,11 @@ Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606
 template <class T>
 Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias);
 
+/// Row ids[i] of table[V, C] for every i (2.25): result [ids, C]. Rows used twice collect both
+/// gradients.
+template <class T>
+Var<T> embedding(Var<T> table, std::span<const int> ids);
+
 /// Softmax over the last axis (2.10).
 template <class T>
 Var<T> softmax(Var<T> x);

@@ -27,6 +27,7 @@ void AdamW<T>::step(std::span<T> values, std::span<const T> gradient, double lea
     const T* g = gradient.data();
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size());
     // Elements do not depend on each other: any number of threads gives the same bits.
+    // >>> exercise 2.5 points=3 hint="(2.16), (2.18): for all i both averages, then the step"
 #pragma omp parallel for simd schedule(static)
     for (std::ptrdiff_t i = 0; i < n; ++i) {
         m[i] = b1 * m[i] + (1 - b1) * g[i];         // (2.16)
@@ -34,6 +35,7 @@ void AdamW<T>::step(std::span<T> values, std::span<const T> gradient, double lea
         const T update = m[i] * correction1 / (std::sqrt(v[i] * correction2) + eps);
         x[i] = keep * x[i] - rate * update;  // (2.18)
     }
+    // <<<
 }
 
 template <class T>

@@ -64,6 +64,16 @@ const std::string& ParameterList::name_at(std::ptrdiff_t offset) const {
         ->name;
 }
 
+std::vector<Parameter> ParameterList::matrices() const {
+    std::vector<Parameter> found;
+    for (const Entry& entry : entries_) {
+        const Shape& s = entry.where.shape;
+        if (entry.layout != Layout::plain && s[s.rank - 2] >= 8 && s.back() >= 8)
+            found.push_back(entry.where);
+    }
+    return found;
+}
+
 template <class T>
 void ParameterList::initialise(std::span<T> values, std::uint64_t seed) const {
     require(std::ssize(values) == block_, "parameters: ", block_, " numbers, got room for ",

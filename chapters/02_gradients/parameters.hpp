@@ -30,6 +30,10 @@ public:
     /// The name of the parameter that element `offset` belongs to.
     const std::string& name_at(std::ptrdiff_t offset) const;
 
+    /// Weights that join hidden values, for Muon: matrices and kernels with at least 8 inputs and 8
+    /// outputs. The layers that face the picture have fewer.
+    std::vector<Parameter> matrices() const;
+
     /// Initial values, a function of the seed.
     template <class T>
     void initialise(std::span<T> values, std::uint64_t seed) const;

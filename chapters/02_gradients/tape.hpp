@@ -40,6 +40,30 @@ public:
         return node_->grad;
     }
 
+    /// The same for a VJP that reaches all of the gradient and can either write or add. At the
+    /// first use `add` is false and the memory holds nothing yet, so no zeros need to be written
+    /// first.
+    Tensor<T> grad_or_room(bool& add) const {
+        add = static_cast<bool>(node_->grad);
+        if (!add) node_->grad = tape().arena().template make<T>(shape());
+        return node_->grad;
+    }
+
+    /// grad += c share, where share has the shape of the value.
+    void add_to_grad(Tensor<T> share, T c = T(1)) const {
+        bool add = true;
+        T* g = grad_or_room(add).data();
+        const T* s = share.data();
+        const std::ptrdiff_t n = share.numel();
+        if (add) {
+#pragma omp simd
+            for (std::ptrdiff_t i = 0; i < n; ++i) g[i] += c * s[i];
+        } else {
+#pragma omp simd
+            for (std::ptrdiff_t i = 0; i < n; ++i) g[i] = c * s[i];
+        }
+    }
+
 private:
     friend class Tape<T>;
     struct Node {

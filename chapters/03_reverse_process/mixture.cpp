@@ -92,10 +92,12 @@ GaussianMixture empirical_mixture(Tensor<const float> data) {
     require(data.rank() >= 1 && data.numel() > 0, "empirical_mixture: no data, shape ",
             data.shape());
     const int count = data.size(0);
+    // >>> exercise 3.5 points=1 hint="(3.21): equal weights, the data as means, no width"
     std::vector<double> means(data.begin(), data.end());
     return make_mixture(static_cast<int>(data.numel() / count),
                         std::vector<double>(index(count), 1.0), std::move(means),
                         std::vector<double>(index(count), 0.0));
+    // <<<
 }
 
 GaussianMixture noised(const GaussianMixture& data, Level level) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <memory>
 #include <numeric>
 #include <sstream>
@@ -113,17 +114,17 @@ LoadedModel load_model(const std::filesystem::path& path) {
     return loaded;
 }
 
-Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data, int batch,
-                             std::uint64_t seed, bool flip, SampleLosses* samples) {
+Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
+                             const DenoisingTask& task, SampleLosses* samples) {
     require(data.height == model.height && data.width == model.width &&
                 data.channels == model.unet.config().channels,
             "training: the pictures are ", data.height, "x", data.width, "x", data.channels,
             ", the model is made for ", model.height, "x", model.width, "x",
             model.unet.config().channels);
     require(data.count > 0, "training: the data set is empty");
-    const auto shuffle = std::make_shared<Shuffle>(data.count, seed);
-    return [&model, &data, batch, seed, flip, samples, shuffle](
-               Tape<float>& tape, std::int64_t step, int first, int count) {
+    const auto shuffle = std::make_shared<Shuffle>(data.count, task.seed);
+    return [&model, &data, task, samples, shuffle](Tape<float>& tape, std::int64_t step, int first,
+                                                   int count) {
         Arena& arena = tape.arena();
         const Schedule& schedule = model.schedule;
         const Shape shape{count, data.height, data.width, data.channels};
@@ -136,13 +137,16 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data, i
             const std::uint32_t k = static_cast<std::uint32_t>(first + i);
             int index = 0;
 #pragma omp critical(shuffle)
-            index = shuffle->at(step * batch + first + i);
-            decode(data, index, flip && (Random(seed, Purpose::augmentation, s, k).bits() & 1) != 0,
+            index = shuffle->at(step * task.batch + first + i);
+            decode(data, index,
+                   task.flip && (Random(task.seed, Purpose::augmentation, s, k).bits() & 1) != 0,
                    x0[i]);
-            fill_normal(eps[i], Random(seed, Purpose::noise, s, k));
-            const double u = (first + i + Random(seed, Purpose::timestep, s, k).uniform()) / batch;
+            fill_normal(eps[i], Random(task.seed, Purpose::noise, s, k));
+            const double u =
+                (first + i + Random(task.seed, Purpose::timestep, s, k).uniform()) / task.batch;
             t[static_cast<std::size_t>(i)] =
-                1 + std::min(schedule.steps() - 1, static_cast<int>(u * schedule.steps()));
+                1 + std::min(schedule.steps() - 1, static_cast<int>(std::pow(u, task.time_power) *
+                                                                    schedule.steps()));  // (4.15)
         }
         q_sample<float>(x0, t, eps, schedule, xt);
         for (int i = 0; i < count; ++i) {

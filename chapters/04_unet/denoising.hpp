@@ -41,13 +41,20 @@ struct SampleLosses {
     explicit SampleLosses(int batch) : t(static_cast<std::size_t>(batch)), loss(t.size()) {}
 };
 
+struct DenoisingTask {
+    int batch;
+    double time_power;  ///< p of (4.15)
+    bool flip;          ///< half of the pictures, left to right
+    std::uint64_t seed;
+};
+
 /// Mean squared error of the prediction for noised images (4.15). Sample k of step s is image
 /// number s * batch + k of an endless row of shuffled passes over the data; its t and noise depend
-/// on the seed, s and k alone. Times are stratified: sample k draws from the k-th of `batch` equal
-/// parts of 1..T, which makes the mean over the batch less noisy. `samples` receives the details of
-/// the last step, if given. `model`, `data` and `samples` must outlive the result.
-Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data, int batch,
-                             std::uint64_t seed, bool flip, SampleLosses* samples = nullptr);
+/// on the seed, s and k alone. Times are stratified: sample k draws from the k-th of `batch`
+/// equally likely parts of 1..T, which makes the mean over the batch less noisy. `samples` receives
+/// the details of the last step, if given. `model`, `data` and `samples` must outlive the result.
+Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
+                             const DenoisingTask& task, SampleLosses* samples = nullptr);
 
 /// The network's guess of x_0, for the samplers. Works through a batch in pieces of 8, in
 /// parallel.

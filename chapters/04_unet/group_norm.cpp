@@ -3,36 +3,9 @@
 
 #include "04_unet/image_ops.hpp"
 #include "kernels/exp.hpp"
+#include "kernels/simd.hpp"
 
 namespace diffusion {
-namespace {
-
-template <class T>
-T logistic(T x) {
-    return T(1) / (T(1) + fast_exp(-x));
-}
-
-/// y_c = scale_c x_c + shift_c, then SiLU if asked, for all pixels of one image.
-template <class T>
-void affine(Tensor<T> x, const T* scale, const T* shift, bool silu, Tensor<T> y) {
-    const int channels = x.size(1);
-    for (int p = 0; p < x.size(0); ++p) {
-        const T* in = x[p].data();
-        T* out = y[p].data();
-        if (silu) {
-#pragma omp simd
-            for (int c = 0; c < channels; ++c) {
-                const T z = in[c] * scale[c] + shift[c];
-                out[c] = z * logistic(z);
-            }
-        } else {
-#pragma omp simd
-            for (int c = 0; c < channels; ++c) out[c] = in[c] * scale[c] + shift[c];
-        }
-    }
-}
-
-}  // namespace
 
 template <class T>
 Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T eps) {
@@ -51,18 +24,15 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                     shift = arena.template make<T>({images, channels});
     const Tensor<T> mean = arena.template make<T>({images, groups}),
                     inverse = arena.template make<T>({images, groups});
+    using V = typename Simd<T>::Vector;
     for (int n = 0; n < images; ++n) {
         Arena::Scope scope(scratch);
-        const Tensor<T> in = x.value()[n].reshape({pixels, channels}),
-                        out = y.value()[n].reshape({pixels, channels});
+        const T* in = x.value()[n].data();
+        T* out = y.value()[n].data();
         // Means first, then squares of differences: subtracting two large squares would lose
         // digits.
         T* sum = scratch.template zeros<T>({channels}).data();
-        for (int p = 0; p < pixels; ++p) {
-            const T* row = in[p].data();
-#pragma omp simd
-            for (int c = 0; c < channels; ++c) sum[c] += row[c];
-        }
+        add_rows(in, pixels, channels, sum);
         T *group_mean = mean[n].data(), *center = scratch.template make<T>({channels}).data();
         for (int g = 0; g < groups; ++g) {
             T total = 0;
@@ -70,13 +40,13 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             group_mean[g] = total / count;
             std::fill_n(center + g * per_group, per_group, group_mean[g]);
         }
-        std::fill_n(sum, channels, T(0));
-        for (int p = 0; p < pixels; ++p) {
-            const T* row = in[p].data();
-#pragma omp simd
-            for (int c = 0; c < channels; ++c)
-                sum[c] += (row[c] - center[c]) * (row[c] - center[c]);
-        }
+        for_each_register<T>(channels, [&](int c, auto load, auto store) {
+            const V middle = load(center + c);
+            store(sum + c, sum_of_terms<V>(pixels, [&](int p) {
+                      const V d = load(in + p * channels + c) - middle;
+                      return d * d;
+                  }));
+        });
         for (int g = 0; g < groups; ++g) {
             T total = 0;
             for (int c = g * per_group; c < (g + 1) * per_group; ++c) total += sum[c];
@@ -86,37 +56,41 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                 shift(n, c) = bias.value()(c) - mean(n, g) * scale(n, c);
             }
         }
-        affine(in, scale[n].data(), shift[n].data(), silu, out);
+        for_each_register<T>(channels, [&](int c, auto load, auto store) {
+            const V a = load(scale[n].data() + c), b = load(shift[n].data() + c);
+            for (int p = 0; p < pixels; ++p) {
+                const V z = a * load(in + p * channels + c) + b;
+                store(out + p * channels + c, silu ? z * logistic(z) : z);
+            }
+        });
     }
     x.tape().record(y, [=, &scratch] {
+        bool add = true;
+        const Tensor<T> x_grad = x.needs_grad() ? x.grad_or_room(add) : Tensor<T>();
         for (int n = 0; n < images; ++n) {
             Arena::Scope scope(scratch);
-            const Shape flat{pixels, channels};
-            const Tensor<T> in = x.value()[n].reshape(flat), dy = y.grad()[n].reshape(flat);
-            const Tensor<T> dz = scratch.template make<T>(flat);  // gradient before SiLU
+            const T *in = x.value()[n].data(), *dy = y.grad()[n].data();
+            T* dz = scratch.template make<T>({pixels, channels}).data();  // gradient before SiLU
             const T *a = scale[n].data(), *b = shift[n].data();
-            T *sum = scratch.template zeros<T>({channels}).data(),
-              *along = scratch.template zeros<T>({channels}).data();
+            T *sum = scratch.template make<T>({channels}).data(),
+              *along = scratch.template make<T>({channels}).data();
             T* center = scratch.template make<T>({channels}).data();
             for (int c = 0; c < channels; ++c) center[c] = mean(n, c / per_group);
-            for (int p = 0; p < pixels; ++p) {
-                const T *xs = in[p].data(), *dys = dy[p].data();
-                T* dzs = dz[p].data();
-                if (silu) {
-#pragma omp simd
-                    for (int c = 0; c < channels; ++c) {
-                        const T z = xs[c] * a[c] + b[c], s = logistic(z);
-                        dzs[c] = dys[c] * (s + z * s * (1 - s));
-                    }
-                } else {
-                    std::copy_n(dys, channels, dzs);
+            for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                const V ac = load(a + c), bc = load(b + c), middle = load(center + c);
+                for (int p = 0; silu && p < pixels; ++p) {
+                    const V z = ac * load(in + p * channels + c) + bc, s = logistic(z);
+                    store(dz + p * channels + c,
+                          load(dy + p * channels + c) * (s + z * s * (1 - s)));
                 }
-#pragma omp simd
-                for (int c = 0; c < channels; ++c) {
-                    sum[c] += dzs[c];
-                    along[c] += dzs[c] * (xs[c] - center[c]);
-                }
-            }
+                const T* g = silu ? dz : dy;
+                store(sum + c,
+                      sum_of_terms<V>(pixels, [&](int p) { return load(g + p * channels + c); }));
+                store(along + c, sum_of_terms<V>(pixels, [&](int p) {
+                          return load(g + p * channels + c) *
+                                 (load(in + p * channels + c) - middle);
+                      }));
+            });
             // (4.6) dx = inverse (g - mean(g) - normal mean(g normal)) with g = gain dz, as p dz +
             // q x + r for each channel
             T *q = scratch.template make<T>({channels}).data(),
@@ -136,13 +110,16 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                 }
             }
             if (!x.needs_grad()) continue;
-            const Tensor<T> dx = x.grad()[n].reshape(flat);
-            for (int p = 0; p < pixels; ++p) {
-                const T *xs = in[p].data(), *dzs = dz[p].data();
-                T* dxs = dx[p].data();
-#pragma omp simd
-                for (int c = 0; c < channels; ++c) dxs[c] += a[c] * dzs[c] + q[c] * xs[c] + r[c];
-            }
+            T* dx = x_grad[n].data();
+            for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                const V ac = load(a + c), qc = load(q + c), rc = load(r + c);
+                const T* g = silu ? dz : dy;
+                for (int p = 0; p < pixels; ++p) {
+                    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(p) * channels + c;
+                    const V d = ac * load(g + at) + qc * load(in + at) + rc;
+                    store(dx + at, add ? load(dx + at) + d : d);
+                }
+            });
         }
     });
     return y;

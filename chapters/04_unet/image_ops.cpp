@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/conv.hpp"
+#include "kernels/simd.hpp"
 
 namespace diffusion {
 namespace {
@@ -29,15 +30,15 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride) {
         Arena& scratch = x.tape().scratch();
         const Tensor<T> dy = y.grad();
         if (bias.needs_grad()) {  // (2.7)
-            T* dbias = bias.grad().data();
-            const Tensor<T> pixels = dy.rows();
-            for (int i = 0; i < pixels.size(0); ++i)
-                accumulate(dbias, pixels[i].data(), pixels.size(1));
+            add_rows(dy.data(), dy.rows().size(0), dy.size(3), bias.grad().data());
         }
         if (weight.needs_grad())
             conv2d_weight_vjp<T>(x.value(), dy, stride, weight.grad(), scratch);  // (4.3)
-        if (x.needs_grad())
-            conv2d_data_vjp<T>(dy, weight.value(), stride, x.grad(), scratch);  // (4.2)
+        if (x.needs_grad()) {
+            bool add = true;
+            const Tensor<T> dx = x.grad_or_room(add);
+            conv2d_data_vjp<T>(dy, weight.value(), stride, add, dx, scratch);  // (4.2)
+        }
     });
     return y;
 }
@@ -61,13 +62,10 @@ Var<T> add_per_channel(Var<T> x, Var<T> shift) {
     }
     x.tape().record(y, [=] {
         const Tensor<T> dy = y.grad();
-        if (x.needs_grad()) accumulate(x.grad().data(), dy.data(), dy.numel());
+        if (x.needs_grad()) x.add_to_grad(dy);
         if (!shift.needs_grad()) return;
-        for (int n = 0; n < dy.size(0); ++n) {
-            const Tensor<T> pixels = dy[n].rows();
-            T* ds = shift.grad()[n].data();
-            for (int p = 0; p < pixels.size(0); ++p) accumulate(ds, pixels[p].data(), channels);
-        }
+        for (int n = 0; n < dy.size(0); ++n)
+            add_rows(dy[n].data(), dy[n].rows().size(0), channels, shift.grad()[n].data());
     });
     return y;
 }
@@ -88,10 +86,19 @@ Var<T> concat_channels(Var<T> a, Var<T> b) {
     }
     a.tape().record(y, [=] {
         const Tensor<T> dy = y.grad().rows();
-        for (int p = 0; p < dy.size(0); ++p) {
-            if (a.needs_grad()) accumulate(a.grad().rows()[p].data(), dy[p].data(), na);
-            if (b.needs_grad()) accumulate(b.grad().rows()[p].data(), dy[p].data() + na, nb);
-        }
+        const auto part = [&](Var<T> into, int begin, int count) {
+            bool add = true;
+            const Tensor<T> to = into.grad_or_room(add).rows();
+            for (int p = 0; p < dy.size(0); ++p) {
+                if (add) {
+                    accumulate(to[p].data(), dy[p].data() + begin, count);
+                } else {
+                    std::copy_n(dy[p].data() + begin, count, to[p].data());
+                }
+            }
+        };
+        if (a.needs_grad()) part(a, 0, na);
+        if (b.needs_grad()) part(b, na, nb);
     });
     return y;
 }

@@ -24,6 +24,10 @@ int main(int argc, char** argv) {
     train_command->add_option("--batch", train.batch, "images per step")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
+    train_command
+        ->add_option("--optimizer", train.optimizer, "muon (for the weight matrices), or adam")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"muon", "adam"}));
     train_command->add_option("--learning-rate", train.learning_rate, "at its highest")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
@@ -36,6 +40,11 @@ int main(int argc, char** argv) {
     train_command->add_option("--prediction", train.prediction, "what the network is asked for")
         ->capture_default_str()
         ->check(CLI::IsMember({"eps", "x0", "v"}));
+    train_command
+        ->add_option("--time-power", train.time_power,
+                     "1: all times equally often; less: more late")
+        ->capture_default_str()
+        ->check(CLI::Range(0.1, 10.0));
 
     CLI::App* sample_command = app.add_subcommand("sample", "draw pictures with a trained model");
     sample_command->add_option("--model", sample.model, "model.safetensors")->required();

@@ -55,7 +55,8 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const 
     std::vector<Arena> arenas(static_cast<std::size_t>(thread_count()));
     for (int batch = 0; batch < kBatches; ++batch) {
         SampleLosses samples(kBatch);
-        const Trainer::Loss loss = denoising_loss(model, data, kBatch, seed, false, &samples);
+        const Trainer::Loss loss =
+            denoising_loss(model, data, {kBatch, 1.0, false, seed}, &samples);
         parallel_for(kBatch / kLane, thread_count(), [&](int lane) {
             Tape<float> tape(arenas[thread_number()]);
             tape.reset();
@@ -92,12 +93,14 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
                                .steps = steps,
                                .learning_rate = settings.learning_rate,
                                .warmup = std::min<std::int64_t>(200, steps / 5),
+                               .muon = settings.optimizer == "muon",
                                .seed = common.seed,
                                .task = {{"data", data.name},
                                         {"pictures", std::to_string(data.count)},
                                         {"base", std::to_string(base)},
                                         {"schedule", settings.schedule},
-                                        {"prediction", settings.prediction}}};
+                                        {"prediction", settings.prediction},
+                                        {"time_power", shortest(settings.time_power)}}};
     Trainer trainer(model.unet.parameters(), options);
     const auto state_path = folder.path("state.safetensors"), log_path = folder.path("train.csv");
     double earlier = 0;  // seconds of the runs before this one
@@ -122,7 +125,9 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     folder.setting("seed", common.seed);
     folder.setting("base", base);
     folder.setting("batch", settings.batch);
+    folder.setting("optimizer", settings.optimizer);
     folder.setting("learning rate", settings.learning_rate);
+    folder.setting("time power", settings.time_power);
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
             {"parameters", std::to_string(model.unet.parameters().count())},
@@ -131,7 +136,8 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
             {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
             {"seed", std::to_string(common.seed)}});
 
-    const Trainer::Loss loss = denoising_loss(model, data, settings.batch, common.seed, flip);
+    const Trainer::Loss loss =
+        denoising_loss(model, data, {settings.batch, settings.time_power, flip, common.seed});
     CsvWriter log(log_path, {"step", "images", "seconds", "loss", "grad_norm"},
                   trainer.steps() > 0);
     const auto grid_path = [&](std::int64_t part) {

@@ -14,10 +14,12 @@ struct TrainSettings {
     int base = 0;             ///< 0: as the preset says
     std::int64_t images = 0;  ///< 0: as the preset says
     int batch = 16;
+    std::string optimizer = "muon";
     double learning_rate = 2e-3;
     std::string schedule = "cosine";
     std::string prediction = "v";
-    int save_every = 200;  ///< steps between checkpoints
+    double time_power = 0.7;  ///< below 1: more late times (4.15)
+    int save_every = 200;     ///< steps between checkpoints
 };
 
 /// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),

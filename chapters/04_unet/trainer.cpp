@@ -23,6 +23,7 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
       options_(options),
       values_(static_cast<std::size_t>(list.block())),
       gradient_(values_.size()),
+      muon_(options.muon ? list.matrices() : std::vector<Parameter>(), values_.size(), {}),
       adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
     require(options.batch > 0 && options.lane > 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
@@ -70,7 +71,9 @@ Trainer::Report Trainer::step(const Loss& loss) {
              "; the first layer that is not finite is ", find_culprit(loss),
              "; start again with a lower learning rate (the last checkpoint is kept)");
     }
-    adam_.step(values_, gradient_, learning_rate_at(number, options_));
+    const double rate = learning_rate_at(number, options_);
+    muon_.step(values_, gradient_, rate);  // takes the matrices' gradients
+    adam_.step(values_, gradient_, rate);
     ema_update<float>(average_, values_, ema_rate(steps(), options_.ema_rate));
     return report;
 }
@@ -102,6 +105,7 @@ std::map<std::string, std::string> Trainer::identity() const {
                 {"steps", std::to_string(options_.steps)},
                 {"learning_rate", shortest(options_.learning_rate)},
                 {"warmup", std::to_string(options_.warmup)},
+                {"optimizer", options_.muon ? "muon" : "adam"},
                 {"max_norm", shortest(options_.max_norm)},
                 {"ema_rate", shortest(options_.ema_rate)},
                 {"seed", std::to_string(options_.seed)},
@@ -119,6 +123,7 @@ void Trainer::save(const std::filesystem::path& path) {
     };
     put("values", values_);
     put("average", average_);
+    put("momentum", muon_.momentum());
     put("first_moment", adam_.first_moment());
     put("second_moment", adam_.second_moment());
     write_safetensors(path, state);
@@ -133,7 +138,7 @@ void Trainer::load(const std::filesystem::path& path) {
                 found == state.metadata.end() ? "does not say" : found->second,
                 "; start it with the same options, or without --resume");
     }
-    for (const char* name : {"values", "average", "first_moment", "second_moment"}) {
+    for (const char* name : {"values", "average", "momentum", "first_moment", "second_moment"}) {
         require(state.at(name).values.size() == values_.size(), path.string(), ": ", name, " has ",
                 state.at(name).values.size(), " numbers, expected ", values_.size());
     }
@@ -144,6 +149,7 @@ void Trainer::load(const std::filesystem::path& path) {
             path.string(), ": no step number");
     values_ = state.at("values").values;
     average_ = state.at("average").values;
+    std::ranges::copy(state.at("momentum").values, muon_.momentum().begin());
     std::ranges::copy(state.at("first_moment").values, adam_.first_moment().begin());
     std::ranges::copy(state.at("second_moment").values, adam_.second_moment().begin());
     adam_.set_steps(std::stoll(step->second));

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "02_gradients/muon.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "02_gradients/parameters.hpp"
 
@@ -21,6 +22,7 @@ struct TrainOptions {
     std::int64_t steps = 1000;    ///< over which the learning rate falls
     double learning_rate = 2e-3;  ///< at its highest
     std::int64_t warmup = 200;    ///< steps over which it rises
+    bool muon = true;             ///< (2.24) for the weight matrices; false: Adam for everything
     double max_norm = 1.0;        ///< of the gradient (2.19)
     double ema_rate = 0.999;      ///< (2.21)
     std::uint64_t seed = 1;
@@ -68,6 +70,7 @@ private:
     const ParameterList& list_;
     TrainOptions options_;
     std::vector<float> values_, average_, gradient_;
+    Muon<float> muon_;
     AdamW<float> adam_;
     std::vector<std::vector<float>> lane_gradients_;
     std::vector<double> lane_losses_;

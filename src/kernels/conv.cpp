@@ -4,6 +4,8 @@
 #include <array>
 
 #include "kernels/gemm.hpp"
+#include "kernels/simd.hpp"
+#include "kernels/winograd.hpp"
 
 namespace diffusion {
 namespace {
@@ -13,12 +15,22 @@ namespace {
 template <class T>
 Tensor<T> spread(Tensor<const T> x, int pad, int gap, int height, int width, Arena& memory) {
     const int channels = x.size(2);
-    Tensor<T> out = memory.zeros<T>({height, width, channels});
-    for (int i = 0; i < x.size(0); ++i) {
-        for (int j = 0; j < x.size(1); ++j) {
-            const T* from = &x(i, j, 0);
-            std::copy(from, from + channels, &out(i * gap + pad, j * gap + pad, 0));
+    const Tensor<T> out = memory.make<T>({height, width, channels});
+    for (int i = 0; i < height; ++i) {
+        T *to = out[i].data(), *const end = to + static_cast<std::ptrdiff_t>(width) * channels;
+        const int row = (i - pad) / gap;
+        if (i >= pad && row < x.size(0) && row * gap == i - pad) {
+            to = std::fill_n(to, pad * channels, T(0));
+            if (gap == 1) {
+                to = std::copy_n(x[row].data(), x.size(1) * channels, to);
+            } else {
+                for (int j = 0; j < x.size(1); ++j) {
+                    if (j > 0) to = std::fill_n(to, (gap - 1) * channels, T(0));
+                    to = std::copy_n(&x(row, j, 0), channels, to);
+                }
+            }
         }
+        std::fill(to, end, T(0));
     }
     return out;
 }
@@ -36,6 +48,13 @@ void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel
                     rows[static_cast<std::size_t>(u)], &y(i, 0, 0), accumulate || u > 0);
         }
     }
+}
+
+/// Whether Winograd's way pays: for a few channels its transformations cost more than they save.
+template <class T>
+bool use_winograd(int kernel, int stride, int inputs, int outputs) {
+    return kernel == 3 && stride == 1 && inputs >= Simd<T>::width / 2 &&
+           outputs >= Simd<T>::width / 2;
 }
 
 int padded_size(int size, int kernel, int stride, int outputs) {
@@ -59,6 +78,15 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, 
             y.shape());
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
+    if (use_winograd<T>(kernel, stride, weight.size(2), outputs)) {
+        winograd<T>(x, weight, false, y, scratch);
+        return;
+    }
+    if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
+        gemm<T>(y.rows().size(0), outputs, k, by_rows<T>(x.data(), k),
+                by_rows<T>(weight.data(), outputs), y.data(), false, scratch);
+        return;
+    }
     std::array<Packed<T>, 3> rows{};
     for (int u = 0; u < kernel; ++u) {
         rows[static_cast<std::size_t>(u)] =
@@ -74,14 +102,33 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, 
 }
 
 template <class T>
-void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, Tensor<T> dx,
+void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add, Tensor<T> dx,
                      Arena& scratch) {
     require(conv2d_shape(dx.shape(), weight.shape(), stride) == dy.shape(),
             "conv2d_data_vjp: dy is ", dy.shape());
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
+    if (use_winograd<T>(kernel, stride, inputs, outputs)) {
+        winograd_data_vjp<T>(dy, weight, add, dx, scratch);
+        return;
+    }
+    if (kernel == 1 && stride == 1) {
+        gemm<T>(dx.rows().size(0), inputs, outputs, by_rows<T>(dy.data(), outputs),
+                transposed<T>(weight.data(), outputs), dx.data(), add, scratch);
+        return;
+    }
     // The adjoint is again a convolution, of dy spread out by the stride, with the kernel turned by
     // half a turn and its channels exchanged.
+    if (use_winograd<T>(kernel, 1, inputs, outputs)) {
+        const Tensor<T> wide = scratch.make<T>({dx.size(0), dx.size(1), dx.size(2), outputs});
+        for (int n = 0; n < dx.size(0); ++n) {
+            Arena::Scope image(scratch);
+            const Tensor<T> one = spread(dy[n], 0, stride, dx.size(1), dx.size(2), scratch);
+            std::copy(one.begin(), one.end(), wide[n].begin());
+        }
+        winograd_data_vjp<T>(wide, weight, add, dx, scratch);
+        return;
+    }
     std::array<Packed<T>, 3> rows{};
     for (int u = 0; u < kernel; ++u) {
         const Tensor<T> turned = scratch.make<T>({kernel, outputs, inputs});
@@ -100,7 +147,7 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, Ten
         const Tensor<T> padded =
             spread(dy[n], kernel / 2, stride, padded_size(dx.size(1), kernel, 1, dx.size(1)),
                    padded_size(dx.size(2), kernel, 1, dx.size(2)), scratch);
-        convolve_padded(padded, rows, kernel, 1, dx[n], true);
+        convolve_padded(padded, rows, kernel, 1, dx[n], add);
     }
 }
 
@@ -110,6 +157,15 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
     require(conv2d_shape(x.shape(), dweight.shape(), stride) == dy.shape(),
             "conv2d_weight_vjp: dy is ", dy.shape());
     const int kernel = dweight.size(0), channels = x.size(3), outputs = dy.size(3);
+    if (use_winograd<T>(kernel, stride, channels, outputs)) {
+        winograd_weight_vjp<T>(x, dy, dweight, scratch);
+        return;
+    }
+    if (kernel == 1 && stride == 1) {
+        gemm<T>(channels, outputs, dy.rows().size(0), transposed<T>(x.data(), channels),
+                by_rows<T>(dy.data(), outputs), dweight.data(), true, scratch);
+        return;
+    }
     const int height = padded_size(x.size(1), kernel, stride, dy.size(1));
     const int width = padded_size(x.size(2), kernel, stride, dy.size(2));
     for (int n = 0; n < x.size(0); ++n) {
@@ -140,9 +196,9 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
     }
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                             \
-    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);          \
-    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&); \
+#define DIFFUSION_INSTANTIATE(T)                                                                   \
+    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);                \
+    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&); \
     template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

@@ -17,10 +17,10 @@ Shape conv2d_shape(const Shape& x, const Shape& weight, int stride);
 template <class T>
 void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch);
 
-/// dx += the adjoint of y = conv2d(x) applied to dy: every dy goes back to the x that it was made
-/// of.
+/// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
+/// the x that it was made of.
 template <class T>
-void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, Tensor<T> dx,
+void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add, Tensor<T> dx,
                      Arena& scratch);
 
 /// dweight += the same with respect to the weight.

@@ -4,36 +4,63 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/simd.hpp"
+
 namespace diffusion {
 
 /// e^x with a relative error below 2e-7 for x in [-87, 88]; 0 or about 1e38 beyond, down and up to
 /// 4e6 in size. x = n ln 2 + r with |r| <= ln 2 / 2; e^r is a polynomial, 2^n is written into the
-/// exponent bits. The integer n is clamped, not x: compilers turn the one into SIMD code and not
-/// always the other.
-inline float fast_exp(float x) {
+/// exponent bits. F is float with I = int32, or a register of each.
+template <class F, class I, class ToInt, class ToFloatBits>
+F exp_polynomial(F x, ToInt to_int, ToFloatBits to_bits) {
     constexpr float kLog2E = 1.44269504f;
     constexpr float kLn2High = 0.693359375f,
                     kLn2Low = -2.12194440e-4f;  // their sum is ln 2 to 33 bits
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no room for a fraction
-    const float n = (x * kLog2E + kRound) - kRound;
-    const float r = x - n * kLn2High - n * kLn2Low;
-    float p = 1.0f / 5040;
-    p = p * r + 1.0f / 720;
+    const F n = (x * kLog2E + kRound) - kRound;
+    const F r = x - n * kLn2High - n * kLn2Low;
+    F p = r * (1.0f / 5040) + 1.0f / 720;
     p = p * r + 1.0f / 120;
     p = p * r + 1.0f / 24;
     p = p * r + 1.0f / 6;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    std::int32_t exponent = static_cast<std::int32_t>(n) + 127;
-    exponent = exponent < 0 ? 0 : exponent;
-    exponent = exponent > 254 ? 254 : exponent;
-    return p * std::bit_cast<float>(exponent << 23);
+    I exponent =
+        to_int(n) + 127;  // the integer is clamped, not x: some compilers keep only that SIMD
+    exponent = exponent < 0 ? exponent - exponent : exponent;
+    exponent = exponent > 254 ? exponent - exponent + 254 : exponent;
+    return p * to_bits(exponent << 23);
+}
+
+inline float fast_exp(float x) {
+    return exp_polynomial<float, std::int32_t>(
+        x, [](float n) { return static_cast<std::int32_t>(n); },
+        [](std::int32_t bits) { return std::bit_cast<float>(bits); });
+}
+
+/// The same for a whole register.
+inline Simd<float>::Vector fast_exp(Simd<float>::Vector x) {
+    using V = Simd<float>::Vector;
+    typedef std::int32_t I __attribute__((vector_size(kSimdBytes)));
+    return exp_polynomial<V, I>(
+        x, [](V n) { return __builtin_convertvector(n, I); },
+        [](I bits) { return std::bit_cast<V>(bits); });
 }
 
 /// In double, where gradients are checked, the library's own.
 inline double fast_exp(double x) {
     return std::exp(x);
+}
+inline Simd<double>::Vector fast_exp(Simd<double>::Vector x) {
+    for (int i = 0; i < Simd<double>::width; ++i) x[i] = std::exp(x[i]);
+    return x;
+}
+
+/// The logistic function 1 / (1 + e^-x), of a number or of a register.
+template <class V>
+V logistic(V x) {
+    return 1 / (1 + fast_exp(-x));
 }
 
 }  // namespace diffusion

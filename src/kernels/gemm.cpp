@@ -13,8 +13,8 @@ namespace {
 /// registers of B and, for every row, multiplies them by one number of A: Rows * Vectors
 /// multiply-adds for Rows + Vectors loads.
 template <class T, int Vectors, int Rows>
-void tile(int k, Strided<T> a, const T* panel, T* c, std::ptrdiff_t c_row, int columns,
-          bool accumulate) {
+void tile(int k, Strided<T> a, const T* panel, std::ptrdiff_t panel_row, T* c, std::ptrdiff_t c_row,
+          int columns, bool accumulate) {
     using V = typename Simd<T>::Vector;
     constexpr int w = Simd<T>::width;
     V sum[Rows][Vectors] = {};
@@ -27,7 +27,7 @@ void tile(int k, Strided<T> a, const T* panel, T* c, std::ptrdiff_t c_row, int c
             const V x = Simd<T>::fill(column[i * a.row]);
             for (int v = 0; v < Vectors; ++v) sum[i][v] += x * b[v];
         }
-        panel += Vectors * w;
+        panel += panel_row;
     }
 #pragma GCC unroll 24
     for (int i = 0; i < Rows; ++i) {
@@ -46,7 +46,8 @@ void tile(int k, Strided<T> a, const T* panel, T* c, std::ptrdiff_t c_row, int c
 }
 
 template <class T>
-using TileFunction = void (*)(int, Strided<T>, const T*, T*, std::ptrdiff_t, int, bool);
+using TileFunction = void (*)(int, Strided<T>, const T*, std::ptrdiff_t, T*, std::ptrdiff_t, int,
+                              bool);
 
 /// tiles[r]: the tile of r + 1 rows.
 template <class T, int Vectors, std::size_t... R>
@@ -57,8 +58,8 @@ constexpr std::array<TileFunction<T>, sizeof...(R)> make_tiles(std::index_sequen
 /// All columns of one panel, in as many tiles as needed, all nearly equal in height: 14 rows are 7
 /// + 7 rather than 12 + 2.
 template <class T, int Vectors>
-void panel_product(int m, int k, Strided<T> a, const T* panel, T* c, std::ptrdiff_t c_row,
-                   int columns, bool accumulate) {
+void panel_product(int m, int k, Strided<T> a, const T* panel, std::ptrdiff_t panel_row, T* c,
+                   std::ptrdiff_t c_row, int columns, bool accumulate) {
     constexpr int most = 2 * kTileRows / Vectors;
     static constexpr auto tiles = make_tiles<T, Vectors>(std::make_index_sequence<most>());
     const int count = (m + most - 1) / most;
@@ -66,8 +67,8 @@ void panel_product(int m, int k, Strided<T> a, const T* panel, T* c, std::ptrdif
         const int begin = static_cast<int>(static_cast<std::ptrdiff_t>(m) * t / count);
         const int end = static_cast<int>(static_cast<std::ptrdiff_t>(m) * (t + 1) / count);
         tiles[static_cast<std::size_t>(end - begin - 1)](
-            k, {a.data + begin * a.row, a.row, a.column}, panel, c + begin * c_row, c_row, columns,
-            accumulate);
+            k, {a.data + begin * a.row, a.row, a.column}, panel, panel_row, c + begin * c_row,
+            c_row, columns, accumulate);
     }
 }
 
@@ -76,9 +77,10 @@ void panel_product(int m, int k, Strided<T> a, const T* panel, T* c, std::ptrdif
 template <class T>
 Packed<T> pack(int k, int n, Strided<T> b, Arena& memory) {
     const int width = n <= Simd<T>::width ? Simd<T>::width : 2 * Simd<T>::width;
+    if (b.column == 1 && n % width == 0) return {b.data, k, n, width, b.row, width};
     const int panels = (n + width - 1) / width;
     T* to = memory.make<T>({panels, k, width}).data();
-    const Packed<T> packed{to, k, n, width};
+    const Packed<T> packed{to, k, n, width, width, static_cast<std::ptrdiff_t>(k) * width};
     for (int j = 0; j < n; j += width) {
         const int columns = std::min(width, n - j);
         for (int p = 0; p < k; ++p, to += width) {
@@ -95,7 +97,7 @@ void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_
     if (c_row == 0) c_row = b.n;
     const auto product = b.width == Simd<T>::width ? panel_product<T, 1> : panel_product<T, 2>;
     for (int j = 0; j < b.n; j += b.width) {
-        product(m, b.k, a, b.panels + static_cast<std::ptrdiff_t>(j) * b.k, c + j, c_row,
+        product(m, b.k, a, b.panels + j / b.width * b.panel, b.row, c + j, c_row,
                 std::min(b.width, b.n - j), accumulate);
     }
 }

@@ -23,14 +23,16 @@ Strided<T> transposed(const T* data, int columns) {
     return {data, 1, columns};
 }
 
-/// b[k,n] rearranged so that the inner loop reads it in order: panels of a few columns, the last
-/// one padded with zeros.
+/// b[k,n] as the inner loop reads it: in panels of a few columns, the last one padded with zeros.
 template <class T>
 struct Packed {
     const T* panels;
     int k, n;
-    int width;  ///< columns of a panel: one or two SIMD registers
+    int width;                  ///< columns of a panel: one or two SIMD registers
+    std::ptrdiff_t row, panel;  ///< from a row of a panel to the next, from panel to panel
 };
+/// Copies b into panels; where its rows are whole panels already it is used as it lies, and must
+/// outlive the result.
 template <class T>
 Packed<T> pack(int k, int n, Strided<T> b, Arena& memory);
 

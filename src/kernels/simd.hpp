@@ -3,6 +3,7 @@
 // clang++ share, because there a silent fall-back to scalar code would cost a factor of ten;
 // everything else is loops with `#pragma omp simd`.
 #include <cstddef>
+#include <cstring>
 
 namespace diffusion {
 
@@ -34,5 +35,52 @@ struct Simd {
     static void store(T* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
     static Vector fill(T x) { return x - Vector{}; }
 };
+
+/// Calls visit(c, load, store) for every SIMD register of `channels` numbers, c being its first
+/// one; load and store move one register, or what there is of it at the end.
+template <class T, class Visit>
+void for_each_register(int channels, Visit visit) {
+    using S = Simd<T>;
+    using V = typename S::Vector;
+    int c = 0;
+    for (; c + S::width <= channels; c += S::width) {
+        visit(
+            c, [](const T* p) { return S::load(p); }, [](T* p, V v) { S::store(p, v); });
+    }
+    if (c < channels) {
+        const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(channels - c);
+        visit(
+            c,
+            [bytes](const T* p) {
+                V v{};
+                std::memcpy(&v, p, bytes);
+                return v;
+            },
+            [bytes](T* p, V v) { std::memcpy(p, &v, bytes); });
+    }
+}
+
+/// The sum of term(0) .. term(count - 1), in four parts side by side, so that an addition need not
+/// wait for the one before it.
+template <class V, class Term>
+V sum_of_terms(int count, Term term) {
+    V sum[4] = {};
+    int i = 0;
+    for (; i + 4 <= count; i += 4) {
+        for (int k = 0; k < 4; ++k) sum[k] += term(i + k);
+    }
+    for (; i < count; ++i) sum[0] += term(i);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+/// sum[c] += x[p][c] over all rows p of x [rows, channels].
+template <class T>
+void add_rows(const T* x, int rows, int channels, T* sum) {
+    for_each_register<T>(channels, [=](int c, auto load, auto store) {
+        store(sum + c, load(sum + c) + sum_of_terms<typename Simd<T>::Vector>(rows, [=](int p) {
+                           return load(x + static_cast<std::ptrdiff_t>(p) * channels + c);
+                       }));
+    });
+}
 
 }  // namespace diffusion

@@ -54,7 +54,7 @@ void check_conv(int n, int h, int w, int c, int o, int kernel, int stride) {
     const Tensor<T> dw = normal(weight.shape()), dw2 = copy(dw);
     conv2d<T>(x, weight, stride, y, scratch);
     conv2d_obvious<T>(x, weight, stride, y2);
-    conv2d_data_vjp<T>(dy, weight, stride, dx, scratch);
+    conv2d_data_vjp<T>(dy, weight, stride, true, dx, scratch);
     conv2d_data_vjp_obvious<T>(dy, weight, stride, dx2);
     conv2d_weight_vjp<T>(x, dy, stride, dw, scratch);
     conv2d_weight_vjp_obvious<T>(x, dy, stride, dw2);
@@ -98,7 +98,7 @@ TEST_CASE(
         fill_normal(weight, Random(1, Purpose::test, 2));
         fill_normal(dy, Random(1, Purpose::test, 3));
         conv2d<double>(x, weight, stride, y, scratch);
-        conv2d_data_vjp<double>(dy, weight, stride, dx, scratch);
+        conv2d_data_vjp<double>(dy, weight, stride, false, dx, scratch);
         conv2d_weight_vjp<double>(x, dy, stride, dw, scratch);
         const auto dot = [](Tensor<double> a, Tensor<double> b) {
             double sum = 0;

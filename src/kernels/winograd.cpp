@@ -1,0 +1,319 @@
+#include "kernels/winograd.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/simd.hpp"
+
+namespace diffusion {
+namespace {
+
+constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
+
+// The four one-dimensional maps. Each is applied along the columns and then along the rows of a
+// tile; the matrices are those of the interpolation points 0, 1, -1, 2, -2 and infinity. They are
+// lambdas so that the compiler sees which one is meant and writes it out in place.
+
+/// B^T: 6 pixels of the input.
+constexpr auto to_points = []<class V>(const V* d, V* t) {
+    const V a = d[4] - 4 * d[2], b = d[3] - 4 * d[1];
+    const V c = d[4] - d[2], e = 2 * (d[3] - d[1]);
+    t[0] = 4 * d[0] - 5 * d[2] + d[4];
+    t[1] = a + b;
+    t[2] = a - b;
+    t[3] = c + e;
+    t[4] = c - e;
+    t[5] = 4 * d[1] - 5 * d[3] + d[5];
+};
+
+/// A^T: 6 points to 4 pixels of the output.
+constexpr auto from_points = []<class V>(const V* m, V* y) {
+    const V s1 = m[1] + m[2], d1 = m[1] - m[2], s2 = m[3] + m[4], d2 = m[3] - m[4];
+    y[0] = m[0] + s1 + s2;
+    y[1] = d1 + 2 * d2;
+    y[2] = s1 + 4 * s2;
+    y[3] = d1 + 8 * d2 + m[5];
+};
+
+/// A: 4 gradients of the output to 6 points, the adjoint of from_points.
+constexpr auto from_points_vjp = []<class V>(const V* dy, V* m) {
+    const V p1 = dy[0] + dy[2], q1 = dy[1] + dy[3];
+    const V p2 = dy[0] + 4 * dy[2], q2 = 2 * dy[1] + 8 * dy[3];
+    m[0] = dy[0];
+    m[1] = p1 + q1;
+    m[2] = p1 - q1;
+    m[3] = p2 + q2;
+    m[4] = p2 - q2;
+    m[5] = dy[3];
+};
+
+/// G: 3 weights to 6 points.
+constexpr auto weight_to_points = []<class V>(const V* g, V* u) {
+    using T = std::remove_cvref_t<decltype(g[0][0])>;
+    const V s = (g[0] + g[2]) * T(1.0 / 6), h = g[1] * T(1.0 / 6);
+    const V p = g[0] * T(1.0 / 24) + g[2] * T(1.0 / 6), q = g[1] * T(1.0 / 12);
+    u[0] = g[0] * T(0.25);
+    u[1] = -s - h;
+    u[2] = h - s;
+    u[3] = p + q;
+    u[4] = p - q;
+    u[5] = g[2];
+};
+
+/// G^T: 6 gradients of points to 3 of weights, the adjoint of weight_to_points.
+constexpr auto weight_to_points_vjp = []<class V>(const V* u, V* g) {
+    using T = std::remove_cvref_t<decltype(u[0][0])>;
+    const V s1 = (u[1] + u[2]) * T(1.0 / 6), s2 = (u[3] + u[4]) * T(1.0 / 24);
+    g[0] = u[0] * T(0.25) - s1 + s2;
+    g[1] = (u[2] - u[1]) * T(1.0 / 6) + (u[3] - u[4]) * T(1.0 / 12);
+    g[2] = 4 * s2 - s1 + u[5];
+};
+
+/// Applies a one-dimensional map along the columns and then along the rows: a From x From tile of
+/// registers, read by get(k), becomes To x To, written by put(k, v).
+template <int From, int To, class V, class Map, class Get, class Put>
+void both_ways(Map map, Get get, Put put) {
+    V half[To * From];
+#pragma GCC unroll 6
+    for (int j = 0; j < From; ++j) {
+        V column[From], mapped[To];
+#pragma GCC unroll 6
+        for (int i = 0; i < From; ++i) column[i] = get(i * From + j);
+        map(column, mapped);
+#pragma GCC unroll 6
+        for (int i = 0; i < To; ++i) half[i * From + j] = mapped[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < To; ++i) {
+        V mapped[To];
+        map(half + i * From, mapped);
+#pragma GCC unroll 6
+        for (int j = 0; j < To; ++j) put(i * To + j, mapped[j]);
+    }
+}
+
+/// The tiles of a batch of images [N,H,W], numbered through.
+struct Tiles {
+    int height, width, down, across, count;
+
+    explicit Tiles(const Shape& image)
+        : height(image[1]),
+          width(image[2]),
+          down((height + kTile - 1) / kTile),
+          across((width + kTile - 1) / kTile),
+          count(image[0] * down * across) {}
+
+    /// Pointers to the size x size pixels whose first one lies `margin` above and left of tile
+    /// `index`; pixels outside the image are `outside`.
+    template <int size, class P>
+    std::array<P*, size * size> pixels(Tensor<P> x, int index, int margin, P* outside) const {
+        const int n = index / (down * across), rest = index % (down * across);
+        const int top = rest / across * kTile - margin, left = rest % across * kTile - margin;
+        std::array<P*, size * size> at;
+        P* image = x[n].data();
+        const int channels = x.size(3);
+        for (int i = 0; i < size; ++i) {
+            const int row = top + i;
+            const bool row_inside = row >= 0 && row < height;
+            for (int j = 0; j < size; ++j) {
+                const int column = left + j;
+                at[static_cast<std::size_t>(i * size + j)] =
+                    row_inside && column >= 0 && column < width
+                        ? image + (static_cast<std::ptrdiff_t>(row) * width + column) * channels
+                        : outside;
+            }
+        }
+        return at;
+    }
+};
+
+/// 36 matrices of rows x columns, one for each point. An odd number of cache lines lies between
+/// their beginnings: a power of two would put element 0 of all 36 into the same few places of the
+/// first-level cache, where they would push each other out.
+template <class T>
+struct Planes {
+    T* data;
+    std::ptrdiff_t stride;
+
+    Planes(int rows, int columns, Arena& memory) {
+        constexpr std::ptrdiff_t line = kAlignment / sizeof(T);
+        const std::ptrdiff_t lines =
+            (static_cast<std::ptrdiff_t>(rows) * columns + line - 1) / line | 1;
+        stride = lines * line;
+        data = memory.make<T>({kPoints, static_cast<int>(stride)}).data();
+    }
+    T* operator[](int k) const { return data + k * stride; }
+};
+
+/// As many tiles at a time as keep both sides of the 36 products in the second-level cache.
+int tiles_at_a_time(int channels, std::size_t element) {
+    const std::size_t bytes = kPoints * element * static_cast<std::size_t>(channels);
+    const int tiles = static_cast<int>((std::size_t{768} << 10) / bytes);
+    return std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows);
+}
+
+/// points = B^T d B of tiles first .. first + count - 1 of x.
+template <class T>
+void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, const T* zeros,
+                  Planes<T> points) {
+    using V = typename Simd<T>::Vector;
+    const int channels = x.size(3);
+    for (int p = 0; p < count; ++p) {
+        const auto at = tiles.pixels<kPatch>(x, first + p, 1, zeros);
+        T* to = points.data + p * channels;
+        for_each_register<T>(channels, [&](int c, auto load, auto store) {
+            both_ways<kPatch, kPatch, V>(
+                to_points, [&](int k) { return load(at[static_cast<std::size_t>(k)] + c); },
+                [&](int k, V v) { store(to + k * points.stride + c, v); });
+        });
+    }
+}
+
+/// points = A dy A^T of the same tiles of dy.
+template <class T>
+void output_points_vjp(Tensor<const T> dy, const Tiles& tiles, int first, int count, const T* zeros,
+                       Planes<T> points) {
+    using V = typename Simd<T>::Vector;
+    const int channels = dy.size(3);
+    for (int p = 0; p < count; ++p) {
+        const auto at = tiles.pixels<kTile>(dy, first + p, 0, zeros);
+        T* to = points.data + p * channels;
+        for_each_register<T>(channels, [&](int c, auto load, auto store) {
+            both_ways<kTile, kPatch, V>(
+                from_points_vjp, [&](int k) { return load(at[static_cast<std::size_t>(k)] + c); },
+                [&](int k, V v) { store(to + k * points.stride + c, v); });
+        });
+    }
+}
+
+/// y (+)= A^T points A of the same tiles; pixels outside the image are dropped.
+template <class T>
+void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, bool accumulate,
+                   T* dropped, Tensor<T> y) {
+    using V = typename Simd<T>::Vector;
+    const int channels = y.size(3);
+    for (int p = 0; p < count; ++p) {
+        const auto at = tiles.pixels<kTile>(y, first + p, 0, dropped);
+        const T* from = points.data + p * channels;
+        for_each_register<T>(channels, [&](int c, auto load, auto store) {
+            both_ways<kPatch, kTile, V>(
+                from_points, [&](int k) { return load(from + k * points.stride + c); },
+                [&](int k, V v) {
+                    T* pixel = at[static_cast<std::size_t>(k)] + c;
+                    store(pixel, accumulate ? load(pixel) + v : v);
+                });
+        });
+    }
+}
+
+/// G w G^T for all pairs of channels: 36 matrices C x O.
+template <class T>
+Planes<T> weight_points(Tensor<const T> weight, Arena& memory) {
+    using V = typename Simd<T>::Vector;
+    const int inputs = weight.size(2), outputs = weight.size(3);
+    const Planes<T> points(inputs, outputs, memory);
+    for (int c = 0; c < inputs; ++c) {
+        for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+            both_ways<3, kPatch, V>(
+                weight_to_points, [&](int k) { return load(&weight(k / 3, k % 3, c, o)); },
+                [&](int k, V v) { store(points[k] + c * outputs + o, v); });
+        });
+    }
+    return points;
+}
+
+/// y (+)= A^T [ b * (B^T x B) ] A with the 36 right operands of the products given.
+template <class T>
+void convolve(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, bool accumulate,
+              Tensor<T> y, Arena& scratch) {
+    const Tiles tiles(x.shape());
+    const int inputs = x.size(3), outputs = y.size(3);
+    const int most = tiles_at_a_time(inputs + outputs, sizeof(T));
+    const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);
+    const T* zeros = scratch.zeros<T>({inputs}).data();
+    T* dropped = scratch.zeros<T>({outputs}).data();
+    for (int first = 0; first < tiles.count; first += most) {
+        const int count = std::min(most, tiles.count - first);
+        input_points(x, tiles, first, count, zeros, in);
+        for (int k = 0; k < kPoints; ++k) {
+            gemm<T>(count, by_rows<T>(in[k], inputs), b[static_cast<std::size_t>(k)], out[k],
+                    false);
+        }
+        output_pixels<T>(out, tiles, first, count, accumulate, dropped, y);
+    }
+}
+
+}  // namespace
+
+template <class T>
+void winograd(Tensor<const T> x, Tensor<const T> weight, bool accumulate, Tensor<T> y,
+              Arena& scratch) {
+    Arena::Scope scope(scratch);
+    const int inputs = weight.size(2), outputs = weight.size(3);
+    const Planes<T> u = weight_points(weight, scratch);
+    std::array<Packed<T>, kPoints> b;
+    for (int k = 0; k < kPoints; ++k) {
+        b[static_cast<std::size_t>(k)] = pack(inputs, outputs, by_rows<T>(u[k], outputs), scratch);
+    }
+    convolve(x, b, accumulate, y, scratch);
+}
+
+template <class T>
+void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
+                       Arena& scratch) {
+    Arena::Scope scope(scratch);
+    const int inputs = weight.size(2), outputs = weight.size(3);
+    const Tensor<T> turned = scratch.make<T>(weight.shape());
+    const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(inputs) * outputs;
+    for (int k = 0; k < 9; ++k)
+        std::copy_n(weight.data() + (8 - k) * tap, tap, turned.data() + k * tap);
+    const Planes<T> u = weight_points<T>(turned, scratch);
+    std::array<Packed<T>, kPoints> b;
+    for (int k = 0; k < kPoints; ++k) {
+        b[static_cast<std::size_t>(k)] =
+            pack(outputs, inputs, transposed<T>(u[k], outputs), scratch);
+    }
+    convolve(dy, b, accumulate, dx, scratch);
+}
+
+template <class T>
+void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweight, Arena& scratch) {
+    Arena::Scope scope(scratch);
+    using V = typename Simd<T>::Vector;
+    const Tiles tiles(x.shape());
+    const int inputs = x.size(3), outputs = dy.size(3);
+    const int most = tiles_at_a_time(inputs + outputs, sizeof(T));
+    const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);
+    const Planes<T> du(inputs, outputs, scratch);
+    const T *zero_in = scratch.zeros<T>({inputs}).data(),
+            *zero_out = scratch.zeros<T>({outputs}).data();
+    for (int first = 0; first < tiles.count; first += most) {
+        const int count = std::min(most, tiles.count - first);
+        input_points(x, tiles, first, count, zero_in, in);
+        output_points_vjp(dy, tiles, first, count, zero_out, out);
+        for (int k = 0; k < kPoints; ++k) {
+            gemm<T>(inputs, outputs, count, transposed<T>(in[k], inputs),
+                    by_rows<T>(out[k], outputs), du[k], first > 0, scratch);
+        }
+    }
+    for (int c = 0; c < inputs; ++c) {
+        for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+            both_ways<kPatch, 3, V>(
+                weight_to_points_vjp, [&](int k) { return load(du[k] + c * outputs + o); },
+                [&](int k, V v) {
+                    T* to = &dweight(k / 3, k % 3, c, o);
+                    store(to, load(to) + v);
+                });
+        });
+    }
+}
+
+#define DIFFUSION_INSTANTIATE(T)                                                                \
+    template void winograd(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&);          \
+    template void winograd_data_vjp(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&); \
+    template void winograd_weight_vjp(Tensor<const T>, Tensor<const T>, Tensor<T>, Arena&);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion
