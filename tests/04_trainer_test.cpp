@@ -119,32 +119,37 @@ TEST_CASE("the layer where numbers stop being finite is named, not the first of 
 TEST_CASE(
     "(4.15) the loss is that of the stated t and noise, worked out again for a network that "
     "predicts 0") {
-    // A fresh network predicts 0, so each sample's loss is the mean square of its target v = a eps
-    // - s x_0.
-    const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "v", 4, 4);
-    Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
-                 {}};  // every pixel is -0.6
-    SampleLosses samples(4);
-    const Trainer::Loss loss = denoising_loss(model, data, {4, 1.0, false, 7}, &samples);
-    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
-    model.unet.parameters().initialise<float>(values, 1);
-    Arena arena;
-    Tape<float> tape(arena);
-    tape.bind(values.data());
-    loss(tape, 5, 0, 4);
-    for (std::uint32_t k = 0; k < 4; ++k) {
-        const double u = (k + Random(7, Purpose::timestep, 5, k).uniform()) / 4;
-        const int t = 1 + static_cast<int>(u * 1000);
-        CHECK(samples.t[k] == t);
-        CHECK((t - 1) / 250 == static_cast<int>(k));  // stratified
-        Random noise(7, Purpose::noise, 5, k);
-        double expected = 0;
-        for (int p = 0; p < 16; ++p) {
-            const double v =
-                model.schedule.signal(t) * noise.normal() + model.schedule.noise(t) * 0.6;
-            expected += v * v / 16;
+    // A fresh network predicts 0, so each sample's loss is the weighted mean square of its target.
+    for (const std::string prediction : {"eps", "x0", "v"}) {
+        const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, prediction, 4, 4);
+        Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
+                     {}};  // every pixel is -0.6
+        SampleLosses samples(4);
+        const Trainer::Loss loss = denoising_loss(model, data, {4, 1.0, false, 7}, &samples);
+        std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+        model.unet.parameters().initialise<float>(values, 1);
+        Arena arena;
+        Tape<float> tape(arena);
+        tape.bind(values.data());
+        loss(tape, 5, 0, 4);
+        for (std::uint32_t k = 0; k < 4; ++k) {
+            const double u = (k + Random(7, Purpose::timestep, 5, k).uniform()) / 4;
+            const int t = 1 + static_cast<int>(u * 1000);
+            CHECK(samples.t[k] == t);
+            CHECK((t - 1) / 250 == static_cast<int>(k));  // stratified
+            const double a = model.schedule.signal(t), s = model.schedule.noise(t);
+            Random noise(7, Purpose::noise, 5, k);
+            double expected = 0;
+            for (int p = 0; p < 16; ++p) {
+                const double e = noise.normal();
+                const double target = prediction == "eps"  ? e
+                                      : prediction == "x0" ? -0.6
+                                                           : a * e + s * 0.6;
+                expected += target * target / 16;
+            }
+            if (prediction == "x0") expected *= std::min(1 / (s * s), 5.0);
+            CHECK(samples.loss[k] == doctest::Approx(expected).epsilon(1e-6));
         }
-        CHECK(samples.loss[k] == doctest::Approx(expected).epsilon(1e-6));
     }
 }
 

@@ -114,8 +114,8 @@ def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
     arrays, meta = read_safetensors(sys.argv[1])
-    if meta["prediction"] != "v" or meta["schedule"] != "cosine":
-        sys.exit(f"this check knows v-prediction on the cosine schedule, not {meta['prediction']} on {meta['schedule']}")
+    if meta["prediction"] not in ("v", "x0") or meta["schedule"] != "cosine":
+        sys.exit(f"this check knows x0 and v on the cosine schedule, not {meta['prediction']} on {meta['schedule']}")
     net = UNet(int(meta["channels"]), int(meta["base"]), [int(m) for m in meta["multipliers"].split(",")], int(meta["heads"]))
     net.load_state_dict(arrays)  # strict: every name and every shape
     noise = np.load(sys.argv[3])
@@ -126,8 +126,10 @@ def main():
         abar *= 1 - min(1 - f(i + 1) / f(i), 0.999)
     x = torch.from_numpy(noise).permute(0, 3, 1, 2).contiguous()
     with torch.no_grad():
-        v = net(x, torch.full((len(noise),), T))
-    x0 = (math.sqrt(abar) * x - math.sqrt(1 - abar) * v).clamp(-1, 1).permute(0, 2, 3, 1).numpy()
+        x0 = net(x, torch.full((len(noise),), T))
+    if meta["prediction"] == "v":
+        x0 = math.sqrt(abar) * x - math.sqrt(1 - abar) * x0
+    x0 = x0.clamp(-1, 1).permute(0, 2, 3, 1).numpy()
     error = np.abs(x0 - np.load(sys.argv[2])).max()
     print(f"{sum(a.numel() for a in arrays.values())} parameters, {len(noise)} pictures, largest difference {error:.2e}")
     sys.exit(0 if error <= 1e-4 else 1)

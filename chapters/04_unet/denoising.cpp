@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "01_forward_noising/q_sample.hpp"
+#include "02_gradients/ops.hpp"
 #include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
@@ -114,6 +115,12 @@ LoadedModel load_model(const std::filesystem::path& path) {
     return loaded;
 }
 
+double loss_weight(Prediction prediction, Level level) {
+    constexpr double kMost = 5;
+    if (prediction != Prediction::x0) return 1;
+    return level.s * level.s > 1 / kMost ? 1 / (level.s * level.s) : kMost;  // (4.15)
+}
+
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                              const DenoisingTask& task, SampleLosses* samples) {
     require(data.height == model.height && data.width == model.width &&
@@ -149,19 +156,24 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                                                                     schedule.steps()));  // (4.15)
         }
         q_sample<float>(x0, t, eps, schedule, xt);
+        // Both sides are multiplied by the root of the weight, so that the loss is a plain mean.
+        const Tensor<float> root = arena.make<float>(shape);
         for (int i = 0; i < count; ++i) {
             const Level level{schedule.signal(t[static_cast<std::size_t>(i)]),
                               schedule.noise(t[static_cast<std::size_t>(i)])};
+            const double r = std::sqrt(loss_weight(model.prediction, level));
             for (std::ptrdiff_t p = 0; p < target[i].numel(); ++p) {
                 const double e = static_cast<double>(eps[i].data()[p]),
                              x = static_cast<double>(x0[i].data()[p]);
                 const double wanted = model.prediction == Prediction::eps  ? e
                                       : model.prediction == Prediction::x0 ? x
                                                                            : v_from(level, x, e);
-                target[i].data()[p] = static_cast<float>(wanted);
+                target[i].data()[p] = static_cast<float>(r * wanted);
+                root[i].data()[p] = static_cast<float>(r);
             }
         }
-        const Var<float> y = model.unet(tape.constant(xt), std::span<const int>(t));
+        const Var<float> y =
+            mul(model.unet(tape.constant(xt), std::span<const int>(t)), tape.constant(root));
         if (samples != nullptr) {
             for (int i = 0; i < count; ++i) {
                 double sum = 0;

@@ -41,6 +41,10 @@ struct SampleLosses {
     explicit SampleLosses(int batch) : t(static_cast<std::size_t>(batch)), loss(t.size()) {}
 };
 
+/// The w_t of (4.15): 1 for eps and v; min(1 / s^2, 5) for x_0, which is the weight of v, cut off
+/// where there is hardly any noise.
+double loss_weight(Prediction prediction, Level level);
+
 struct DenoisingTask {
     int batch;
     double time_power;  ///< p of (4.15)
@@ -48,9 +52,9 @@ struct DenoisingTask {
     std::uint64_t seed;
 };
 
-/// Mean squared error of the prediction for noised images (4.15). Sample k of step s is image
-/// number s * batch + k of an endless row of shuffled passes over the data; its t and noise depend
-/// on the seed, s and k alone. Times are stratified: sample k draws from the k-th of `batch`
+/// Weighted mean squared error of the prediction for noised images (4.15). Sample k of step s is
+/// image number s * batch + k of an endless row of shuffled passes over the data; its t and noise
+/// depend on the seed, s and k alone. Times are stratified: sample k draws from the k-th of `batch`
 /// equally likely parts of 1..T, which makes the mean over the batch less noisy. `samples` receives
 /// the details of the last step, if given. `model`, `data` and `samples` must outlive the result.
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,

@@ -51,10 +51,12 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             T total = 0;
             for (int c = g * per_group; c < (g + 1) * per_group; ++c) total += sum[c];
             inverse(n, g) = 1 / std::sqrt(total / count + eps);
+            // >>> exercise 4.1 points=2 hint="(4.5): norm, gain and bias as one line scale x + shift"
             for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5)
                 scale(n, c) = inverse(n, g) * gain.value()(c);
                 shift(n, c) = bias.value()(c) - mean(n, g) * scale(n, c);
             }
+            // <<<
         }
         for_each_register<T>(channels, [&](int c, auto load, auto store) {
             const V a = load(scale[n].data() + c), b = load(shift[n].data() + c);
@@ -104,10 +106,12 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                     g_mean += gain.value()(c) * sum[c] / count;
                     g_along += gain.value()(c) * along[c] * inv / count;
                 }
+                // >>> exercise 4.2 points=3 hint="(4.6): q and r of this group's channels"
                 for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
                     q[c] = -inv * inv * g_along;
                     r[c] = -inv * g_mean - q[c] * center[c];
                 }
+                // <<<
             }
             if (!x.needs_grad()) continue;
             T* dx = x_grad[n].data();

@@ -28,9 +28,9 @@ struct Preset {
     std::int64_t images;
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {8, 128}},
-                                                {"quick", {16, 16'000}},
-                                                {"standard", {16, 144'000}},
-                                                {"long", {32, 240'000}}};
+                                                {"quick", {16, 32'000}},
+                                                {"standard", {16, 256'000}},
+                                                {"long", {32, 480'000}}};
 
 constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
 

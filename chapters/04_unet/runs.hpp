@@ -17,8 +17,8 @@ struct TrainSettings {
     std::string optimizer = "muon";
     double learning_rate = 2e-3;
     std::string schedule = "cosine";
-    std::string prediction = "v";
-    double time_power = 0.7;  ///< below 1: more late times (4.15)
+    std::string prediction = "x0";
+    double time_power = 0.5;  ///< below 1: more late times (4.15)
     int save_every = 200;     ///< steps between checkpoints
 };
 

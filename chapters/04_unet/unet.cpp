@@ -13,12 +13,14 @@ Tensor<T> timestep_embedding(std::span<const int> t, int width, Arena& arena) {
     const int half = width / 2;
     const Tensor<T> embedding = arena.make<T>({static_cast<int>(t.size()), width});
     for (int n = 0; n < embedding.size(0); ++n) {
+        // >>> exercise 4.3 points=2 hint="(4.7): cosines first, then sines"
         for (int i = 0; i < half; ++i) {  // (4.7)
             const double angle =
                 t[static_cast<std::size_t>(n)] * std::pow(10000.0, -static_cast<double>(i) / half);
             embedding(n, i) = static_cast<T>(std::cos(angle));
             embedding(n, half + i) = static_cast<T>(std::sin(angle));
         }
+        // <<<
     }
     return embedding;
 }
@@ -35,10 +37,12 @@ ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int
 
 template <class T>
 Var<T> ResBlock::operator()(Var<T> x, Var<T> silu_time) const {
+    // >>> exercise 4.5 points=2 hint="(4.11) to (4.13): four lines, one for each arrow"
     Var<T> h = conv1(norm1.silu(x));          // (4.11)
     h = add_per_channel(h, time(silu_time));  // (4.12) the same shift at every pixel
     h = conv2(norm2.silu(h));                 // (4.11)
     return add(skip ? (*skip)(x) : x, h);     // (4.13)
+    // <<<
 }
 
 AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int channels,

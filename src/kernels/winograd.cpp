@@ -10,9 +10,10 @@ namespace {
 
 constexpr int kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
-// The four one-dimensional maps. Each is applied along the columns and then along the rows of a
-// tile; the matrices are those of the interpolation points 0, 1, -1, 2, -2 and infinity. They are
-// lambdas so that the compiler sees which one is meant and writes it out in place.
+// The one-dimensional maps of (4.17) and (4.19). Each is applied along the columns and then along
+// the rows of a tile; the matrices are those of the interpolation points 0, 1, -1, 2, -2 and
+// infinity. They are lambdas so that the compiler sees which one is meant and writes it out in
+// place.
 
 /// B^T: 6 pixels of the input.
 constexpr auto to_points = []<class V>(const V* d, V* t) {

@@ -4,7 +4,7 @@
 //
 // The output is cut into tiles of 4x4 pixels. A tile depends on 6x6 pixels d of the input; with
 // fixed matrices B, G and A
-//     y = A^T [ (G w G^T) * (B^T d B) ] A,     * element by element,
+//     y = A^T [ (G w G^T) * (B^T d B) ] A,     * element by element (4.18),
 // so that a tile takes 36 multiplications for each pair of channels in place of 144. Over all tiles
 // and channels the 36 element-wise products are 36 matrix products. The price is rounding: about
 // five times that of the direct sum in float.
@@ -22,7 +22,7 @@ template <class T>
 void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
                        Arena& scratch);
 
-/// dweight += the weight VJP: the adjoint of every factor, in reverse order.
+/// dweight += the weight VJP: the adjoint of every factor, in reverse order (4.19).
 template <class T>
 void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweight, Arena& scratch);
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/winograd.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -69,8 +70,8 @@ void check_conv(int n, int h, int w, int c, int o, int kernel, int stride) {
 TEST_SUITE_BEGIN("src kernel");
 
 TEST_CASE_TEMPLATE(
-    "convolution and both VJPs equal obvious loops on tiny, odd and production shapes", T, float,
-    double) {
+    "(4.1) (4.2) (4.3) convolution and both VJPs equal obvious loops on all kinds of shapes", T,
+    float, double) {
     for (int kernel : {1, 3}) {
         for (int stride : {1, 2}) {
             check_conv<T>(1, 1, 1, 1, 1, kernel, stride);
@@ -108,6 +109,44 @@ TEST_CASE(
         const double expected = dot(dy, y);
         CHECK(dot(dx, x) == doctest::Approx(expected).epsilon(1e-12));
         CHECK(dot(dw, weight) == doctest::Approx(expected).epsilon(1e-12));
+    }
+}
+
+TEST_CASE_TEMPLATE("(4.17) (4.18) (4.19) Winograd's convolution and VJPs equal obvious loops", T,
+                   float, double) {
+    // 7 x 7 and 5 x 9 leave tiles half outside; 3, 20 and 33 channels leave registers half full.
+    struct Case {
+        int n, h, w, c, o;
+    };
+    for (const Case s : {Case{1, 1, 1, 1, 1}, Case{2, 5, 9, 3, 20}, Case{1, 7, 7, 33, 17},
+                         Case{9, 4, 4, 16, 16}, Case{1, 28, 28, 32, 32}, Case{3, 14, 14, 64, 32}}) {
+        CAPTURE(s.h);
+        CAPTURE(s.c);
+        Arena memory, scratch;
+        std::uint32_t stream = 0;
+        const auto normal = [&](Shape shape) {
+            const Tensor<T> x = memory.make<T>(shape);
+            fill_normal(x, Random(22, Purpose::test, stream++));
+            return x;
+        };
+        const Tensor<T> x = normal({s.n, s.h, s.w, s.c}), weight = normal({3, 3, s.c, s.o});
+        const Tensor<T> dy = normal({s.n, s.h, s.w, s.o}), y = normal(dy.shape());
+        const Tensor<T> y2 = memory.make<T>(dy.shape());
+        winograd<T>(x, weight, false, y, scratch);
+        conv2d_obvious<T>(x, weight, 1, y2);
+        // (4.18) amplifies rounding: in float the bound is five times that of the direct form.
+        CHECK(difference(y, y2, 9 * s.c) < 10);
+        winograd<T>(x, weight, true, y, scratch);
+        for (T& value : y2) value *= 2;
+        CHECK(difference(y, y2, 9 * s.c) < 10);
+        const Tensor<T> dx = normal(x.shape()), dx2 = memory.zeros<T>(x.shape());
+        winograd_data_vjp<T>(dy, weight, false, dx, scratch);
+        conv2d_data_vjp_obvious<T>(dy, weight, 1, dx2);
+        CHECK(difference(dx, dx2, 9 * s.o) < 10);
+        const Tensor<T> dw = memory.zeros<T>(weight.shape()), dw2 = memory.zeros<T>(weight.shape());
+        winograd_weight_vjp<T>(x, dy, dw, scratch);
+        conv2d_weight_vjp_obvious<T>(x, dy, 1, dw2);
+        CHECK(difference(dw, dw2, s.n * s.h * s.w) < 10);
     }
 }
 

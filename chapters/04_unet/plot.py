@@ -1,0 +1,43 @@
+"""The loss curves of chapter 4, from the tables that 04_unet wrote. Run by scripts/plot.py."""
+
+import csv
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+FIGURES = ["samples.png", "progress.png", "loss.png", "denoising.gif"]
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def plot(out_dir, figure_dir):
+    """Reads train.csv and loss_by_t.csv in out_dir and writes loss.png to figure_dir. Returns {file: caption}."""
+    steps = read(Path(out_dir) / "train.csv")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
+    window = max(1, len(steps) // 200)
+    places, means = [], []
+    for begin in range(0, len(steps) - window + 1, window):
+        part = steps[begin : begin + window]
+        places.append(part[-1]["images"] / 1000)
+        means.append(sum(row["loss"] for row in part) / window)
+    left.plot(places, means)
+    left.set_xlabel("pictures seen, thousands")
+    left.set_ylabel(f"loss, mean of {window} steps")
+    left.set_yscale("log")
+    left.grid(alpha=0.3, which="both")
+    bins = read(Path(out_dir) / "loss_by_t.csv")
+    right.bar(
+        [(row["first_t"] + row["last_t"]) / 2 for row in bins],
+        [row["loss"] for row in bins],
+        width=0.9 * (bins[0]["last_t"] - bins[0]["first_t"]),
+    )
+    right.set_xlabel("t")
+    right.set_ylabel("loss of the averaged weights")
+    right.grid(alpha=0.3, axis="y")
+    figure.tight_layout()
+    figure.savefig(Path(figure_dir) / "loss.png", dpi=100)
+    plt.close(figure)
+    return {"loss.png": "Left: the loss while training. Right: where in time it comes from, at the end."}
