@@ -59,7 +59,7 @@ void RunFolder::setting(const std::string& name, nlohmann::json value) {
 }
 
 void RunFolder::finish(double seconds) {
-    run_["seconds"] = seconds;
+    run_["seconds"] = run_.value("seconds", 0.0) + seconds;
     write_json(path("run.json"), run_);
 }
 

@@ -24,7 +24,8 @@ public:
     void number(const std::string& name, double value, const std::string& note = "");
     void setting(const std::string& name, nlohmann::json value);
 
-    /// Writes run.json atomically; `seconds` is what the run took.
+    /// Writes run.json atomically; `seconds` is what the run took. Called again after another job
+    /// of the same run, it adds its seconds.
     void finish(double seconds);
 
 private:
