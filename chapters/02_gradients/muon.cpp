@@ -19,8 +19,9 @@ void orthogonalize(Tensor<T> x, Arena& scratch) {
     double square = 0;
     for (T value : x) square += static_cast<double>(value) * static_cast<double>(value);
     if (square == 0) return;
-    const T factor = static_cast<T>(1 / std::sqrt(square));
-    for (T& value : x) value *= factor;  // now no singular value exceeds 1
+    const double factor = 1 / std::sqrt(square);  // in double, for it may be huge
+    for (T& value : x)                            // now no singular value exceeds 1
+        value = static_cast<T>(static_cast<double>(value) * factor);
     const Strided<T> plain = by_rows<T>(x.data(), columns),
                      turned = transposed<T>(x.data(), columns);
     const Tensor<T> gram = scratch.make<T>({k, k}), poly = scratch.make<T>({k, k}),

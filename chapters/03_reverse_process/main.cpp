@@ -104,7 +104,7 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
         const Tensor<float> data = arena.make<float>(points), by_exact = arena.make<float>(points),
                             by_net = arena.make<float>(points);
         draw(shape, seed, 0xFFFFFFFF,
-             data);  // a step that training never reaches  // a step that training never reaches
+             data);  // a step that training never reaches
         std::vector<Image> upper =
             walk(exact, schedule, seed, by_exact, films[static_cast<std::size_t>(k)]);
         std::vector<Image> lower =

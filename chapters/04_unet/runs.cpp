@@ -32,6 +32,8 @@ const std::map<std::string, Preset> kPresets = {{"smoke", {8, 128}},
                                                 {"standard", {16, 256'000}},
                                                 {"long", {32, 480'000}}};
 
+const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
+
 constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
 
 /// Draws from noise that depends on the seed alone, so that grids of one run can be compared.
@@ -113,6 +115,9 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
         if (common.resume)
             std::printf("nothing is saved in %s: starting from the beginning\n",
                         common.out.string().c_str());
+        for (int part = 1; part <= kGrids; ++part)  // of an earlier run
+            std::filesystem::remove(folder.path("progress_" + std::to_string(part) + ".png"));
+        CsvWriter(log_path, kLogColumns, false);  // before the state, so that no state lacks it
         trainer.save(
             state_path);  // now, so that a later --resume never meets the state of another run
     }
@@ -138,8 +143,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
 
     const Trainer::Loss loss =
         denoising_loss(model, data, {settings.batch, settings.time_power, flip, common.seed});
-    CsvWriter log(log_path, {"step", "images", "seconds", "loss", "grad_norm"},
-                  trainer.steps() > 0);
+    CsvWriter log(log_path, kLogColumns, trainer.steps() > 0);
     const auto grid_path = [&](std::int64_t part) {
         return folder.path("progress_" + std::to_string(part) + ".png");
     };

@@ -32,7 +32,7 @@ inline std::size_t thread_number() {
 /// exception of one of them is thrown here: one that left a parallel region by itself would end the
 /// program.
 template <class F>
-void parallel_for(int count, int threads, F f) {
+void parallel_for(int count, [[maybe_unused]] int threads, F f) {
     std::exception_ptr error;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int i = 0; i < count; ++i) {
