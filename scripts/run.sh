@@ -16,8 +16,12 @@ if [ ! -x "${programs[0]}" ]; then
 fi
 
 # The real digits, if they can be had quickly; otherwise the programs draw their own and say so.
-has_mnist() {
-    ls "$1"/train-images* >/dev/null 2>&1 || ls "$1"/mnist/train-images* >/dev/null 2>&1
+has_mnist() { # the folders in which the programs look, see src/data/find.cpp
+    local folder
+    for folder in "$1" "$1/mnist" "$1/MNIST" "$1/MNIST/raw"; do
+        if compgen -G "$folder/train-images*" >/dev/null; then return 0; fi
+    done
+    return 1
 }
 if ! has_mnist "${DIFFUSION_DATA:-/nowhere}" && ! has_mnist data; then
     limit=""

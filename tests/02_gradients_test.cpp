@@ -44,6 +44,41 @@ TEST_CASE("(2.8) (2.9) linear: both VJPs equal central differences") {
           }) < kTolerance);
 }
 
+TEST_CASE("(2.9) linear's VJPs are adjoints: <dY, X W> = <dY W^T, X> = <X^T dY, W>") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const auto random = [&](Shape shape, std::uint32_t stream) {
+        const Tensor<double> x = memory.make<double>(shape);
+        fill_normal(x, Random(5, Purpose::test, stream));
+        return x;
+    };
+    const Tensor<double> x = random({7, 4}, 0), w = random({4, 5}, 1), dy = random({7, 5}, 2);
+    const Var<double> vx = tape.leaf(x), vw = tape.leaf(w),
+                      zero = tape.constant(memory.zeros<double>({5}));
+    const Var<double> y = linear(vx, vw, zero);
+    tape.backward_from(mul(y, tape.constant(dy)), 1.0);
+    const auto dot = [](Tensor<double> a, Tensor<double> b) {
+        double sum = 0;
+        for (std::ptrdiff_t i = 0; i < a.numel(); ++i) sum += a.data()[i] * b.data()[i];
+        return sum;
+    };
+    const double expected = dot(dy, y.value());
+    CHECK(dot(vx.grad(), x) == doctest::Approx(expected).epsilon(1e-13));
+    CHECK(dot(vw.grad(), w) == doctest::Approx(expected).epsilon(1e-13));
+}
+
+TEST_CASE("reshape keeps the numbers in their order, and so does its VJP") {
+    CHECK(gradient_error({{2, 6}}, [](auto&, const Vars& v) {
+              return silu(reshape(v[0], {3, 4}));
+          }) < kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 6> x{1, 2, 3, 4, 5, 6};
+    const Var<double> y = reshape(tape.leaf({x.data(), {2, 3}}), {3, 2});
+    CHECK(y.value()(2, 0) == 5);
+    CHECK_THROWS_AS(reshape(y, {4, 2}), Error);
+}
+
 TEST_CASE(
     "(2.10) softmax: VJP equals central differences, rows sum to 1, large inputs stay finite") {
     CHECK(gradient_error({{3, 6}}, [](auto&, const Vars& v) { return softmax(v[0]); }) <

@@ -34,9 +34,7 @@ TEST_CASE("files hold [out,in] and [out,in,K,K]; the way there and back is exact
     CHECK(arrays[1].shape == std::vector<int>{4, 2, 3, 3});
     const auto kernel = Tensor<float>(model.values.data() + model.kernel.offset, {3, 3, 2, 4});
     CHECK(arrays[1].values[((3 * 2 + 1) * 3 + 2) * 3 + 0] == kernel(2, 0, 1, 3));
-    std::vector<float> back(model.values.size());
-    model.list.from_arrays<float>({arrays, {}}, "file", back);
-    CHECK(back == model.values);
+    CHECK(model.list.from_arrays<float>({arrays, {}}, "file") == model.values);
 }
 
 TEST_CASE("initial values depend on the seed alone and stay inside their bounds") {
@@ -52,11 +50,10 @@ TEST_CASE("initial values depend on the seed alone and stay inside their bounds"
     CHECK(a.list.name_at(a.list.block() - 1) == "fc.bias");
 }
 
-TEST_CASE("a missing, an unknown and a misshapen parameter are named, and nothing is written") {
+TEST_CASE("a missing, an unknown and a misshapen parameter are named") {
     const Small model;
-    std::vector<float> back(model.values.size(), 7.0f);
     const auto load = [&](std::vector<NamedArray> arrays) {
-        model.list.from_arrays<float>({std::move(arrays), {}}, "m.safetensors", back);
+        model.list.from_arrays<float>({std::move(arrays), {}}, "m.safetensors");
     };
     auto arrays = model.arrays();
     arrays.pop_back();
@@ -69,7 +66,6 @@ TEST_CASE("a missing, an unknown and a misshapen parameter are named, and nothin
     CHECK_THROWS_WITH_AS(load(arrays),
                          "m.safetensors: the parameter fc.weight has shape [2,3], expected [3,2]",
                          Error);
-    CHECK(std::all_of(back.begin(), back.end(), [](float v) { return v == 7.0f; }));
 }
 
 TEST_CASE("(2.4) gradients of bound parameters land in the model's gradient block") {

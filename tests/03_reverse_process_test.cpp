@@ -9,6 +9,7 @@
 #include "03_reverse_process/mixture.hpp"
 #include "03_reverse_process/posterior.hpp"
 #include "03_reverse_process/prediction.hpp"
+#include "tensor/random.hpp"
 
 using namespace diffusion;
 using doctest::Approx;
@@ -33,6 +34,31 @@ TEST_CASE("(3.4), (3.5): the posterior is the conditional of the joint Gaussian 
         CHECK(std::abs(q.x0 - (std::sqrt(abar_s) - gain * std::sqrt(abar_t))) < 1e-12);
         CHECK(std::abs(q.small_variance - (var_s - gain * covariance)) < 1e-12);
     }
+}
+
+TEST_CASE("(3.1) to (3.5): the posterior by simulation, from chains that arrive near one x_t") {
+    // Two steps of the chain from x_0 = 0.8; where x_2 comes out within 0.01 of 0.3, x_1 must have
+    // the posterior's mean and variance.
+    const Schedule schedule = schedule_from_betas("by hand", {0.3, 0.4});
+    const double x0 = 0.8, at = 0.3;
+    const Posterior q = posterior(schedule, 2, 1);
+    double sum = 0, square = 0;
+    int count = 0;
+    Random random(21, Purpose::test);
+    for (int i = 0; i < 2'000'000; ++i) {
+        const double x1 = std::sqrt(0.7) * x0 + std::sqrt(0.3) * random.normal();
+        const double x2 = std::sqrt(0.6) * x1 + std::sqrt(0.4) * random.normal();
+        if (std::abs(x2 - at) > 0.01) continue;
+        const double x = x1 - q.xt * (x2 - at);  // moved along to x_t = 0.3 exactly
+        sum += x;
+        square += x * x;
+        ++count;
+    }
+    REQUIRE(count > 10'000);
+    const double mean = sum / count, variance = square / count - mean * mean;
+    const double deviation = std::sqrt(q.small_variance);
+    CHECK(std::abs(mean - (q.x0 * x0 + q.xt * at)) < 5 * deviation / std::sqrt(count));
+    CHECK(variance == doctest::Approx(q.small_variance).epsilon(5 * std::sqrt(2.0 / count)));
 }
 
 TEST_CASE("(3.2): posterior times marginal gives back q(x_s | x_0)") {

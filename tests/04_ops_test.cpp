@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "02_gradients/gradient_check.hpp"
@@ -164,8 +165,24 @@ TEST_CASE("the polynomial exponential has a relative error below 2e-7 on its who
         worst = std::max(worst, std::abs(static_cast<double>(fast_exp(x)) - exact) / exact);
     }
     CHECK(worst < 2e-7);
-    CHECK(fast_exp(-1000.0f) < 1e-37f);
-    CHECK(std::isfinite(fast_exp(1000.0f)));
+    // Beyond it, for a number and for a register.
+    using S = Simd<float>;
+    const float infinity = std::numeric_limits<float>::infinity();
+    const auto in_register = [](float x) { return fast_exp(S::fill(x))[0]; };
+    for (const float x : {-88.0f, -1000.0f, -3e38f, -infinity}) {
+        CHECK(fast_exp(x) < 2e-38f);
+        CHECK(fast_exp(x) >= 0.0f);
+        CHECK(in_register(x) == fast_exp(x));
+    }
+    for (const float x : {88.5f, 1000.0f, 3e38f, infinity}) {
+        CHECK(fast_exp(x) > 1e38f);
+        CHECK(std::isfinite(fast_exp(x)));
+        CHECK(in_register(x) == fast_exp(x));
+    }
+    CHECK(std::isnan(fast_exp(std::numeric_limits<float>::quiet_NaN())));
+    CHECK(std::isnan(fast_exp(S::fill(1.0f) * std::numeric_limits<float>::quiet_NaN())[0]));
+    CHECK(logistic(200.0f) == 1.0f);
+    CHECK(logistic(-200.0f) < 1e-37f);
 }
 
 TEST_SUITE_END();

@@ -1,16 +1,24 @@
 // Chapter 4: the program, from outside.
 #include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
+#include <cmath>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "data/idx.hpp"
 #include "io/csv.hpp"
 #include "io/files.hpp"
+#include "io/image.hpp"
+#include "io/json.hpp"
 #include "io/npy.hpp"
 #include "io/safetensors.hpp"
+#include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
 #include "support/process.hpp"
 #include "support/temporary_folder.hpp"
 #include "tensor/arena.hpp"
@@ -19,14 +27,32 @@ using namespace diffusion;
 
 namespace {
 
+constexpr int kHeight = 12, kWidth = 8;
+
+/// A data set that is read and learned quickly: six grey pictures.
+std::string pictures() {
+    static const TemporaryFolder folder;
+    static bool drawn = false;
+    for (std::uint32_t i = 0; !drawn && i < 6; ++i)
+        write_png(folder / (std::to_string(i) + ".png"), noise(kHeight, kWidth, 1, 256, i));
+    drawn = true;
+    return "folder:" + folder.path().string();
+}
+
+/// `steps` steps of 20 pictures, with a checkpoint after every second one.
 std::vector<std::string> train(const std::filesystem::path& out, std::vector<std::string> more = {},
-                               const std::string& images = "120") {
+                               int steps = 6) {
     std::vector<std::string> arguments = {
-        "04_unet", "train",   "--preset", "smoke",        "--dataset", "builtin", "--images",
-        images,    "--batch", "20",       "--save-every", "2",         "--out",   out.string()};
+        "04_unet", "train",      "--preset",  "smoke",
+        "--batch", "20",         "--images",  std::to_string(20 * steps),
+        "--out",   out.string(), "--dataset", pictures()};
+    if (std::ranges::find(more, "--save-every") == more.end())
+        arguments.insert(arguments.end(), {"--save-every", "2"});
     arguments.insert(arguments.end(), more.begin(), more.end());
     return arguments;
 }
+
+constexpr int kLong = 300;  // steps of a run that is to be stopped on the way
 
 }  // namespace
 
@@ -54,21 +80,21 @@ TEST_CASE(
     "killed after a checkpoint and resumed, a run ends in the same bits; so does one stopped by "
     "Ctrl-C") {
     const TemporaryFolder folder;
-    const ProcessResult whole = run_program(train(folder / "whole", {}, "800"));
+    const ProcessResult whole = run_program(train(folder / "whole", {}, kLong));
     REQUIRE(whole.exit_code == 0);
     for (const int signal : {SIGKILL, SIGINT}) {
         const auto out = folder / std::to_string(signal);
         const ProcessResult first =
-            run_program(train(out, {}, "800"), {.send_signal = signal, .signal_at = "30 %"});
+            run_program(train(out, {}, kLong), {.send_signal = signal, .signal_at = "30 %"});
         CHECK((signal == SIGKILL ? first.ended_by == SIGKILL : first.exit_code == 130));
-        const ProcessResult second = run_program(train(out, {"--resume"}, "800"));
+        const ProcessResult second = run_program(train(out, {"--resume"}, kLong));
         INFO(second.err);
         REQUIRE(second.exit_code == 0);
         for (const char* file :
              {"model.safetensors", "state.safetensors", "loss_by_t.csv", "progress.png"}) {
             CHECK(read_file(out / file) == read_file(folder / "whole" / file));
         }
-        CHECK(read_csv(out / "train.csv").rows.size() == 40);
+        CHECK(read_csv(out / "train.csv").rows.size() == kLong);
     }
 }
 
@@ -96,16 +122,109 @@ TEST_CASE("sampling: the same seed gives the same files, and --noise starts from
     for (const char* file : {"samples.png", "samples.idx", "samples.npy", "denoising.gif"}) {
         CHECK(read_file(folder / "a" / file) == read_file(folder / "b" / file));
     }
-    CHECK(read_npy(folder / "a" / "samples.npy").shape == std::vector<int>{5, 28, 28, 1});
+    CHECK(read_npy(folder / "a" / "samples.npy").shape == std::vector<int>{5, kHeight, kWidth, 1});
     Arena arena;
-    const Tensor<float> zero = arena.zeros<float>({2, 28, 28, 1});
+    const Tensor<float> zero = arena.zeros<float>({2, kHeight, kWidth, 1});
     write_npy(folder / "noise.npy", zero);
     REQUIRE(sample("c", {"--noise", (folder / "noise.npy").string()}).exit_code == 0);
-    CHECK(read_npy(folder / "c" / "samples.npy").shape == std::vector<int>{2, 28, 28, 1});
-    write_npy(folder / "bad.npy", zero.reshape({2, 28, 28}));
+    CHECK(read_npy(folder / "c" / "samples.npy").shape == std::vector<int>{2, kHeight, kWidth, 1});
+    write_npy(folder / "bad.npy", zero.reshape({2, kHeight, kWidth}));
     const ProcessResult bad = sample("d", {"--noise", (folder / "bad.npy").string()});
     CHECK(bad.exit_code == 1);
-    CHECK(bad.err.find("expected the shape [N,28,28,1]") != std::string::npos);
+    CHECK(bad.err.find("expected the shape [N,12,8,1]") != std::string::npos);
+}
+
+TEST_CASE("a disk that fills up at a checkpoint: one line, and the old checkpoint still serves") {
+    const TemporaryFolder folder;
+    REQUIRE(run_program(train(folder / "whole", {}, kLong)).exit_code == 0);
+    const auto out = folder / "full";
+    const ProcessResult begun =
+        run_program(train(out, {}, kLong), {.send_signal = SIGINT, .signal_at = "30 %"});
+    REQUIRE(begun.exit_code == 130);
+    const auto before = read_file(out / "state.safetensors");
+    std::vector<std::string> arguments = train(out, {"--resume"}, kLong);
+    arguments[0] = std::string(DIFFUSION_BIN_DIR) + "/04_unet";
+    const ProcessResult full = run_child([&] {
+        signal(SIGXFSZ, SIG_IGN);  // inherited: writing beyond the limit is then an error like any
+        const rlimit limit{100'000, 100'000};
+        setrlimit(RLIMIT_FSIZE, &limit);
+        std::vector<char*> argv;
+        for (std::string& argument : arguments) argv.push_back(argument.data());
+        argv.push_back(nullptr);
+        return execv(argv[0], argv.data());
+    });
+    CAPTURE(full.err);
+    CHECK(full.exit_code == 1);
+    CHECK(std::count(full.err.begin(), full.err.end(), '\n') == 1);
+    CHECK(full.err.find("state.safetensors") != std::string::npos);
+    CHECK(read_file(out / "state.safetensors") == before);
+    REQUIRE(run_program(train(out, {"--resume"}, kLong)).exit_code == 0);
+    for (const char* file : {"model.safetensors", "state.safetensors"})
+        CHECK(read_file(out / file) == read_file(folder / "whole" / file));
+}
+
+TEST_CASE(
+    "a loss that is not finite: one line with step and layer, and the last good state stays") {
+    const TemporaryFolder folder;
+    const ProcessResult run = run_program(train(
+        folder / "t", {"--optimizer", "adam", "--learning-rate", "1e30", "--save-every", "1"}));
+    CAPTURE(run.err);
+    CHECK(run.exit_code == 1);
+    CHECK(std::count(run.err.begin(), run.err.end(), '\n') == 1);
+    CHECK(run.err.find("step") != std::string::npos);
+    CHECK(run.err.find("not finite") != std::string::npos);
+    CHECK(!std::filesystem::exists(folder / "t" / "model.safetensors"));
+    const Safetensors state = read_safetensors(folder / "t" / "state.safetensors");
+    for (const NamedArray& array : state.arrays) {
+        CHECK(std::all_of(array.values.begin(), array.values.end(),
+                          [](float v) { return std::isfinite(v); }));
+    }
+}
+
+TEST_CASE("without a subcommand the program trains and draws; drawing keeps the training's entry") {
+    const TemporaryFolder folder;
+    const std::string data = (folder / "data").string(), out = (folder / "out").string();
+    REQUIRE(std::filesystem::create_directory(data));
+    const ProcessResult run =
+        run_program({"04_unet", "--preset", "smoke", "--out", out},
+                    {.folder = folder.path(), .environment = {{"DIFFUSION_DATA", data}}});
+    CAPTURE(run.err);
+    REQUIRE(run.exit_code == 0);
+    CHECK(run.out.find("built-in") !=
+          std::string::npos);  // no MNIST: its own digits, and it says so
+    for (const char* file : {"model.safetensors", "train.csv", "loss_by_t.csv", "progress.png",
+                             "samples.png", "samples.idx", "denoising.gif"})
+        CHECK(std::filesystem::exists(folder / "out" / file));
+    const nlohmann::json before = read_json(folder / "out" / "run.json");
+    CHECK(before.at("pictures").size() == 3);
+    REQUIRE(run_program({"04_unet", "sample", "--model", out + "/model.safetensors", "--n", "2",
+                         "--steps", "2", "--out", out})
+                .exit_code == 0);
+    const nlohmann::json after = read_json(folder / "out" / "run.json");
+    CHECK(after.at("pictures").size() == 3);
+    CHECK(after.at("numbers") == before.at("numbers"));
+    CHECK(after.at("settings").at("preset") == "smoke");
+    CHECK(after.at("settings").at("drawn") == 2);
+    CHECK(after.at("seconds") > before.at("seconds"));
+}
+
+TEST_CASE("colour pictures: trained on, drawn, and written as N,H,W,C") {
+    const TemporaryFolder folder;
+    std::filesystem::create_directory(folder / "pictures");
+    for (int i = 0; i < 3; ++i)
+        write_png(folder / "pictures" / (std::to_string(i) + ".png"),
+                  noise(12, 8, 3, 256, static_cast<std::uint32_t>(i)));
+    REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--images", "40", "--batch", "20",
+                         "--dataset", "folder:" + (folder / "pictures").string(), "--out",
+                         (folder / "t").string()})
+                .exit_code == 0);
+    REQUIRE(
+        run_program({"04_unet", "sample", "--model", (folder / "t" / "model.safetensors").string(),
+                     "--n", "3", "--steps", "2", "--save-npy", "--out", (folder / "s").string()})
+            .exit_code == 0);
+    CHECK(read_idx_images(folder / "s" / "samples.idx").shape == std::vector<int>{3, 12, 8, 3});
+    CHECK(read_npy(folder / "s" / "samples.npy").shape == std::vector<int>{3, 12, 8, 3});
+    CHECK(read_image(folder / "s" / "samples.png").channels == 3);
 }
 
 TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") {
@@ -125,13 +244,13 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     fails({"train", "--preset", "nonsense", "--out", out}, 2, "--preset");
     fails({"train", "--threads", "-1", "--out", out}, 2, "--threads");
     fails({"sample"}, 2, "--model");
-    fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1, "none");
+    fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1, "none: cannot");
     fails({"train", "--dataset", "nonsense", "--out", out}, 1, "nonsense");
     fails({"train", "--prediction", "y", "--out", out}, 2, "--prediction");
     fails({"train", "--n", "5", "--out", out}, 2, "--n");
     fails({"train", "--images", "-5", "--out", out}, 2, "--images");
-    fails({"train", "--preset", "smoke", "--dataset", "builtin", "--images", "160", "--seed", "2",
-           "--resume", "--out", (folder / "t").string()},
+    fails({"train", "--preset", "smoke", "--dataset", pictures(), "--seed", "2", "--resume",
+           "--out", (folder / "t").string()},
           1, "this run has");
 
     const Safetensors good = read_safetensors(model);
@@ -152,7 +271,13 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
           1, "no parameter odd");
     fails({"sample", "--out", out, "--model",
            broken([](Safetensors& f) { f.metadata["base"] = "16"; })},
-          1, "expected");
+          1, "broken: the parameter time1.weight has shape [32,8], expected [64,16]");
+    fails(
+        {"sample", "--out", out, "--model", broken([](Safetensors& f) { f.metadata["T"] = "0"; })},
+        1, "broken: T is '0', expected a number from 1 to");
+    fails({"sample", "--out", out, "--model",
+           broken([](Safetensors& f) { f.metadata["base"] = "9992"; })},
+          1, "broken: the parameter time1.weight has shape");
     fails(
         {"sample", "--out", out, "--model", broken([](Safetensors& f) { f.metadata.erase("T"); })},
         1, "no T");
@@ -160,7 +285,17 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     std::ofstream(folder / "short", std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()),
                static_cast<std::streamsize>(bytes.size() / 2));
-    fails({"sample", "--out", out, "--model", (folder / "short").string()}, 1, "short");
+    fails({"sample", "--out", out, "--model", (folder / "short").string()}, 1, "truncated");
+    put_text(folder / "file", "");
+    for (const char* command : {"train", "sample"}) {
+        std::vector<std::string> arguments = {command, "--out", (folder / "file" / "x").string()};
+        if (*command == 's') arguments.insert(arguments.end(), {"--model", model});
+        fails(arguments, 1, "cannot create the output folder");
+    }
+    put_text(folder / "t" / "state.safetensors", "not a state");
+    fails({"train", "--preset", "smoke", "--dataset", pictures(), "--resume", "--out",
+           (folder / "t").string()},
+          1, "state.safetensors: not a safetensors file");
 }
 
 TEST_SUITE_END();

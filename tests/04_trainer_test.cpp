@@ -7,6 +7,10 @@
 #include <vector>
 
 #include "04_unet/denoising.hpp"
+#include "io/files.hpp"
+#include "io/safetensors.hpp"
+#include "support/file_checks.hpp"
+#include "support/heap_count.hpp"
 #include "support/temporary_folder.hpp"
 #include "tensor/random.hpp"
 
@@ -114,6 +118,100 @@ TEST_CASE("the layer where numbers stop being finite is named, not the first of 
     CHECK_THROWS_WITH_AS(
         trainer.step(loss),
         doctest::Contains("the first layer that is not finite is up.1.block0.conv1;"), Error);
+}
+
+TEST_CASE("a gradient that is not finite under a finite loss is traced to its layer as well") {
+    struct Net {
+        ParameterList list;
+        Parameter bias = list.add("bias", {1}, Layout::plain, 0, 0),
+                  first = list.add("first.weight", {1, 1}, Layout::linear, 0, 1),
+                  second = list.add("second.weight", {1, 1}, Layout::linear, 0, 1);
+    } net;
+    TrainOptions options = kOptions;
+    options.muon = false;
+    Trainer trainer(net.list, options);
+    const Trainer::Loss loss = [&](Tape<float>& tape, std::int64_t, int, int count) {
+        const Tensor<float> x = tape.arena().zeros<float>({count, 1}),
+                            target = tape.arena().make<float>({count, 1});
+        for (float& v : target) v = 1e9f;
+        const Var<float> b = tape.parameter(net.bias);
+        const Var<float> h = scale(linear(tape.constant(x), tape.parameter(net.first), b), 1e35f);
+        return mse(linear(h, tape.parameter(net.second), b), tape.constant(target));
+    };
+    // Forward all is 0, and the loss 1e18. Back, -2e8 times 1e35 overflows on the way to `first`.
+    CHECK_THROWS_WITH_AS(
+        trainer.step(loss),
+        doctest::Contains("the loss is 1e+18 at step 1; the first layer that is not finite is "
+                          "first (on the way back);"),
+        Error);
+    CHECK(trainer.steps() == 0);
+}
+
+TEST_CASE("a damaged state is refused with the file's name, and the trainer stays as it is") {
+    const TemporaryFolder folder;
+    const Line line;
+    Trainer trainer(line.list, kOptions);
+    trainer.step(line.loss());
+    trainer.save(folder / "good");
+    const Safetensors good = read_safetensors(folder / "good");
+    const std::vector<float> before = trainer.values();
+    const auto refused = [&](auto change, const std::string& message) {
+        Safetensors file = good;
+        change(file);
+        write_safetensors(folder / "bad", file);
+        const std::string error = error_of([&] { trainer.load(folder / "bad"); });
+        CAPTURE(error);
+        CHECK(contains(error, (folder / "bad").string() + ": " + message));
+        CHECK(trainer.values() == before);
+        CHECK(trainer.steps() == 1);
+    };
+    refused([](Safetensors& f) { f.arrays.pop_back(); }, "the array second_moment is missing");
+    refused(
+        [](Safetensors& f) {
+            f.arrays.push_back({"odd", {1}, {0}});
+        },
+        "holds 6 arrays, expected 5");
+    refused(
+        [](Safetensors& f) {
+            f.arrays[0].shape = {1};
+            f.arrays[0].values = {1};
+        },
+        "values has 1 numbers, expected 32");
+    refused([](Safetensors& f) { f.metadata["step"] = "-1"; }, "no step number");
+    refused([](Safetensors& f) { f.metadata.erase("step"); }, "no step number");
+    refused([](Safetensors& f) { f.metadata.erase("seed"); }, "this run has seed 1, the saved one");
+    const auto bytes = read_file(folder / "good");
+    put_text(folder / "cut", as_text(bytes).substr(0, bytes.size() / 2));
+    CHECK(contains(error_of([&] { trainer.load(folder / "cut"); }), (folder / "cut").string()));
+    CHECK(trainer.values() == before);
+}
+
+TEST_CASE("weights that are not finite do not replace a saved state") {
+    const TemporaryFolder folder;
+    const Line line;
+    Trainer trainer(line.list, kOptions);
+    trainer.save(folder / "state");
+    const auto before = read_file(folder / "state");
+    trainer.values()[static_cast<std::size_t>(line.b.offset)] =
+        std::numeric_limits<float>::infinity();
+    CHECK(contains(error_of([&] { trainer.save(folder / "state"); }),
+                   "after step 0 the parameter b is not finite"));
+    CHECK(read_file(folder / "state") == before);
+}
+
+TEST_CASE("training steps after the first take no memory from the heap") {
+    const DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, "x0", 12, 12);
+    Dataset data{"test", "", 4, 12, 12, 1, std::vector<std::uint8_t>(4 * 144, 100), {}};
+    TrainOptions options = kOptions;
+    options.batch = 12;
+    Trainer trainer(model.unet.parameters(), options);
+    const Trainer::Loss loss = denoising_loss(model, data, {12, 0.5, false, 1});
+    const std::int64_t none = heap_allocations();
+    trainer.step(loss);
+    const std::int64_t first = heap_allocations();
+    CHECK(first > none);
+    for (int i = 0; i < 5; ++i) trainer.step(loss);
+    CHECK(heap_allocations() == first);
 }
 
 TEST_CASE(

@@ -61,11 +61,15 @@ void experiment(const Options& options) {
     RunFolder folder(options.out, "01_forward_noising", "Noise goes in");
     const Dataset data = find_dataset(options.dataset, options.data, false);
     const int count = counts.at(options.preset);
+    const double expected =  // 70 ns for each draw
+        7e-8 * count * options.steps / pick_threads(0);
+    no_state_to_resume(options);
     banner("Chapter 1: noise goes in", {{"data", data.source},
                                         {"picture", std::to_string(options.index)},
                                         {"steps", std::to_string(options.steps)},
                                         {"chained pixels", std::to_string(count)},
-                                        {"seed", std::to_string(options.seed)}});
+                                        {"seed", std::to_string(options.seed)},
+                                        {"expected time", about(expected)}});
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);
     folder.setting("steps", options.steps);

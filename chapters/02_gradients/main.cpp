@@ -150,9 +150,11 @@ void experiment(const CommonOptions& options) {
     RunFolder folder(options.out, "02_gradients", "A network learns from hand-derived gradients");
     const int steps = kSteps.at(options.preset);
     const Mlp mlp;
+    no_state_to_resume(options);
     banner("Chapter 2: gradients", {{"parameters", std::to_string(mlp.list.count())},
                                     {"steps", std::to_string(steps) + " of 256 points"},
-                                    {"seed", std::to_string(options.seed)}});
+                                    {"seed", std::to_string(options.seed)},
+                                    {"expected time", about(9e-4 * steps)}});
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);
     check_gradients(folder);

@@ -55,6 +55,10 @@ Muon<T>::Muon(std::vector<Parameter> matrices, std::size_t count, Options option
     : matrices_(std::move(matrices)), options_(options), momentum_(count) {
     for (int i = 0; i < std::max(1, thread_count()); ++i)
         arenas_.push_back(std::make_unique<Arena>());
+    // The largest ones first: dealt out in this order, the work is about the same for each thread.
+    std::ranges::stable_sort(matrices_, [](const Parameter& x, const Parameter& y) {
+        return x.shape.numel() > y.shape.numel();
+    });
 }
 
 template <class T>
@@ -71,7 +75,6 @@ void Muon<T>::step(std::span<T> values, std::span<T> gradient, double learning_r
 template <class T>
 void Muon<T>::step_matrix(const Parameter& matrix, std::span<T> values, std::span<T> gradient,
                           double learning_rate, Arena& arena) {
-    arena.reset();
     const std::ptrdiff_t n = matrix.shape.numel();
     const int columns = matrix.shape.back(), rows = static_cast<int>(n / columns);
     const Tensor<T> direction = arena.make<T>({rows, columns});
@@ -87,6 +90,7 @@ void Muon<T>::step_matrix(const Parameter& matrix, std::span<T> values, std::spa
     const T rate = static_cast<T>(learning_rate * options_.scale *
                                   std::sqrt(static_cast<double>(std::max(rows, columns))));
     for (std::ptrdiff_t i = 0; i < n; ++i) x[i] -= rate * d[i];  // (2.24)
+    arena.reset();
 }
 
 template void orthogonalize(Tensor<float>, Arena&);

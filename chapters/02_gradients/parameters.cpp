@@ -106,8 +106,7 @@ std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values) cons
 }
 
 template <class T>
-void ParameterList::from_arrays(const Safetensors& file, const std::string& path,
-                                std::span<T> values) const {
+std::vector<T> ParameterList::from_arrays(const Safetensors& file, const std::string& path) const {
     std::map<std::string, const NamedArray*> by_name;
     for (const NamedArray& array : file.arrays) by_name[array.name] = &array;
     std::vector<const NamedArray*> found;
@@ -122,6 +121,7 @@ void ParameterList::from_arrays(const Safetensors& file, const std::string& path
     }
     require(by_name.empty(), path, ": this model has no parameter ",
             by_name.empty() ? "" : by_name.begin()->first);
+    std::vector<T> values(static_cast<std::size_t>(block_));
     for (std::size_t e = 0; e < entries_.size(); ++e) {
         T* x = values.data() + entries_[e].where.offset;
         for_each_number(entries_[e].where.shape, entries_[e].layout,
@@ -129,12 +129,13 @@ void ParameterList::from_arrays(const Safetensors& file, const std::string& path
                             x[here] = static_cast<T>(found[e]->values[there]);
                         });
     }
+    return values;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                                   \
-    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                    \
-    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>) const;           \
-    template void ParameterList::from_arrays(const Safetensors&, const std::string&, std::span<T>) \
+#define DIFFUSION_INSTANTIATE(T)                                                               \
+    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                \
+    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>) const;       \
+    template std::vector<T> ParameterList::from_arrays(const Safetensors&, const std::string&) \
         const;
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

@@ -39,12 +39,11 @@ public:
     void initialise(std::span<T> values, std::uint64_t seed) const;
 
     /// To and from named arrays in PyTorch's layouts. from_arrays fails, naming the file and the
-    /// parameter, if one is missing, unknown or of another shape; it writes nothing before all of
-    /// them are checked.
+    /// parameter, if one is missing, unknown or of another shape.
     template <class T>
     std::vector<NamedArray> to_arrays(std::span<const T> values) const;
     template <class T>
-    void from_arrays(const Safetensors& file, const std::string& path, std::span<T> values) const;
+    std::vector<T> from_arrays(const Safetensors& file, const std::string& path) const;
 
 private:
     struct Entry {

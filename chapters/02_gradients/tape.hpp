@@ -122,10 +122,11 @@ public:
     template <class Vjp>
     void record(Var<T> output, Vjp vjp) {
         static_assert(std::is_trivially_destructible_v<Vjp>, "capture views and numbers only");
-        if (watching_) watch(output.value());
+        if (watching_) watch(output.value(), last_parameter_);
         if (!output.needs_grad()) return;
         void* memory = arena_.allocate(sizeof(Vjp));
-        steps_.push_back({new (memory) Vjp(vjp), [](void* p) { (*static_cast<Vjp*>(p))(); }});
+        steps_.push_back({new (memory) Vjp(vjp), [](void* p) { (*static_cast<Vjp*>(p))(); }, output,
+                          last_parameter_});
     }
 
     /// (2.4) The gradient of the scalar `loss` with respect to itself is 1; every step passes its
@@ -138,12 +139,17 @@ public:
     /// The same for any output, started from a given cotangent everywhere equal to `seed`.
     void backward_from(Var<T> output, T seed) {
         for (T& g : output.grad()) g = seed;
-        for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) step->run(step->vjp);
+        std::ptrdiff_t later = last_parameter_;  // of the step whose VJP ran before
+        for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+            if (watching_) watch(step->output.grad(), later);
+            later = step->parameter;
+            step->run(step->vjp);
+        }
     }
 
-    /// For the search after a number that is not finite: from now on every result is looked at.
-    /// culprit() is then the offset of the parameter last used when the first such result appeared,
-    /// or -1.
+    /// For the search after a number that is not finite: from now on every result, and on the way
+    /// back every gradient of a result, is looked at. culprit() is then the offset of the parameter
+    /// last used by the operation that made the first such number, or -1.
     void watch_results() {
         watching_ = true;
         culprit_ = -1;
@@ -161,6 +167,8 @@ private:
     struct Step {
         void* vjp;
         void (*run)(void*);
+        Var<T> output;
+        std::ptrdiff_t parameter;  // the last one used before
     };
 
     Var<T> node(Tensor<T> value, Tensor<T> grad, bool needs_grad) {
@@ -169,9 +177,9 @@ private:
         return Var<T>(new (memory) Node{this, value, grad, needs_grad});
     }
 
-    void watch(Tensor<T> result) {
-        for (T x : result) {
-            if (culprit_ < 0 && !std::isfinite(x)) culprit_ = last_parameter_;
+    void watch(Tensor<T> numbers, std::ptrdiff_t parameter) {
+        for (T x : numbers) {
+            if (culprit_ < 0 && !std::isfinite(x)) culprit_ = parameter;
         }
     }
 

@@ -21,11 +21,12 @@ constexpr int kSize = 112;  // pixels of a picture of the plane, which shows [-3
 
 struct Work {
     int points, steps, digits;
+    double seconds;  ///< as measured once on two cores
 };
-const std::map<std::string, Work> kWork = {{"smoke", {300, 20, 50}},
-                                           {"quick", {4'000, 4'000, 1'000}},
-                                           {"standard", {20'000, 20'000, 5'000}},
-                                           {"long", {50'000, 100'000, 10'000}}};
+const std::map<std::string, Work> kWork = {{"smoke", {300, 20, 50, 1}},
+                                           {"quick", {4'000, 4'000, 1'000, 30}},
+                                           {"standard", {20'000, 20'000, 5'000, 150}},
+                                           {"long", {50'000, 100'000, 10'000, 600}}};
 
 /// Where the points are, as brightness.
 Image picture(Tensor<const float> points) {
@@ -89,6 +90,7 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
     const Schedule schedule = make_schedule("cosine", kT);
     CsvWriter field(folder.path("fields.csv"),
                     {"shape", "t", "x", "y", "exact_x", "exact_y", "learned_x", "learned_y"});
+    CsvWriter densities(folder.path("densities.csv"), {"shape", "data", "exact", "learned"});
     std::vector<Image> rows;
     std::vector<std::vector<Image>> films(8);
     std::printf("\n%-12s%36s\n%-12s%12s%12s%12s\n", "", "mean log density of the samples, nats",
@@ -113,9 +115,15 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
         lower.push_back(picture(data));
         rows.push_back(beside(upper));
         rows.push_back(beside(lower));
-        std::printf("%-12s%12.3f%12.3f%12.3f\n", kShapeNames[static_cast<std::size_t>(k)],
-                    mean_log_density(shape, data), mean_log_density(shape, by_exact),
-                    mean_log_density(shape, by_net));
+        const double of_data = mean_log_density(shape, data),
+                     of_exact = mean_log_density(shape, by_exact),
+                     of_learned = mean_log_density(shape, by_net);
+        const std::string name = kShapeNames[static_cast<std::size_t>(k)];
+        std::printf("%-12s%12.3f%12.3f%12.3f\n", name.c_str(), of_data, of_exact, of_learned);
+        densities.row({static_cast<double>(k), of_data, of_exact, of_learned});
+        folder.number(name + ": learned", of_learned,
+                      "mean log density of samples, nats; fresh data " +
+                          shortest(std::round(1000 * of_data) / 1000));
 
         constexpr int kGrid = 16;
         const Tensor<float> grid = arena.make<float>({kGrid * kGrid, 2}),
@@ -209,11 +217,13 @@ void experiment(const CommonOptions& options) {
     pick_threads(options.threads);
     RunFolder folder(options.out, "03_reverse_process", "Particles flow back");
     const Work& work = kWork.at(options.preset);
+    no_state_to_resume(options);
     banner("Chapter 3: the reverse process",
            {{"shapes", "moons, swiss roll, eight Gaussians, rings"},
             {"particles", std::to_string(work.points)},
             {"training", std::to_string(work.steps) + " steps of 256 points for each shape"},
-            {"seed", std::to_string(options.seed)}});
+            {"seed", std::to_string(options.seed)},
+            {"expected time", about(work.seconds)}});
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);
     walk_shapes(folder, work, options.seed);

@@ -91,9 +91,11 @@ LoadedModel load_model(const std::filesystem::path& path) {
         return found->second;
     };
     const auto number = [&](const std::string& key, const std::string& digits) {
-        require(!digits.empty() && digits.size() < 7 &&
-                    digits.find_first_not_of("0123456789") == std::string::npos,
-                path.string(), ": ", key, " is '", digits, "', expected a number");
+        constexpr int kMost = 9999;  // no picture, width or chain of ours is larger
+        const bool whole = !digits.empty() && digits.size() < 5 &&
+                           digits.find_first_not_of("0123456789") == std::string::npos;
+        require(whole && std::stoi(digits) > 0, path.string(), ": ", key, " is '", digits,
+                "', expected a number from 1 to ", kMost);
         return std::stoi(digits);
     };
     require(entry("model") == "unet", path.string(), ": holds a model '", entry("model"),
@@ -109,9 +111,7 @@ LoadedModel load_model(const std::filesystem::path& path) {
         DenoisingModel(config, entry("schedule"), number("T", entry("T")), entry("prediction"),
                        number("height", entry("height")), number("width", entry("width"))),
         {}};
-    const ParameterList& parameters = loaded.model.unet.parameters();
-    loaded.values.resize(static_cast<std::size_t>(parameters.block()));
-    parameters.from_arrays<float>(file, path.string(), loaded.values);
+    loaded.values = loaded.model.unet.parameters().from_arrays<float>(file, path.string());
     return loaded;
 }
 

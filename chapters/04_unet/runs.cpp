@@ -35,6 +35,7 @@ const std::map<std::string, Preset> kPresets = {{"smoke", {8, 128}},
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
 constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
+constexpr int kMostInGrid = 1024;  // pictures in samples.png: 32 x 32
 
 /// Draws from noise that depends on the seed alone, so that grids of one run can be compared.
 Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint64_t seed) {
@@ -77,6 +78,16 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const 
         const auto bin = static_cast<std::size_t>(b);
         bins.row({b * kT / 10.0 + 1, (b + 1) * kT / 10.0, sum[bin] / count[bin]});
     }
+}
+
+/// What a step takes: the second one of a trainer that is thrown away.
+double seconds_per_step(const DenoisingModel& model, const TrainOptions& options,
+                        const Trainer::Loss& loss) {
+    Trainer trial(model.unet.parameters(), options);
+    trial.step(loss);
+    const auto start = Clock::now();
+    trial.step(loss);
+    return seconds_since(start);
 }
 
 }  // namespace
@@ -133,16 +144,18 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     folder.setting("optimizer", settings.optimizer);
     folder.setting("learning rate", settings.learning_rate);
     folder.setting("time power", settings.time_power);
+    const Trainer::Loss loss =
+        denoising_loss(model, data, {settings.batch, settings.time_power, flip, common.seed});
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
             {"parameters", std::to_string(model.unet.parameters().count())},
             {"images", std::to_string(steps * settings.batch)},
             {"batch", std::to_string(settings.batch)},
             {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
-            {"seed", std::to_string(common.seed)}});
+            {"seed", std::to_string(common.seed)},
+            {"expected time", about(static_cast<double>(steps - trainer.steps()) *
+                                    seconds_per_step(model, options, loss))}});
 
-    const Trainer::Loss loss =
-        denoising_loss(model, data, {settings.batch, settings.time_power, flip, common.seed});
     CsvWriter log(log_path, kLogColumns, trainer.steps() > 0);
     const auto grid_path = [&](std::int64_t part) {
         return folder.path("progress_" + std::to_string(part) + ".png");
@@ -226,17 +239,22 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
                             {.clip = 1.0, .seed = common.seed}, x, observer);
     progress.finish();
 
-    write_png(folder.path("samples.png"),
-              image_grid(x, static_cast<int>(std::ceil(std::sqrt(n))), 2));
-    write_gif(folder.path("denoising.gif"), frames, 12);
+    folder.keep_earlier();  // the model may have been trained here
     std::vector<std::uint8_t> bytes;
     for (float value : x) bytes.push_back(to_byte(value));
     std::vector<int> shape{n, model.height, model.width};
     if (channels > 1) shape.push_back(channels);
     write_idx(folder.path("samples.idx"), shape, bytes);
     if (settings.save_npy) write_npy(folder.path("samples.npy"), x);
-    folder.picture("samples.png", std::to_string(n) + " pictures drawn from noise in " +
-                                      std::to_string(settings.steps) + " steps.");
+    const int in_grid = std::min(n, kMostInGrid);
+    write_png(folder.path("samples.png"),
+              image_grid({x.data(), {in_grid, model.height, model.width, channels}},
+                         static_cast<int>(std::ceil(std::sqrt(in_grid))), 2));
+    write_gif(folder.path("denoising.gif"), frames, 12);
+    folder.picture("samples.png",
+                   (in_grid < n ? "The first " + std::to_string(in_grid) + " of " : "") +
+                       std::to_string(n) + " pictures drawn from noise in " +
+                       std::to_string(settings.steps) + " steps.");
     folder.picture("denoising.gif", "Noise turns into pictures.");
     folder.setting("drawn", n);
     folder.setting("steps", settings.steps);

@@ -55,6 +55,7 @@ Trainer::Report Trainer::step(const Loss& loss) {
         tape.backward_from(value, static_cast<float>(count) / static_cast<float>(options_.batch));
         lane_losses_[static_cast<std::size_t>(lane)] =
             static_cast<double>(value.value()(0)) * count / options_.batch;
+        tape.reset();  // after the first step its memory becomes one block here
     });
 
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values_.size());
@@ -87,13 +88,18 @@ std::string Trainer::find_culprit(const Loss& loss) {
     };
     Arena arena;
     Tape<float> tape(arena);
+    std::vector<float> gradient(values_.size());
     for (int first = 0; first < options_.batch; first += options_.lane) {
         tape.reset();
-        tape.bind(values_.data());
+        tape.bind(values_.data(), gradient.data());
         tape.watch_results();
-        loss(tape, steps(), first, std::min(options_.lane, options_.batch - first));
+        const Var<float> value =
+            loss(tape, steps(), first, std::min(options_.lane, options_.batch - first));
         if (tape.culprit() >= 0) return layer(tape.culprit());
+        tape.backward_from(value, 1.0f);
+        if (tape.culprit() >= 0) return layer(tape.culprit()) + " (on the way back)";
     }
+    // Every result has a finite gradient: what is left are gradients of parameters.
     const auto bad =
         std::find_if(gradient_.begin(), gradient_.end(), [](float g) { return !std::isfinite(g); });
     return bad == gradient_.end() ? "not known"
@@ -116,6 +122,12 @@ std::map<std::string, std::string> Trainer::identity() const {
 }
 
 void Trainer::save(const std::filesystem::path& path) {
+    for (std::size_t i = 0; i < values_.size(); ++i) {  // a last good state is not to be replaced
+        require(std::isfinite(values_[i]) && std::isfinite(average_[i]), "training: after step ",
+                steps(), " the parameter ", list_.name_at(static_cast<std::ptrdiff_t>(i)),
+                " is not finite; start again with a lower learning rate (the last checkpoint is "
+                "kept)");
+    }
     Safetensors state;
     state.metadata = identity();
     state.metadata["step"] = std::to_string(steps());
@@ -133,6 +145,8 @@ void Trainer::save(const std::filesystem::path& path) {
 
 void Trainer::load(const std::filesystem::path& path) {
     const Safetensors state = read_safetensors(path);
+    std::map<std::string, const NamedArray*> arrays;
+    for (const NamedArray& array : state.arrays) arrays[array.name] = &array;
     for (const auto& [name, expected] : identity()) {
         const auto found = state.metadata.find(name);
         require(found != state.metadata.end() && found->second == expected, path.string(),
@@ -140,20 +154,25 @@ void Trainer::load(const std::filesystem::path& path) {
                 found == state.metadata.end() ? "does not say" : found->second,
                 "; start it with the same options, or without --resume");
     }
-    for (const char* name : {"values", "average", "momentum", "first_moment", "second_moment"}) {
-        require(state.at(name).values.size() == values_.size(), path.string(), ": ", name, " has ",
-                state.at(name).values.size(), " numbers, expected ", values_.size());
+    const std::map<std::string, std::span<float>> places = {
+        {"values", values_},
+        {"average", average_},
+        {"momentum", muon_.momentum()},
+        {"first_moment", adam_.first_moment()},
+        {"second_moment", adam_.second_moment()}};
+    for (const auto& [name, place] : places) {
+        require(arrays.contains(name), path.string(), ": the array ", name, " is missing");
+        require(arrays[name]->values.size() == place.size(), path.string(), ": ", name, " has ",
+                arrays[name]->values.size(), " numbers, expected ", place.size());
     }
+    require(arrays.size() == places.size(), path.string(), ": holds ", arrays.size(),
+            " arrays, expected ", places.size());
     const auto step = state.metadata.find("step");
     require(step != state.metadata.end() &&
                 step->second.find_first_not_of("0123456789") == std::string::npos &&
                 !step->second.empty() && step->second.size() < 19,
             path.string(), ": no step number");
-    values_ = state.at("values").values;
-    average_ = state.at("average").values;
-    std::ranges::copy(state.at("momentum").values, muon_.momentum().begin());
-    std::ranges::copy(state.at("first_moment").values, adam_.first_moment().begin());
-    std::ranges::copy(state.at("second_moment").values, adam_.second_moment().begin());
+    for (const auto& [name, place] : places) std::ranges::copy(arrays[name]->values, place.begin());
     adam_.set_steps(std::stoll(step->second));
 }
 

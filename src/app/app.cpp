@@ -14,6 +14,15 @@ std::string program_name(const CLI::App& app) {
     return std::filesystem::path(app.get_name()).filename().string();
 }
 
+/// What the reader should know about a build on one core.
+std::string without_openmp() {
+#ifdef _OPENMP
+    return "";
+#else
+    return " (built without OpenMP)";
+#endif
+}
+
 /// Messages of libraries may have several lines; ours are one.
 std::string one_line(std::string message) {
     while (!message.empty() && message.back() == '\n') message.pop_back();
@@ -83,6 +92,10 @@ int run_app(CLI::App& app, int argc, const char* const* argv, const std::functio
     return interrupted() ? 130 : 0;
 }
 
+void no_state_to_resume(const CommonOptions& options) {
+    if (options.resume) std::cout << "--resume: nothing is saved on the way here; starting anew\n";
+}
+
 void banner(const std::string& title,
             std::initializer_list<std::pair<std::string, std::string>> rows) {
     const int threads = pick_threads(0);
@@ -93,7 +106,7 @@ void banner(const std::string& title,
     };
     std::cout << title << "\n";
     print("machine", simd_description() + ", " + std::to_string(threads) +
-                         (threads == 1 ? " thread" : " threads"));
+                         (threads == 1 ? " thread" : " threads") + without_openmp());
     for (const auto& [name, value] : rows) print(name, value);
     std::cout << std::flush;
 }

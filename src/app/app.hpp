@@ -33,6 +33,9 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
 /// wrong arguments; 130 after Ctrl-C. Errors are one line on standard error: "NAME: message".
 int run_app(CLI::App& app, int argc, const char* const* argv, const std::function<void()>& body);
 
+/// For a program whose work is too short to be saved on the way: says so if --resume is given.
+void no_state_to_resume(const CommonOptions& options);
+
 /// Prints the title and aligned rows: {"data", "mnist, 60000 images"}. The first row, "machine", is
 /// added here.
 void banner(const std::string& title,

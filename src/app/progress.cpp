@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -38,6 +39,10 @@ std::string duration_text(double seconds) {
                       static_cast<int>(s / 60 % 60), static_cast<int>(s % 60));
     }
     return text;
+}
+
+std::string about(double seconds) {
+    return "about " + duration_text(std::max(1.0, seconds));
 }
 
 std::string rate_text(double per_second) {

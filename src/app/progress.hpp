@@ -37,6 +37,9 @@ private:
 /// "12 s", "3:05", "1:02:09".
 std::string duration_text(double seconds);
 
+/// "about 3:05": for the banner's row "expected time".
+std::string about(double seconds);
+
 /// Three significant digits below 1000, whole numbers above: "0.52", "81.3", "12345".
 std::string rate_text(double per_second);
 

@@ -42,6 +42,19 @@ RunFolder::RunFolder(std::filesystem::path dir, std::string chapter, std::string
             {"pictures", nlohmann::json::array()}};
 }
 
+void RunFolder::keep_earlier() {
+    if (!std::filesystem::exists(path("run.json"))) return;
+    try {
+        nlohmann::json earlier = read_json(path("run.json"));
+        const bool same = earlier.at("chapter") == run_["chapter"];
+        for (const auto& [key, value] : run_.items()) {
+            if (!same || earlier.at(key).type_name() != value.type_name()) return;
+        }
+        run_ = std::move(earlier);
+    } catch (const std::exception&) {  // unreadable: a new one takes its place
+    }
+}
+
 std::filesystem::path RunFolder::path(std::string_view file) const {
     return dir_ / file;
 }

@@ -17,6 +17,10 @@ public:
     /// after an hour of training.
     RunFolder(std::filesystem::path dir, std::string chapter, std::string title);
 
+    /// Goes on with what an earlier run of the same chapter left in the folder's run.json, if it
+    /// can be read: for a job that adds to it, such as drawing with a model that was trained there.
+    void keep_earlier();
+
     /// Where to write `file`, which is relative to the folder.
     std::filesystem::path path(std::string_view file) const;
 

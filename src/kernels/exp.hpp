@@ -8,17 +8,20 @@
 
 namespace diffusion {
 
-/// e^x with a relative error below 2e-7 for x in [-87, 88]; 0 or about 1e38 beyond, down and up to
-/// 4e6 in size. x = n ln 2 + r with |r| <= ln 2 / 2; e^r is a polynomial, 2^n is written into the
-/// exponent bits. F is float with I = int32, or a register of each.
-template <class F, class I, class ToInt, class ToFloatBits>
+/// e^x with a relative error below 2e-7 for x in [-87, 88]; below it is at most e^-87, above at
+/// least 1e38, and NaN stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2; e^r is a polynomial, 2^n is
+/// written into the exponent bits. F is float or a register of them.
+template <class F, class ToInt, class ToFloatBits>
 F exp_polynomial(F x, ToInt to_int, ToFloatBits to_bits) {
     constexpr float kLog2E = 1.44269504f;
     constexpr float kLn2High = 0.693359375f,
                     kLn2Low = -2.12194440e-4f;  // their sum is ln 2 to 33 bits
     constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no room for a fraction
-    const F n = (x * kLog2E + kRound) - kRound;
-    const F r = x - n * kLn2High - n * kLn2Low;
+    const F lowest = F() - 87.33f, highest = F() + 88.37f;  // 2^n is a normal number between them
+    F y = x > lowest ? x : lowest;                          // a NaN becomes `lowest` here
+    y = y < highest ? y : highest;
+    const F n = (y * kLog2E + kRound) - kRound;
+    const F r = y - n * kLn2High - n * kLn2Low;
     F p = r * (1.0f / 5040) + 1.0f / 720;
     p = p * r + 1.0f / 120;
     p = p * r + 1.0f / 24;
@@ -26,15 +29,12 @@ F exp_polynomial(F x, ToInt to_int, ToFloatBits to_bits) {
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    I exponent =
-        to_int(n) + 127;  // the integer is clamped, not x: some compilers keep only that SIMD
-    exponent = exponent < 0 ? exponent - exponent : exponent;
-    exponent = exponent > 254 ? exponent - exponent + 254 : exponent;
-    return p * to_bits(exponent << 23);
+    const F power = p * to_bits((to_int(n) + 127) << 23);
+    return x == x ? power : x;
 }
 
 inline float fast_exp(float x) {
-    return exp_polynomial<float, std::int32_t>(
+    return exp_polynomial<float>(
         x, [](float n) { return static_cast<std::int32_t>(n); },
         [](std::int32_t bits) { return std::bit_cast<float>(bits); });
 }
@@ -43,7 +43,7 @@ inline float fast_exp(float x) {
 inline Simd<float>::Vector fast_exp(Simd<float>::Vector x) {
     using V = Simd<float>::Vector;
     typedef std::int32_t I __attribute__((vector_size(kSimdBytes)));
-    return exp_polynomial<V, I>(
+    return exp_polynomial<V>(
         x, [](V n) { return __builtin_convertvector(n, I); },
         [](I bits) { return std::bit_cast<V>(bits); });
 }

@@ -28,13 +28,14 @@ inline std::size_t thread_number() {
 #endif
 }
 
-/// f(0) .. f(count - 1), shared among `threads` threads as they become free. If calls throw, the
-/// exception of one of them is thrown here: one that left a parallel region by itself would end the
-/// program.
+/// f(0) .. f(count - 1), dealt out to `threads` threads like cards: the same thread gets the same
+/// numbers each time, so that memory which it keeps for them fits from the second time on. If calls
+/// throw, the exception of one of them is thrown here: one that left a parallel region by itself
+/// would end the program.
 template <class F>
 void parallel_for(int count, [[maybe_unused]] int threads, F f) {
     std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int i = 0; i < count; ++i) {
         try {
             f(i);

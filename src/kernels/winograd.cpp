@@ -282,6 +282,7 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
     Arena::Scope scope(scratch);
     using V = typename Simd<T>::Vector;
     const Tiles tiles(x.shape());
+    if (tiles.count == 0) return;
     const int inputs = x.size(3), outputs = dy.size(3);
     const int most = tiles_at_a_time(inputs + outputs, sizeof(T));
     const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);

@@ -1,0 +1,10 @@
+#pragma once
+// How often the test program has asked for memory from the heap, on any thread.
+#include <cstdint>
+
+namespace diffusion {
+
+/// Calls of operator new so far.
+std::int64_t heap_allocations();
+
+}  // namespace diffusion
