@@ -116,7 +116,13 @@ TEST_CASE("(4.14) the residual block differentiated by hand gives exactly what t
     const auto norm1 = [&](Var<double> v) { return block.norm1.silu(v); };
     const auto norm2 = [&](Var<double> v) { return block.norm2.silu(v); };
     const auto shift = [&](Var<double> v) {
-        return add_per_channel(v, block.time(pieces.constant(time)));
+        const Var<double> u = block.time(pieces.constant(time));
+        const Tensor<double> every = pieces.arena().make<double>(v.shape());
+        for (int n = 0; n < v.size(0); ++n) {
+            for (int p = 0; p < v.size(1) * v.size(2); ++p)
+                std::copy(u.value()[n].begin(), u.value()[n].end(), every[n].rows()[p].begin());
+        }
+        return add(v, pieces.constant(every));
     };
     const Tensor<double> z1 = push(norm1, x), c1 = push(block.conv1, z1), h = push(shift, c1),
                          z2 = push(norm2, h);

@@ -31,8 +31,11 @@ public:
     int size(int i) const { return shape()[i]; }
     Tape<T>& tape() const { return *node_->tape; }
 
+    /// Whether there is a value: optional arguments are Vars that were never set.
+    explicit operator bool() const { return node_ != nullptr; }
+
     /// Whether anything below depends on a parameter or an input whose gradient is asked for.
-    bool needs_grad() const { return node_->needs_grad; }
+    bool needs_grad() const { return node_ != nullptr && node_->needs_grad; }
 
     /// The gradient, to be added to; it starts as zeros at its first use.
     Tensor<T> grad() const {

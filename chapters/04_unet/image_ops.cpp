@@ -18,20 +18,44 @@ void accumulate(T* to, const T* from, std::ptrdiff_t n) {
 }  // namespace
 
 template <class T>
-Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride) {
-    Var<T> y = x.tape().result(conv2d_shape(x.shape(), weight.shape(), stride), x, weight, bias);
-    require(bias.shape() == Shape{y.size(3)}, "conv2d: bias is ", bias.shape(), ", expected [",
-            y.size(3), "]");
-    conv2d<T>(x.value(), weight.value(), stride, y.value(), x.tape().scratch());
-    const Tensor<T> rows = y.value().rows();
-    for (int i = 0; i < rows.size(0); ++i)
-        accumulate(rows[i].data(), bias.value().data(), rows.size(1));
-    x.tape().record(y, [=] {
+Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other) {
+    Tape<T>& tape = x.tape();
+    const Shape shape = conv2d_shape(x.shape(), weight.shape(), stride);
+    const int images = shape[0], outputs = shape[3];
+    require(bias.shape() == Shape{outputs}, "conv2d: bias is ", bias.shape(), ", expected [",
+            outputs, "]");
+    require(!shift || shift.shape() == Shape{images, outputs}, "conv2d: shift is ",
+            shift ? shift.shape() : Shape{}, ", expected [", images, ",", outputs, "]");
+    require(!other || other.shape() == shape, "conv2d: the result is ", shape,
+            ", what is added to it ", other ? other.shape() : Shape{});
+    Var<T> y = tape.result(shape, x, weight, bias, shift, other);
+    Plus<T> plus{bias.value().data()};
+    if (shift) {
+        const Tensor<T> row = tape.arena().template make<T>({images, outputs});
+        for (int n = 0; n < images; ++n) {
+            for (int o = 0; o < outputs; ++o) row(n, o) = bias.value()(o) + shift.value()(n, o);
+        }
+        plus.row = row.data();
+        plus.row_step = outputs;
+    }
+    if (other) plus.pixels = other.value().data();
+    conv2d<T>(x.value(), weight.value(), stride, y.value(), tape.scratch(), plus);
+    tape.record(y, [=] {
         Arena& scratch = x.tape().scratch();
         const Tensor<T> dy = y.grad();
-        if (bias.needs_grad()) {  // (2.7)
-            add_rows(dy.data(), dy.rows().size(0), dy.size(3), bias.grad().data());
+        if (shift
+                .needs_grad()) {  // (4.12) a sum over the pixels; the bias's is one over images too
+            for (int n = 0; n < images; ++n) {
+                Arena::Scope scope(scratch);
+                T* sum = scratch.template zeros<T>({outputs}).data();
+                add_rows(dy[n].data(), dy[n].rows().size(0), outputs, sum);
+                accumulate(shift.grad()[n].data(), sum, outputs);
+                if (bias.needs_grad()) accumulate(bias.grad().data(), sum, outputs);
+            }
+        } else if (bias.needs_grad()) {  // (2.7)
+            add_rows(dy.data(), dy.rows().size(0), outputs, bias.grad().data());
         }
+        if (other.needs_grad()) other.add_to_grad(dy);  // (4.13)
         if (weight.needs_grad())
             conv2d_weight_vjp<T>(x.value(), dy, stride, weight.grad(), scratch);  // (4.3)
         if (x.needs_grad()) {
@@ -39,33 +63,6 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride) {
             const Tensor<T> dx = x.grad_or_room(add);
             conv2d_data_vjp<T>(dy, weight.value(), stride, add, dx, scratch);  // (4.2)
         }
-    });
-    return y;
-}
-
-template <class T>
-Var<T> add_per_channel(Var<T> x, Var<T> shift) {
-    require(x.shape().rank == 4 && shift.shape() == Shape{x.size(0), x.size(3)},
-            "add_per_channel: x is ", x.shape(), ", shift is ", shift.shape(),
-            ", expected [N,H,W,C] and [N,C]");
-    Var<T> y = x.tape().result(x.shape(), x, shift);
-    const int channels = x.size(3);
-    for (int n = 0; n < x.size(0); ++n) {
-        const Tensor<T> in = x.value()[n].rows(), out = y.value()[n].rows();
-        const T* s = shift.value()[n].data();
-        for (int p = 0; p < in.size(0); ++p) {
-            const T* from = in[p].data();
-            T* to = out[p].data();
-#pragma omp simd
-            for (int c = 0; c < channels; ++c) to[c] = from[c] + s[c];
-        }
-    }
-    x.tape().record(y, [=] {
-        const Tensor<T> dy = y.grad();
-        if (x.needs_grad()) x.add_to_grad(dy);
-        if (!shift.needs_grad()) return;
-        for (int n = 0; n < dy.size(0); ++n)
-            add_rows(dy[n].data(), dy[n].rows().size(0), channels, shift.grad()[n].data());
     });
     return y;
 }
@@ -147,11 +144,10 @@ Var<T> upsample_nearest(Var<T> x, int height, int width) {
     return y;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                         \
-    template Var<T> conv2d(Var<T>, Var<T>, Var<T>, int); \
-    template Var<T> add_per_channel(Var<T>, Var<T>);     \
-    template Var<T> concat_channels(Var<T>, Var<T>);     \
-    template Var<T> slice_channels(Var<T>, int, int);    \
+#define DIFFUSION_INSTANTIATE(T)                                         \
+    template Var<T> conv2d(Var<T>, Var<T>, Var<T>, int, Var<T>, Var<T>); \
+    template Var<T> concat_channels(Var<T>, Var<T>);                     \
+    template Var<T> slice_channels(Var<T>, int, int);                    \
     template Var<T> upsample_nearest(Var<T>, int, int);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

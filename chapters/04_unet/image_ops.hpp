@@ -5,9 +5,12 @@
 namespace diffusion {
 
 /// Convolution with a square kernel, weight [K,K,C,O], bias [O], K = 1 or 3, stride 1 or 2, zero
-/// padding (4.1). Output [N, ceil(H/stride), ceil(W/stride), O].
+/// padding (4.1). Output [N, ceil(H/stride), ceil(W/stride), O]. Two more summands are optional:
+/// `shift` [N,O], one for all pixels of an image (4.12), and `other`, of the output's shape (4.13);
+/// they cost next to nothing while the result is in registers anyway.
 template <class T>
-Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride = 1);
+Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
+              Var<T> other = {});
 
 /// (4.5) Group normalisation (Wu, He 2018, arXiv:1803.08494): the channels fall into `groups`; in
 /// each image every group gets mean 0 and variance 1 over its pixels and channels, then channel c
@@ -15,10 +18,6 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride = 1);
 /// same pass.
 template <class T>
 Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T eps = T(1e-5));
-
-/// x[N,H,W,C] + shift[N,C]: one shift for all pixels of an image (4.12).
-template <class T>
-Var<T> add_per_channel(Var<T> x, Var<T> shift);
 
 /// [.., A] and [.., B] side by side as [.., A + B].
 template <class T>

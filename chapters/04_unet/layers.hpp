@@ -26,6 +26,16 @@ struct Conv2d {
     Var<T> operator()(Var<T> x) const {
         return conv2d(x, x.tape().parameter(weight), x.tape().parameter(bias), stride);
     }
+    /// With shift[N,C] added to every pixel of an image.
+    template <class T>
+    Var<T> shifted(Var<T> x, Var<T> shift) const {
+        return conv2d(x, x.tape().parameter(weight), x.tape().parameter(bias), stride, shift);
+    }
+    /// other + the convolution.
+    template <class T>
+    Var<T> added_to(Var<T> other, Var<T> x) const {
+        return conv2d(x, x.tape().parameter(weight), x.tape().parameter(bias), stride, {}, other);
+    }
 };
 
 struct GroupNorm {

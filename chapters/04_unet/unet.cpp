@@ -37,11 +37,9 @@ ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int
 
 template <class T>
 Var<T> ResBlock::operator()(Var<T> x, Var<T> silu_time) const {
-    // >>> exercise 4.5 points=2 hint="(4.11) to (4.13): four lines, one for each arrow"
-    Var<T> h = conv1(norm1.silu(x));          // (4.11)
-    h = add_per_channel(h, time(silu_time));  // (4.12) the same shift at every pixel
-    h = conv2(norm2.silu(h));                 // (4.11)
-    return add(skip ? (*skip)(x) : x, h);     // (4.13)
+    // >>> exercise 4.5 points=2 hint="(4.11) and (4.12) make h; (4.11) and (4.13) the result"
+    const Var<T> h = conv1.shifted(norm1.silu(x), time(silu_time));  // (4.11), (4.12)
+    return conv2.added_to(skip ? (*skip)(x) : x, norm2.silu(h));     // (4.11), (4.13)
     // <<<
 }
 
@@ -61,7 +59,7 @@ Var<T> AttentionBlock::operator()(Var<T> x) const {
                        {x.size(0), x.size(1) * x.size(2), channels});
     };
     const Var<T> mixed = attention(tokens(0), tokens(1), tokens(2), heads);  // (4.9)
-    return add(x, out(reshape(mixed, x.shape())));
+    return out.added_to(x, reshape(mixed, x.shape()));
 }
 
 UNet::UNet(const UNetConfig& config) : config_(config) {

@@ -50,6 +50,24 @@ void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel
     }
 }
 
+/// y = what the sums are to be added to.
+template <class T>
+void set_start(Tensor<T> y, Plus<T> plus) {
+    const int channels = y.size(3);
+    for (int n = 0; n < y.size(0); ++n) {
+        const Tensor<T> pixels = y[n].rows();
+        const std::ptrdiff_t first = pixels.data() - y.data();
+        for (int p = 0; p < pixels.size(0); ++p) {
+            T* to = pixels[p].data();
+            const std::ptrdiff_t at = first + static_cast<std::ptrdiff_t>(p) * channels;
+            for (int c = 0; c < channels; ++c) {
+                to[c] = (plus.row != nullptr ? plus.row[n * plus.row_step + c] : T(0)) +
+                        (plus.pixels != nullptr ? plus.pixels[at + c] : T(0));
+            }
+        }
+    }
+}
+
 /// Whether Winograd's way pays: for a few channels its transformations cost more than they save.
 template <class T>
 bool use_winograd(int kernel, int stride, int inputs, int outputs) {
@@ -73,18 +91,20 @@ Shape conv2d_shape(const Shape& x, const Shape& weight, int stride) {
 }
 
 template <class T>
-void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch) {
+void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
+            Plus<T> plus) {
     require(conv2d_shape(x.shape(), weight.shape(), stride) == y.shape(), "conv2d: y is ",
             y.shape());
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
     if (use_winograd<T>(kernel, stride, weight.size(2), outputs)) {
-        winograd<T>(x, weight, false, y, scratch);
+        winograd<T>(x, weight, plus, y, scratch);
         return;
     }
+    set_start(y, plus);
     if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
         gemm<T>(y.rows().size(0), outputs, k, by_rows<T>(x.data(), k),
-                by_rows<T>(weight.data(), outputs), y.data(), false, scratch);
+                by_rows<T>(weight.data(), outputs), y.data(), true, scratch);
         return;
     }
     std::array<Packed<T>, 3> rows{};
@@ -97,7 +117,7 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, 
         const Tensor<T> padded =
             spread(x[n], kernel / 2, 1, padded_size(x.size(1), kernel, stride, y.size(1)),
                    padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
-        convolve_padded(padded, rows, kernel, stride, y[n], false);
+        convolve_padded(padded, rows, kernel, stride, y[n], true);
     }
 }
 
@@ -197,7 +217,7 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
 }
 
 #define DIFFUSION_INSTANTIATE(T)                                                                   \
-    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);                \
+    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&, Plus<T>);       \
     template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&); \
     template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)

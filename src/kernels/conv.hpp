@@ -14,8 +14,17 @@ namespace diffusion {
 /// Shape of y; fails, naming both shapes, if x and weight do not fit together.
 Shape conv2d_shape(const Shape& x, const Shape& weight, int stride);
 
+/// What a convolution's sums are added to, before they are stored. Both may be absent.
 template <class T>
-void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch);
+struct Plus {
+    const T* row = nullptr;     ///< one number for each channel of y
+    int row_step = 0;           ///< from the row of one image to that of the next; 0: one for all
+    const T* pixels = nullptr;  ///< laid out like y; may be y itself
+};
+
+template <class T>
+void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
+            Plus<T> plus = {});
 
 /// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
 /// the x that it was made of.

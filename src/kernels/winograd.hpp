@@ -8,14 +8,13 @@
 // so that a tile takes 36 multiplications for each pair of channels in place of 144. Over all tiles
 // and channels the 36 element-wise products are 36 matrix products. The price is rounding: about
 // five times that of the direct sum in float.
-#include "kernels/gemm.hpp"
+#include "kernels/conv.hpp"
 
 namespace diffusion {
 
-/// y = conv2d(x, weight) for weight [3,3,C,O], stride 1; with `accumulate` y += it.
+/// y = conv2d(x, weight) + plus for weight [3,3,C,O], stride 1.
 template <class T>
-void winograd(Tensor<const T> x, Tensor<const T> weight, bool accumulate, Tensor<T> y,
-              Arena& scratch);
+void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y, Arena& scratch);
 
 /// dx (+)= the data VJP: the same with the kernel turned and its channels exchanged.
 template <class T>

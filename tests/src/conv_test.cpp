@@ -132,13 +132,27 @@ TEST_CASE_TEMPLATE("(4.17) (4.18) (4.19) Winograd's convolution and VJPs equal o
         const Tensor<T> x = normal({s.n, s.h, s.w, s.c}), weight = normal({3, 3, s.c, s.o});
         const Tensor<T> dy = normal({s.n, s.h, s.w, s.o}), y = normal(dy.shape());
         const Tensor<T> y2 = memory.make<T>(dy.shape());
-        winograd<T>(x, weight, false, y, scratch);
+        winograd<T>(x, weight, {}, y, scratch);
         conv2d_obvious<T>(x, weight, 1, y2);
         // (4.18) amplifies rounding: in float the bound is five times that of the direct form.
         CHECK(difference(y, y2, 9 * s.c) < 10);
-        winograd<T>(x, weight, true, y, scratch);
-        for (T& value : y2) value *= 2;
-        CHECK(difference(y, y2, 9 * s.c) < 10);
+        // The same plus a row for each image, plus itself, for both ways of convolving.
+        const Tensor<T> row = normal({s.n, s.o}), y3 = memory.make<T>(y.shape());
+        for (int n = 0; n < s.n; ++n) {
+            for (int p = 0; p < s.h * s.w; ++p) {
+                for (int o = 0; o < s.o; ++o)
+                    y3[n].rows()(p, o) = y2[n].rows()(p, o) + y[n].rows()(p, o) + row(n, o);
+            }
+        }
+        const Tensor<T> y4 = memory.make<T>(y.shape());
+        std::copy(y.begin(), y.end(), y4.begin());
+        winograd<T>(x, weight, {row.data(), s.o, y.data()}, y, scratch);
+        CHECK(difference(y, y3, 9 * s.c) < 10);
+        conv2d<T>(x, weight, 1, y4, scratch, {row.data(), s.o, y4.data()});
+        CHECK(difference(y4, y3, 9 * s.c) < 10);
+        winograd<T>(x, weight, {row.data(), 0}, y, scratch);
+        CHECK(y(0, 0, 0, 0) ==
+              doctest::Approx(static_cast<double>(y2(0, 0, 0, 0) + row(0, 0))).epsilon(1e-3));
         const Tensor<T> dx = normal(x.shape()), dx2 = memory.zeros<T>(x.shape());
         winograd_data_vjp<T>(dy, weight, false, dx, scratch);
         conv2d_data_vjp_obvious<T>(dy, weight, 1, dx2);
