@@ -16,7 +16,7 @@ namespace diffusion {
 namespace {
 
 constexpr int kPiece =
-    8;  // images that one core takes at a time at most: their activations stay near it
+    4;  // images that one core takes at a time at most: their activations stay near it
 
 /// Order of the images in one pass over the data: a shuffle that depends on the seed and the number
 /// of the pass.
@@ -43,18 +43,18 @@ private:
     std::int64_t pass_ = -1;
 };
 
-std::string text(const std::vector<int>& numbers) {
-    std::string joined;
-    for (int n : numbers) joined += (joined.empty() ? "" : ",") + std::to_string(n);
-    return joined;
-}
-
 const char* prediction_name(Prediction prediction) {
     constexpr std::array<const char*, 4> kNames = {"eps", "x0", "v", "score"};
     return kNames[static_cast<std::size_t>(prediction)];
 }
 
 }  // namespace
+
+std::string joined(const std::vector<int>& numbers) {
+    std::string text;
+    for (int n : numbers) text += (text.empty() ? "" : ",") + std::to_string(n);
+    return text;
+}
 
 DenoisingModel::DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
                                const std::string& prediction_name, int height_, int width_)
@@ -72,7 +72,7 @@ void DenoisingModel::save(const std::filesystem::path& path, std::span<const flo
     file.metadata = {{"model", "unet"},
                      {"channels", std::to_string(c.channels)},
                      {"base", std::to_string(c.base)},
-                     {"multipliers", text(c.multipliers)},
+                     {"multipliers", joined(c.multipliers)},
                      {"heads", std::to_string(c.heads)},
                      {"schedule", schedule.name},
                      {"T", std::to_string(schedule.steps())},
@@ -199,7 +199,10 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
     const auto workers =
         std::make_shared<std::vector<std::unique_ptr<Worker>>>();  // one per thread
     for (int i = 0; i < thread_count(); ++i) workers->push_back(std::make_unique<Worker>());
-    return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> x0) {
+    const auto ready =
+        std::make_shared<ReadyWeights<float>>(ready_weights<float>(model.unet.parameters()));
+    ready->update(values.data());
+    return [&model, values, workers, ready](Tensor<const float> xt, int t, Tensor<float> x0) {
         const int images = xt.size(0), threads = static_cast<int>(workers->size());
         const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
                   pieces = (images + size - 1) / size;
@@ -209,7 +212,7 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
             const int first = piece * size, count = std::min(size, images - first);
             const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
             tape.reset();
-            tape.bind(values.data());
+            tape.bind(values.data(), nullptr, ready.get());
             const Tensor<float> x = tape.arena().make<float>(shape);
             std::copy_n(xt[first].data(), x.numel(), x.data());
             const std::span<int> times = tape.arena().make<int>({count}).flat();

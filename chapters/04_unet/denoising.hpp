@@ -13,6 +13,9 @@
 
 namespace diffusion {
 
+/// {1, 2, 4} as "1,2,4": how a network's multipliers stand in files and arguments.
+std::string joined(const std::vector<int>& numbers);
+
 /// A network with all that its use depends on.
 struct DenoisingModel {
     UNet unet;
@@ -60,8 +63,8 @@ struct DenoisingTask {
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                              const DenoisingTask& task, SampleLosses* samples = nullptr);
 
-/// The network's guess of x_0, for the samplers. Works through a batch in pieces of 8, in
-/// parallel.
+/// The network's guess of x_0, for the samplers. Works through a batch in pieces of 4, in
+/// parallel. `values` must not change while it lives.
 Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
 
 /// `steps` times from T down to 0, as evenly spaced as whole numbers allow.

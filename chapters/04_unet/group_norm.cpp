@@ -80,18 +80,20 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             for (int c = 0; c < channels; ++c) center[c] = mean(n, c / per_group);
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 const V ac = load(a + c), bc = load(b + c), middle = load(center + c);
-                for (int p = 0; silu && p < pixels; ++p) {
-                    const V z = ac * load(in + p * channels + c) + bc, s = logistic(z);
-                    store(dz + p * channels + c,
-                          load(dy + p * channels + c) * (s + z * s * (1 - s)));
+                V total{}, total_along{};
+                for (int p = 0; p < pixels; ++p) {
+                    const V x_p = load(in + p * channels + c);
+                    V g = load(dy + p * channels + c);
+                    if (silu) {
+                        const V z = ac * x_p + bc, s = logistic(z);
+                        g *= s + z * s * (1 - s);
+                        store(dz + p * channels + c, g);
+                    }
+                    total += g;
+                    total_along += g * (x_p - middle);
                 }
-                const T* g = silu ? dz : dy;
-                store(sum + c,
-                      sum_of_terms<V>(pixels, [&](int p) { return load(g + p * channels + c); }));
-                store(along + c, sum_of_terms<V>(pixels, [&](int p) {
-                          return load(g + p * channels + c) *
-                                 (load(in + p * channels + c) - middle);
-                      }));
+                store(sum + c, total);
+                store(along + c, total_along);
             });
             // (4.6) dx = inverse (g - mean(g) - normal mean(g normal)) with g = gain dz, as p dz +
             // q x + r for each channel

@@ -18,6 +18,11 @@ int main(int argc, char** argv) {
     train_command->add_option("--base", train.base, "channels of the first level (0: the preset's)")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
+    train_command
+        ->add_option("--multipliers", train.multipliers,
+                     "channels of each level, in units of base: 1,2,2 (none: the preset's)")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber);
     train_command->add_option("--images", train.images, "training images (0: the preset's)")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);

@@ -25,12 +25,13 @@ double seconds_since(Clock::time_point start) {
 /// How much work a preset is. Fixed numbers of images, never of seconds: so results repeat.
 struct Preset {
     int base;
+    std::vector<int> multipliers;
     std::int64_t images;
 };
-const std::map<std::string, Preset> kPresets = {{"smoke", {8, 128}},
-                                                {"quick", {16, 32'000}},
-                                                {"standard", {16, 256'000}},
-                                                {"long", {32, 480'000}}};
+const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 128}},
+                                                {"quick", {16, {1, 2, 2}, 32'000}},
+                                                {"standard", {16, {1, 2, 4}, 256'000}},
+                                                {"long", {32, {1, 2, 4}, 480'000}}};
 
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
@@ -97,10 +98,12 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     const Dataset data = find_dataset(settings.dataset, common.data, true);
     const Preset& preset = kPresets.at(common.preset);
     const int base = settings.base > 0 ? settings.base : preset.base;
+    const std::vector<int>& multipliers =
+        settings.multipliers.empty() ? preset.multipliers : settings.multipliers;
     const std::int64_t images = settings.images > 0 ? settings.images : preset.images;
     const std::int64_t steps = std::max<std::int64_t>(1, images / settings.batch);
     const bool flip = settings.dataset == "cifar10";
-    const DenoisingModel model({data.channels, base, {1, 2, 2}, 4}, settings.schedule, kT,
+    const DenoisingModel model({data.channels, base, multipliers, 4}, settings.schedule, kT,
                                settings.prediction, data.height, data.width);
     const TrainOptions options{.batch = settings.batch,
                                .steps = steps,
@@ -111,6 +114,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
                                .task = {{"data", data.name},
                                         {"pictures", std::to_string(data.count)},
                                         {"base", std::to_string(base)},
+                                        {"multipliers", joined(multipliers)},
                                         {"schedule", settings.schedule},
                                         {"prediction", settings.prediction},
                                         {"time_power", shortest(settings.time_power)}}};
@@ -140,6 +144,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     for (const auto& [name, value] : told) folder.setting(name, value);
     folder.setting("seed", common.seed);
     folder.setting("base", base);
+    folder.setting("multipliers", joined(multipliers));
     folder.setting("batch", settings.batch);
     folder.setting("optimizer", settings.optimizer);
     folder.setting("learning rate", settings.learning_rate);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "app/app.hpp"
 #include "io/run_folder.hpp"
@@ -11,8 +12,9 @@ namespace diffusion {
 
 struct TrainSettings {
     std::string dataset = "mnist";
-    int base = 0;             ///< 0: as the preset says
-    std::int64_t images = 0;  ///< 0: as the preset says
+    int base = 0;                       ///< 0: as the preset says
+    std::vector<int> multipliers = {};  ///< empty: as the preset says
+    std::int64_t images = 0;            ///< 0: as the preset says
     int batch = 16;
     std::string optimizer = "muon";
     double learning_rate = 2e-3;

@@ -12,12 +12,13 @@
 #include "02_gradients/muon.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "02_gradients/parameters.hpp"
+#include "04_unet/image_ops.hpp"
 
 namespace diffusion {
 
 struct TrainOptions {
     int batch = 32;  ///< samples per step
-    int lane = 8;    ///< samples that one core works on at a time; part of the result's identity,
+    int lane = 4;    ///< samples that one core works on at a time; part of the result's identity,
                      ///< like the seed
     std::int64_t steps = 1000;    ///< over which the learning rate falls
     double learning_rate = 2e-3;  ///< at its highest
@@ -79,6 +80,7 @@ private:
         Tape<float> tape{arena};
     };
     std::vector<std::unique_ptr<Worker>> workers_;  // one for each thread
+    ReadyWeights<float> ready_;                     // of this step's values
 };
 
 }  // namespace diffusion

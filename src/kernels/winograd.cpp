@@ -5,6 +5,7 @@
 
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
@@ -107,27 +108,29 @@ struct Tiles {
 
     int image(int index) const { return index / (down * across); }
 
-    /// Pointers to the size x size pixels whose first one lies `margin` above and left of tile
-    /// `index`; pixels outside the image are `outside`.
-    template <int size, class P>
-    std::array<P*, size * size> pixels(Tensor<P> x, int index, int margin, P* outside) const {
+    /// Calls f(at) for the size x size pixels whose first one lies `margin` above and left of tile
+    /// `index`: at(k) points to pixel k in reading order, or to `outside` if it is not in the
+    /// image. A tile that lies inside knows its addresses without looking.
+    template <int size, class P, class F>
+    void with_pixels(Tensor<P> x, int index, int margin, P* outside, F f) const {
         const int n = image(index), rest = index % (down * across);
         const int top = rest / across * kTile - margin, left = rest % across * kTile - margin;
+        const std::ptrdiff_t step = x.size(3), line = width * step;
+        P* const first = x[n].data() + top * line + left * step;
+        if (top >= 0 && left >= 0 && top + size <= height && left + size <= width) {
+            f([=](int k) { return first + k / size * line + k % size * step; });
+            return;
+        }
         std::array<P*, size * size> at;
-        P* image = x[n].data();
-        const int channels = x.size(3);
         for (int i = 0; i < size; ++i) {
-            const int row = top + i;
-            const bool row_inside = row >= 0 && row < height;
+            const bool row_inside = top + i >= 0 && top + i < height;
             for (int j = 0; j < size; ++j) {
-                const int column = left + j;
+                const bool inside = row_inside & (left + j >= 0) & (left + j < width);
                 at[static_cast<std::size_t>(i * size + j)] =
-                    row_inside && column >= 0 && column < width
-                        ? image + (static_cast<std::ptrdiff_t>(row) * width + column) * channels
-                        : outside;
+                    inside ? first + i * line + j * step : outside;
             }
         }
-        return at;
+        f([&at](int k) { return at[static_cast<std::size_t>(k)]; });
     }
 };
 
@@ -163,12 +166,13 @@ void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, c
     using V = typename Simd<T>::Vector;
     const int channels = x.size(3);
     for (int p = 0; p < count; ++p) {
-        const auto at = tiles.pixels<kPatch>(x, first + p, 1, zeros);
         T* to = points.data + p * channels;
-        for_each_register<T>(channels, [&](int c, auto load, auto store) {
-            both_ways<kPatch, kPatch, V>(
-                to_points, [&](int k) { return load(at[static_cast<std::size_t>(k)] + c); },
-                [&](int k, V v) { store(to + k * points.stride + c, v); });
+        tiles.with_pixels<kPatch>(x, first + p, 1, zeros, [&](auto at) {
+            for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                both_ways<kPatch, kPatch, V>(
+                    to_points, [&](int k) { return load(at(k) + c); },
+                    [&](int k, V v) { store(to + k * points.stride + c, v); });
+            });
         });
     }
 }
@@ -180,12 +184,13 @@ void output_points_vjp(Tensor<const T> dy, const Tiles& tiles, int first, int co
     using V = typename Simd<T>::Vector;
     const int channels = dy.size(3);
     for (int p = 0; p < count; ++p) {
-        const auto at = tiles.pixels<kTile>(dy, first + p, 0, zeros);
         T* to = points.data + p * channels;
-        for_each_register<T>(channels, [&](int c, auto load, auto store) {
-            both_ways<kTile, kPatch, V>(
-                from_points_vjp, [&](int k) { return load(at[static_cast<std::size_t>(k)] + c); },
-                [&](int k, V v) { store(to + k * points.stride + c, v); });
+        tiles.with_pixels<kTile>(dy, first + p, 0, zeros, [&](auto at) {
+            for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                both_ways<kTile, kPatch, V>(
+                    from_points_vjp, [&](int k) { return load(at(k) + c); },
+                    [&](int k, V v) { store(to + k * points.stride + c, v); });
+            });
         });
     }
 }
@@ -198,16 +203,17 @@ void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, P
     const int channels = y.size(3);
     const auto write = [&](auto start) {
         for (int p = 0; p < count; ++p) {
-            const auto at = tiles.pixels<kTile>(y, first + p, 0, dropped);
             const T* from = points.data + p * channels;
             const T* row = plus.row + tiles.image(first + p) * plus.row_step;
-            for_each_register<T>(channels, [&](int c, auto load, auto store) {
-                both_ways<kPatch, kTile, V>(
-                    from_points, [&](int k) { return load(from + k * points.stride + c); },
-                    [&](int k, V v) {
-                        T* pixel = at[static_cast<std::size_t>(k)];
-                        store(pixel + c, v + start(load, pixel, row, c));
-                    });
+            tiles.with_pixels<kTile>(y, first + p, 0, dropped, [&](auto at) {
+                for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                    both_ways<kPatch, kTile, V>(
+                        from_points, [&](int k) { return load(from + k * points.stride + c); },
+                        [&](int k, V v) {
+                            T* pixel = at(k);
+                            store(pixel + c, v + start(load, pixel, row, c));
+                        });
+                });
             });
         }
     };
@@ -265,28 +271,25 @@ void convolve(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, Plus<T
     }
 }
 
-}  // namespace
+template <class T>
+using RightOperands = std::array<Packed<T>, kPoints>;
 
 template <class T>
-void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
-              Arena& scratch) {
-    Arena::Scope scope(scratch);
+RightOperands<T> forward_operands(Tensor<const T> weight, Arena& memory) {
     const int inputs = weight.size(2), outputs = weight.size(3);
-    const Planes<T> u = weight_points(weight, scratch);
-    std::array<Packed<T>, kPoints> b;
+    const Planes<T> u = weight_points(weight, memory);
+    RightOperands<T> b;
     for (int k = 0; k < kPoints; ++k) {
-        b[static_cast<std::size_t>(k)] = pack(inputs, outputs, by_rows<T>(u[k], outputs), scratch);
+        b[static_cast<std::size_t>(k)] = pack(inputs, outputs, by_rows<T>(u[k], outputs), memory);
     }
-    convolve(x, b, plus, y, scratch);
+    return b;
 }
 
 template <class T>
-void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
-                       Arena& scratch) {
-    Arena::Scope scope(scratch);
+RightOperands<T> backward_operands(Tensor<const T> weight, Arena& memory) {
     const int inputs = weight.size(2), outputs = weight.size(3);
-    // Turned by half a turn, channels exchanged: nine small transposes here save 36 after G.
-    const Tensor<T> turned = scratch.make<T>({3, 3, outputs, inputs});
+    // Nine small transposes here save 36 after G.
+    const Tensor<T> turned = memory.make<T>({3, 3, outputs, inputs});
     const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(inputs) * outputs;
     for (int k = 0; k < 9; ++k) {
         const T* from = weight.data() + (8 - k) * tap;
@@ -295,14 +298,74 @@ void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumula
             for (int c = 0; c < inputs; ++c) to[o * inputs + c] = from[c * outputs + o];
         }
     }
-    const Planes<T> u = weight_points<T>(turned, scratch);
-    std::array<Packed<T>, kPoints> b;
-    for (int k = 0; k < kPoints; ++k) {
-        b[static_cast<std::size_t>(k)] = pack(outputs, inputs, by_rows<T>(u[k], inputs), scratch);
+    return forward_operands<T>(turned, memory);
+}
+
+}  // namespace
+
+template <class T>
+ReadyWeight<T> make_ready(Tensor<const T> weight, Arena& memory) {
+    return {forward_operands(weight, memory), backward_operands(weight, memory)};
+}
+
+template <class T>
+ReadyWeights<T>::ReadyWeights(const std::vector<std::pair<std::ptrdiff_t, Shape>>& places) {
+    for (const auto& [offset, shape] : places) items_.push_back({offset, shape, {}});
+    std::ranges::sort(items_, {}, &Item::offset);
+    for (int i = 0; i < std::max(1, thread_count()); ++i)
+        memory_.push_back(std::make_unique<Arena>());
+}
+
+template <class T>
+void ReadyWeights<T>::update(const T* block) {
+    clear();
+    const int threads = static_cast<int>(memory_.size()), count = static_cast<int>(items_.size());
+    parallel_for(threads, threads, [&](int thread) {
+        Arena& memory = *memory_[static_cast<std::size_t>(thread)];
+        for (int i = thread; i < count; i += threads) {
+            Item& item = items_[static_cast<std::size_t>(i)];
+            item.ready = make_ready<T>({block + item.offset, item.shape}, memory);
+        }
+    });
+    block_ = block;
+}
+
+template <class T>
+void ReadyWeights<T>::clear() {
+    block_ = nullptr;
+    for (const auto& memory : memory_) memory->reset();
+}
+
+template <class T>
+const ReadyWeight<T>* ReadyWeights<T>::find(const T* weight) const {
+    if (block_ == nullptr) return nullptr;
+    const std::ptrdiff_t offset = weight - block_;
+    const auto item = std::ranges::lower_bound(items_, offset, {}, &Item::offset);
+    return item != items_.end() && item->offset == offset ? &item->ready : nullptr;
+}
+
+template <class T>
+void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y, Arena& scratch,
+              const ReadyWeight<T>* ready) {
+    Arena::Scope scope(scratch);
+    if (ready != nullptr) {
+        convolve(x, ready->forward, plus, y, scratch);
+    } else {
+        convolve(x, forward_operands(weight, scratch), plus, y, scratch);
     }
+}
+
+template <class T>
+void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
+                       Arena& scratch, const ReadyWeight<T>* ready) {
+    Arena::Scope scope(scratch);
     Plus<T> plus;
     if (accumulate) plus.pixels = dx.data();
-    convolve(dy, b, plus, dx, scratch);
+    if (ready != nullptr) {
+        convolve(dy, ready->backward, plus, dx, scratch);
+    } else {
+        convolve(dy, backward_operands(weight, scratch), plus, dx, scratch);
+    }
 }
 
 template <class T>
@@ -338,9 +401,13 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
     }
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                                \
-    template void winograd(Tensor<const T>, Tensor<const T>, Plus<T>, Tensor<T>, Arena&);       \
-    template void winograd_data_vjp(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&); \
+#define DIFFUSION_INSTANTIATE(T)                                                               \
+    template ReadyWeight<T> make_ready(Tensor<const T>, Arena&);                               \
+    template class ReadyWeights<T>;                                                            \
+    template void winograd(Tensor<const T>, Tensor<const T>, Plus<T>, Tensor<T>, Arena&,       \
+                           const ReadyWeight<T>*);                                             \
+    template void winograd_data_vjp(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&, \
+                                    const ReadyWeight<T>*);                                    \
     template void winograd_weight_vjp(Tensor<const T>, Tensor<const T>, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
