@@ -18,8 +18,6 @@ struct Parameter {
 
 template <class T>
 class Tape;
-template <class T>
-class ReadyWeights;
 
 /// A value on the tape and its gradient: the derivative of the loss with respect to every element
 /// of the value (2.3).
@@ -102,13 +100,10 @@ public:
     Var<T> leaf(Tensor<T> value, Tensor<T> grad = {}) { return node(value, grad, true); }
     /// The parameters of a model lie in one block of values and one of gradients (parameters.hpp).
     /// Without gradients the tape records nothing: that is how a trained model is run.
-    /// `ready` may hold weights of convolutions in another form (chapter 4), made of these values.
-    void bind(T* values, T* gradients = nullptr, const ReadyWeights<T>* ready = nullptr) {
+    void bind(T* values, T* gradients = nullptr) {
         parameter_values_ = values;
         parameter_gradients_ = gradients;
-        ready_ = ready;
     }
-    const ReadyWeights<T>* ready() const { return ready_; }
     Var<T> parameter(const Parameter& p) {
         require(parameter_values_ != nullptr, "tape: bind() the parameters first");
         last_parameter_ = p.offset;
@@ -195,7 +190,6 @@ private:
     Arena scratch_;
     T* parameter_values_ = nullptr;
     T* parameter_gradients_ = nullptr;
-    const ReadyWeights<T>* ready_ = nullptr;
     std::ptrdiff_t last_parameter_ = -1, culprit_ = -1;
     bool watching_ = false;
     std::vector<Step> steps_;  // keeps its capacity between training steps

@@ -199,10 +199,7 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
     const auto workers =
         std::make_shared<std::vector<std::unique_ptr<Worker>>>();  // one per thread
     for (int i = 0; i < thread_count(); ++i) workers->push_back(std::make_unique<Worker>());
-    const auto ready =
-        std::make_shared<ReadyWeights<float>>(ready_weights<float>(model.unet.parameters()));
-    ready->update(values.data());
-    return [&model, values, workers, ready](Tensor<const float> xt, int t, Tensor<float> x0) {
+    return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> x0) {
         const int images = xt.size(0), threads = static_cast<int>(workers->size());
         const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
                   pieces = (images + size - 1) / size;
@@ -212,7 +209,7 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
             const int first = piece * size, count = std::min(size, images - first);
             const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
             tape.reset();
-            tape.bind(values.data(), nullptr, ready.get());
+            tape.bind(values.data());
             const Tensor<float> x = tape.arena().make<float>(shape);
             std::copy_n(xt[first].data(), x.numel(), x.data());
             const std::span<int> times = tape.arena().make<int>({count}).flat();

@@ -64,7 +64,7 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                              const DenoisingTask& task, SampleLosses* samples = nullptr);
 
 /// The network's guess of x_0, for the samplers. Works through a batch in pieces of 4, in
-/// parallel. `values` must not change while it lives.
+/// parallel.
 Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
 
 /// `steps` times from T down to 0, as evenly spaced as whole numbers allow.

@@ -39,9 +39,7 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Va
         plus.row_step = outputs;
     }
     if (other) plus.pixels = other.value().data();
-    const ReadyWeight<T>* ready =
-        tape.ready() != nullptr ? tape.ready()->find(weight.value().data()) : nullptr;
-    conv2d<T>(x.value(), weight.value(), stride, y.value(), tape.scratch(), plus, ready);
+    conv2d<T>(x.value(), weight.value(), stride, y.value(), tape.scratch(), plus);
     tape.record(y, [=] {
         Arena& scratch = x.tape().scratch();
         const Tensor<T> dy = y.grad();
@@ -63,19 +61,10 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Va
         if (x.needs_grad()) {
             bool add = true;
             const Tensor<T> dx = x.grad_or_room(add);
-            conv2d_data_vjp<T>(dy, weight.value(), stride, add, dx, scratch, ready);  // (4.2)
+            conv2d_data_vjp<T>(dy, weight.value(), stride, add, dx, scratch);  // (4.2)
         }
     });
     return y;
-}
-
-template <class T>
-ReadyWeights<T> ready_weights(const ParameterList& list) {
-    std::vector<std::pair<std::ptrdiff_t, Shape>> places;
-    for (const Parameter& p : list.matrices()) {
-        if (p.shape.rank == 4 && p.shape[0] == 3) places.emplace_back(p.offset, p.shape);
-    }
-    return ReadyWeights<T>(places);
 }
 
 template <class T>
@@ -156,7 +145,6 @@ Var<T> upsample_nearest(Var<T> x, int height, int width) {
 }
 
 #define DIFFUSION_INSTANTIATE(T)                                         \
-    template ReadyWeights<T> ready_weights(const ParameterList&);        \
     template Var<T> conv2d(Var<T>, Var<T>, Var<T>, int, Var<T>, Var<T>); \
     template Var<T> concat_channels(Var<T>, Var<T>);                     \
     template Var<T> slice_channels(Var<T>, int, int);                    \

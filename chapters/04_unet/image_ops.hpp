@@ -1,8 +1,6 @@
 #pragma once
 // Operations of the UNet on the tape. Images are [N,H,W,C].
-#include "02_gradients/parameters.hpp"
 #include "02_gradients/tape.hpp"
-#include "kernels/winograd.hpp"
 
 namespace diffusion {
 
@@ -13,12 +11,6 @@ namespace diffusion {
 template <class T>
 Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
               Var<T> other = {});
-
-/// For Tape::bind: a place for the weights of a model's 3x3 convolutions in the form that
-/// Winograd's products read. update() makes them, once for all the pictures that meet the same
-/// weights.
-template <class T>
-ReadyWeights<T> ready_weights(const ParameterList& list);
 
 /// (4.5) Group normalisation (Wu, He 2018, arXiv:1803.08494): the channels fall into `groups`; in
 /// each image every group gets mean 0 and variance 1 over its pixels and channels, then channel c

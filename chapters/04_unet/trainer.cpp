@@ -26,8 +26,7 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
       values_(static_cast<std::size_t>(list.block())),
       gradient_(values_.size()),
       muon_(options.muon ? list.matrices() : std::vector<Parameter>(), values_.size(), {}),
-      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}),
-      ready_(ready_weights<float>(list)) {
+      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
     require(options.batch > 0 && options.lane > 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
     list.initialise<float>(values_, options.seed);
@@ -42,13 +41,12 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
 Trainer::Report Trainer::step(const Loss& loss) {
     const std::int64_t number = steps();
     const int lanes = static_cast<int>(lane_gradients_.size());
-    ready_.update(values_.data());
     parallel_for(lanes, static_cast<int>(workers_.size()), [&](int lane) {
         Tape<float>& tape = workers_[thread_number()]->tape;
         std::vector<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
         std::fill(gradient.begin(), gradient.end(), 0.0f);
         tape.reset();
-        tape.bind(values_.data(), gradient.data(), &ready_);
+        tape.bind(values_.data(), gradient.data());
         const int first = lane * options_.lane,
                   count = std::min(options_.lane, options_.batch - first);
         const Var<float> value = loss(tape, number, first, count);
@@ -60,7 +58,6 @@ Trainer::Report Trainer::step(const Loss& loss) {
         tape.reset();  // after the first step its memory becomes one block here
     });
 
-    ready_.clear();
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values_.size());
 #pragma omp parallel for schedule(static)
     for (std::ptrdiff_t i = 0; i < n; ++i) {

@@ -12,7 +12,6 @@
 #include "02_gradients/muon.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "02_gradients/parameters.hpp"
-#include "04_unet/image_ops.hpp"
 
 namespace diffusion {
 
@@ -80,7 +79,6 @@ private:
         Tape<float> tape{arena};
     };
     std::vector<std::unique_ptr<Worker>> workers_;  // one for each thread
-    ReadyWeights<float> ready_;                     // of this step's values
 };
 
 }  // namespace diffusion

@@ -92,13 +92,13 @@ Shape conv2d_shape(const Shape& x, const Shape& weight, int stride) {
 
 template <class T>
 void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
-            Plus<T> plus, const ReadyWeight<T>* ready) {
+            Plus<T> plus) {
     require(conv2d_shape(x.shape(), weight.shape(), stride) == y.shape(), "conv2d: y is ",
             y.shape());
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
     if (use_winograd<T>(kernel, stride, weight.size(2), outputs)) {
-        winograd<T>(x, weight, plus, y, scratch, ready);
+        winograd<T>(x, weight, plus, y, scratch);
         return;
     }
     set_start(y, plus);
@@ -123,13 +123,13 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, 
 
 template <class T>
 void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add, Tensor<T> dx,
-                     Arena& scratch, const ReadyWeight<T>* ready) {
+                     Arena& scratch) {
     require(conv2d_shape(dx.shape(), weight.shape(), stride) == dy.shape(),
             "conv2d_data_vjp: dy is ", dy.shape());
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
     if (use_winograd<T>(kernel, stride, inputs, outputs)) {
-        winograd_data_vjp<T>(dy, weight, add, dx, scratch, ready);
+        winograd_data_vjp<T>(dy, weight, add, dx, scratch);
         return;
     }
     if (kernel == 1 && stride == 1) {
@@ -146,7 +146,7 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, boo
             const Tensor<T> one = spread(dy[n], 0, stride, dx.size(1), dx.size(2), scratch);
             std::copy(one.begin(), one.end(), wide[n].begin());
         }
-        winograd_data_vjp<T>(wide, weight, add, dx, scratch, ready);
+        winograd_data_vjp<T>(wide, weight, add, dx, scratch);
         return;
     }
     std::array<Packed<T>, 3> rows{};
@@ -216,11 +216,9 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
     }
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                                  \
-    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&, Plus<T>,       \
-                         const ReadyWeight<T>*);                                                  \
-    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&, \
-                                  const ReadyWeight<T>*);                                         \
+#define DIFFUSION_INSTANTIATE(T)                                                                   \
+    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&, Plus<T>);       \
+    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&); \
     template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

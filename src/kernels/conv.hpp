@@ -22,21 +22,15 @@ struct Plus {
     const T* pixels = nullptr;  ///< laid out like y; may be y itself
 };
 
-/// The weights of a 3x3 convolution as the fast way reads them (winograd.hpp). Making them costs as
-/// much as convolving a small picture: where one weight meets many batches, make them once.
-template <class T>
-struct ReadyWeight;
-
-/// With `ready` made of `weight`, or without.
 template <class T>
 void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
-            Plus<T> plus = {}, const ReadyWeight<T>* ready = nullptr);
+            Plus<T> plus = {});
 
 /// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
 /// the x that it was made of.
 template <class T>
 void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add, Tensor<T> dx,
-                     Arena& scratch, const ReadyWeight<T>* ready = nullptr);
+                     Arena& scratch);
 
 /// dweight += the same with respect to the weight.
 template <class T>

@@ -5,7 +5,6 @@
 
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
-#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
@@ -252,7 +251,7 @@ Planes<T> weight_points(Tensor<const T> weight, Arena& memory) {
 
 /// y = A^T [ b * (B^T x B) ] A + plus with the 36 right operands of the products given.
 template <class T>
-void convolve(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, Plus<T> plus, Tensor<T> y,
+void multiply(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, Plus<T> plus, Tensor<T> y,
               Arena& scratch) {
     const Tiles tiles(x.shape());
     const int inputs = x.size(3), outputs = y.size(3);
@@ -271,25 +270,35 @@ void convolve(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, Plus<T
     }
 }
 
+/// y = conv2d(x, weight) + plus.
 template <class T>
-using RightOperands = std::array<Packed<T>, kPoints>;
+void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
+              Arena& scratch) {
+    const int inputs = weight.size(2), outputs = weight.size(3);
+    const Planes<T> u = weight_points(weight, scratch);
+    std::array<Packed<T>, kPoints> b;
+    for (int k = 0; k < kPoints; ++k) {
+        b[static_cast<std::size_t>(k)] = pack(inputs, outputs, by_rows<T>(u[k], outputs), scratch);
+    }
+    multiply(x, b, plus, y, scratch);
+}
+
+}  // namespace
 
 template <class T>
-RightOperands<T> forward_operands(Tensor<const T> weight, Arena& memory) {
-    const int inputs = weight.size(2), outputs = weight.size(3);
-    const Planes<T> u = weight_points(weight, memory);
-    RightOperands<T> b;
-    for (int k = 0; k < kPoints; ++k) {
-        b[static_cast<std::size_t>(k)] = pack(inputs, outputs, by_rows<T>(u[k], outputs), memory);
-    }
-    return b;
+void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
+              Arena& scratch) {
+    Arena::Scope scope(scratch);
+    convolve(x, weight, plus, y, scratch);
 }
 
 template <class T>
-RightOperands<T> backward_operands(Tensor<const T> weight, Arena& memory) {
+void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
+                       Arena& scratch) {
+    Arena::Scope scope(scratch);
     const int inputs = weight.size(2), outputs = weight.size(3);
     // Nine small transposes here save 36 after G.
-    const Tensor<T> turned = memory.make<T>({3, 3, outputs, inputs});
+    const Tensor<T> turned = scratch.make<T>({3, 3, outputs, inputs});
     const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(inputs) * outputs;
     for (int k = 0; k < 9; ++k) {
         const T* from = weight.data() + (8 - k) * tap;
@@ -298,74 +307,9 @@ RightOperands<T> backward_operands(Tensor<const T> weight, Arena& memory) {
             for (int c = 0; c < inputs; ++c) to[o * inputs + c] = from[c * outputs + o];
         }
     }
-    return forward_operands<T>(turned, memory);
-}
-
-}  // namespace
-
-template <class T>
-ReadyWeight<T> make_ready(Tensor<const T> weight, Arena& memory) {
-    return {forward_operands(weight, memory), backward_operands(weight, memory)};
-}
-
-template <class T>
-ReadyWeights<T>::ReadyWeights(const std::vector<std::pair<std::ptrdiff_t, Shape>>& places) {
-    for (const auto& [offset, shape] : places) items_.push_back({offset, shape, {}});
-    std::ranges::sort(items_, {}, &Item::offset);
-    for (int i = 0; i < std::max(1, thread_count()); ++i)
-        memory_.push_back(std::make_unique<Arena>());
-}
-
-template <class T>
-void ReadyWeights<T>::update(const T* block) {
-    clear();
-    const int threads = static_cast<int>(memory_.size()), count = static_cast<int>(items_.size());
-    parallel_for(threads, threads, [&](int thread) {
-        Arena& memory = *memory_[static_cast<std::size_t>(thread)];
-        for (int i = thread; i < count; i += threads) {
-            Item& item = items_[static_cast<std::size_t>(i)];
-            item.ready = make_ready<T>({block + item.offset, item.shape}, memory);
-        }
-    });
-    block_ = block;
-}
-
-template <class T>
-void ReadyWeights<T>::clear() {
-    block_ = nullptr;
-    for (const auto& memory : memory_) memory->reset();
-}
-
-template <class T>
-const ReadyWeight<T>* ReadyWeights<T>::find(const T* weight) const {
-    if (block_ == nullptr) return nullptr;
-    const std::ptrdiff_t offset = weight - block_;
-    const auto item = std::ranges::lower_bound(items_, offset, {}, &Item::offset);
-    return item != items_.end() && item->offset == offset ? &item->ready : nullptr;
-}
-
-template <class T>
-void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y, Arena& scratch,
-              const ReadyWeight<T>* ready) {
-    Arena::Scope scope(scratch);
-    if (ready != nullptr) {
-        convolve(x, ready->forward, plus, y, scratch);
-    } else {
-        convolve(x, forward_operands(weight, scratch), plus, y, scratch);
-    }
-}
-
-template <class T>
-void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
-                       Arena& scratch, const ReadyWeight<T>* ready) {
-    Arena::Scope scope(scratch);
     Plus<T> plus;
     if (accumulate) plus.pixels = dx.data();
-    if (ready != nullptr) {
-        convolve(dy, ready->backward, plus, dx, scratch);
-    } else {
-        convolve(dy, backward_operands(weight, scratch), plus, dx, scratch);
-    }
+    convolve<T>(dy, turned, plus, dx, scratch);
 }
 
 template <class T>
@@ -401,13 +345,9 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
     }
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                               \
-    template ReadyWeight<T> make_ready(Tensor<const T>, Arena&);                               \
-    template class ReadyWeights<T>;                                                            \
-    template void winograd(Tensor<const T>, Tensor<const T>, Plus<T>, Tensor<T>, Arena&,       \
-                           const ReadyWeight<T>*);                                             \
-    template void winograd_data_vjp(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&, \
-                                    const ReadyWeight<T>*);                                    \
+#define DIFFUSION_INSTANTIATE(T)                                                                \
+    template void winograd(Tensor<const T>, Tensor<const T>, Plus<T>, Tensor<T>, Arena&);       \
+    template void winograd_data_vjp(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&); \
     template void winograd_weight_vjp(Tensor<const T>, Tensor<const T>, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
