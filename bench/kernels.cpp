@@ -1,7 +1,7 @@
-// Times the convolutions of the reference UNet against this machine's peak: make bench.
-// Rates count the multiplications and additions of the direct form, so Winograd's may exceed the
-// peak. The last column is the relative error of the forward pass in float, against obvious loops
-// in double, in units of 1e-7.
+// Times the ways to convolve, and the convolutions of the reference UNet against this machine's
+// peak: make bench. Rates count the multiplications and additions of the direct form, so Winograd's
+// may exceed the peak. The last column is the relative error of the forward pass in float, against
+// obvious loops in double, in units of 1e-7.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -121,6 +121,31 @@ void convolutions(int threads, double most) {
     }
 }
 
+/// One shape, forward, one thread: the three ways of chapter 4's lesson.
+void versions(double most) {
+    Arena memory, scratch;
+    constexpr int kSize = 28, kChannels = 32, kImages = 4;
+    const Tensor<float> x = memory.make<float>({kImages, kSize, kSize, kChannels}),
+                        w = memory.make<float>({3, 3, kChannels, kChannels}),
+                        y = memory.make<float>(x.shape());
+    for (const Tensor<float> t : {x, w}) fill_normal(t, Random(1, Purpose::test));
+    const double flops = 2.0 * 9 * kChannels * kChannels * kSize * kSize * kImages / 1e9;
+    const auto print = [&](const char* name, int calls, auto work) {
+        const double rate = flops / seconds(1, calls, [&](int) {
+                                scratch.reset();
+                                work();
+                            });
+        std::printf("%-44s%10.1f%10.2f\n", name, rate, rate / most);
+    };
+    std::printf("%-44s%10s%10s\n", "28x28 32 -> 32, 4 images, forward, 1 thread", "GFLOP/s",
+                "of peak");
+    print("seven loops", 1, [&] { conv2d_obvious<float>(x, w, 1, y); });
+    print("rows of windows, register tiles", 10,
+          [&] { conv2d_direct<float>(x, w, 1, y, scratch); });
+    print("Winograd's 36 products for 144", 10, [&] { conv2d<float>(x, w, 1, y, scratch); });
+    std::printf("\n");
+}
+
 }  // namespace
 }  // namespace diffusion
 
@@ -134,6 +159,7 @@ int main(int argc, char** argv) {
         const double one = peak(1), most = peak(threads);
         std::printf("%s\nmultiply-add peak: %.0f GFLOP/s with 1 thread, %.0f with %d\n\n",
                     simd_description().c_str(), one, most, threads);
+        versions(one);
         convolutions(threads, most);
     });
 }

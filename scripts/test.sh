@@ -17,7 +17,8 @@ ctest "${options[@]}" 2>&1 | tee "$log" || status=$?
 summary=$(sed -n 's/.* \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$log" | tail -n 1)
 if [ -n "$summary" ]; then
     failed=${summary% *}
+    skipped=$(grep -c '\*\*\*Skipped' "$log" || true)
     echo
-    echo "$((${summary#* } - failed)) passed, $failed failed"
+    echo "$((${summary#* } - failed - skipped)) passed, $failed failed$([ "$skipped" = 0 ] || echo ", $skipped skipped")"
 fi
 exit "$status"

@@ -33,6 +33,59 @@ TEST_CASE("(2.6) elementwise VJPs equal central differences") {
     CHECK(gradient_error({s}, [](auto&, const Vars& v) { return gelu(v[0]); }) < kTolerance);
 }
 
+TEST_CASE("(2.6) exp and log: VJPs equal central differences, and one undoes the other") {
+    const Shape s{3, 5};
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) { return exp(v[0]); }) < kTolerance);
+    CHECK(gradient_error({s}, [](auto&, const Vars& v) {
+              return log(add(exp(v[0]), mul(v[0], v[0])));
+          }) < kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 3> x{-2, 0, 3};
+    const Tensor<double> y = log(exp(tape.constant({x.data(), {3}}))).value();
+    for (int i = 0; i < 3; ++i)
+        CHECK(y(i) == doctest::Approx(x[static_cast<std::size_t>(i)]).epsilon(1e-14));
+}
+
+TEST_CASE("(2.26) a sum sends its gradient to every element") {
+    CHECK(gradient_error({{2, 3, 2}}, [](auto&, const Vars& v) { return sum(mul(v[0], v[0])); }) <
+          kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 4> x{1, 2, 3, 4};
+    const Var<double> leaf = tape.leaf({x.data(), {2, 2}}), y = sum(leaf);
+    CHECK(y.value()(0) == 10);
+    tape.backward(y);
+    for (double g : leaf.grad()) CHECK(g == 1);
+}
+
+TEST_CASE("(2.27) a learned factor collects the inner product of dy and x") {
+    CHECK(gradient_error({{3, 4}, {1}}, [](auto&, const Vars& v) {
+              return scale_by(v[0], exp(v[1]));
+          }) < kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    const Var<double> x = tape.constant(arena.zeros<double>({2, 3}));
+    CHECK_THROWS_WITH_AS(scale_by(x, x),
+                         "scale_by: the factor must be one number, its shape is [2,3]", Error);
+}
+
+TEST_CASE("(2.28) matmul: both VJPs equal central differences, with and without a transpose") {
+    CHECK(gradient_error({{3, 4}, {4, 5}},
+                         [](auto&, const Vars& v) { return matmul(v[0], v[1]); }) < kTolerance);
+    CHECK(gradient_error({{3, 4}, {5, 4}}, [](auto&, const Vars& v) {
+              return matmul(v[0], v[1], true);
+          }) < kTolerance);
+    CHECK(gradient_error({{3, 4}}, [](auto&, const Vars& v) {  // the same value on both sides
+              return matmul(v[0], v[0], true);
+          }) < kTolerance);
+    Arena arena;
+    Tape<double> tape(arena);
+    const Var<double> a = tape.constant(arena.zeros<double>({2, 3}));
+    CHECK_THROWS_WITH_AS(matmul(a, a), "matmul: a is [2,3], b is [2,3], expected [M,K] and [K,N]",
+                         Error);
+}
+
 TEST_CASE("(2.7) the VJP of a broadcast is a sum over rows") {
     CHECK(gradient_error({{2, 3, 4}, {4}},
                          [](auto&, const Vars& v) { return add_row(v[0], v[1]); }) < kTolerance);

@@ -36,6 +36,13 @@ void check_gradients(RunFolder& folder) {
         {"gelu", gradient_error({s}, [](auto&, const Vars& v) { return gelu(v[0]); })},
         {"linear", gradient_error({s, {5, 4}, {4}},
                                   [](auto&, const Vars& v) { return linear(v[0], v[1], v[2]); })},
+        {"exp", gradient_error({s}, [](auto&, const Vars& v) { return exp(v[0]); })},
+        {"log", gradient_error({s}, [](auto&, const Vars& v) { return log(exp(v[0])); })},
+        {"sum", gradient_error({s}, [](auto&, const Vars& v) { return sum(v[0]); })},
+        {"scale_by",
+         gradient_error({s, {1}}, [](auto&, const Vars& v) { return scale_by(v[0], v[1]); })},
+        {"matmul",
+         gradient_error({s, {5, 4}}, [](auto&, const Vars& v) { return matmul(v[0], v[1]); })},
         {"embedding",
          gradient_error({s}, [](auto&, const Vars& v) { return embedding(v[0], kIds); })},
         {"softmax", gradient_error({s}, [](auto&, const Vars& v) { return softmax(v[0]); })},
@@ -57,7 +64,8 @@ void check_gradients(RunFolder& folder) {
     }
     require(worst < 1e-7, "gradients: the largest error is ", worst, ", expected below 1e-7");
     folder.number("largest gradient error", worst,
-                  "of 15 operations, against central differences in double");
+                  "of " + std::to_string(errors.size()) +
+                      " operations, against central differences in double");
 }
 
 /// The function to learn, on the square [-1, 1]^2.

@@ -22,7 +22,7 @@ class Muon {
 public:
     struct Options {
         double momentum = 0.95;
-        double scale = 0.2;  ///< typical step of an entry, as a share of the learning rate
+        double scale = 0.3;  ///< typical step of an entry, as a share of the learning rate
     };
 
     /// `matrices`: where they lie in the block of `count` parameters. Of a shape [.., C] the last

@@ -93,6 +93,47 @@ Var<T> scale(Var<T> x, T c) {
 }
 
 template <class T>
+Var<T> exp(Var<T> x) {
+    return elementwise(
+        x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
+}
+template <class T>
+Var<T> log(Var<T> x) {
+    return elementwise(
+        x, [](T v) { return std::log(v); }, [](T v, T) { return 1 / v; });
+}
+
+template <class T>
+Var<T> sum(Var<T> x) {
+    Var<T> y = x.tape().result({1}, x);
+    double total = 0;  // in double: there may be millions
+    for (T v : x.value()) total += static_cast<double>(v);
+    y.value()(0) = static_cast<T>(total);
+    x.tape().record(y, [x, y] {
+        for (T& g : x.grad()) g += y.grad()(0);  // (2.26)
+    });
+    return y;
+}
+
+template <class T>
+Var<T> scale_by(Var<T> x, Var<T> factor) {
+    require(factor.value().numel() == 1, "scale_by: the factor must be one number, its shape is ",
+            factor.shape());
+    Var<T> y = x.tape().result(x.shape(), x, factor);
+    const T c = factor.value().data()[0];
+    const std::ptrdiff_t n = x.value().numel();
+    for (std::ptrdiff_t i = 0; i < n; ++i) y.value().data()[i] = c * x.value().data()[i];
+    x.tape().record(y, [=] {
+        const T *dy = y.grad().data(), *xs = x.value().data();
+        if (x.needs_grad()) x.add_to_grad(y.grad(), c);
+        T along = 0;
+        for (std::ptrdiff_t i = 0; factor.needs_grad() && i < n; ++i) along += dy[i] * xs[i];
+        if (factor.needs_grad()) factor.grad().data()[0] += along;  // (2.27)
+    });
+    return y;
+}
+
+template <class T>
 Var<T> reshape(Var<T> x, Shape shape) {
     Var<T> y = x.tape().alias(x.value().reshape(shape), x);
     x.tape().record(y, [x, y] { x.add_to_grad(y.grad().reshape(x.shape())); });
@@ -189,6 +230,34 @@ Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias) {
 }
 
 template <class T>
+Var<T> matmul(Var<T> a, Var<T> b, bool transpose_b) {
+    const int inner = transpose_b ? 1 : 0;  // the axis of b that is summed over
+    require(a.shape().rank == 2 && b.shape().rank == 2 && a.size(1) == b.size(inner),
+            "matmul: a is ", a.shape(), ", b is ", b.shape(), ", expected [M,K] and ",
+            transpose_b ? "[N,K]" : "[K,N]");
+    const int m = a.size(0), k = a.size(1), n = b.size(1 - inner);
+    Var<T> y = a.tape().result({m, n}, a, b);
+    const T *left = a.value().data(), *right = b.value().data();
+    const Strided<T> b_kn = transpose_b ? transposed<T>(right, k) : by_rows<T>(right, n),
+                     b_nk = transpose_b ? by_rows<T>(right, k) : transposed<T>(right, n);
+    gemm(m, n, k, by_rows<T>(left, k), b_kn, y.value().data(), false, a.tape().scratch());
+    a.tape().record(y, [=] {
+        Arena& scratch = a.tape().scratch();
+        const T* dy = y.grad().data();
+        if (a.needs_grad())  // (2.28) dA = dY B^T
+            gemm(m, k, n, by_rows<T>(dy, n), b_nk, a.grad().data(), true, scratch);
+        if (b.needs_grad() && transpose_b) {  // (2.28) d(B^T) = A^T dY, so dB = dY^T A
+            gemm(n, k, m, transposed<T>(dy, n), by_rows<T>(left, k), b.grad().data(), true,
+                 scratch);
+        } else if (b.needs_grad()) {
+            gemm(k, n, m, transposed<T>(left, k), by_rows<T>(dy, n), b.grad().data(), true,
+                 scratch);
+        }
+    });
+    return y;
+}
+
+template <class T>
 Var<T> embedding(Var<T> table, std::span<const int> ids) {
     require(table.shape().rank == 2, "embedding: the table is ", table.shape(),
             ", expected [rows,channels]");
@@ -213,6 +282,11 @@ Var<T> embedding(Var<T> table, std::span<const int> ids) {
     template Var<T> sub(Var<T>, Var<T>);            \
     template Var<T> mul(Var<T>, Var<T>);            \
     template Var<T> scale(Var<T>, T);               \
+    template Var<T> exp(Var<T>);                    \
+    template Var<T> log(Var<T>);                    \
+    template Var<T> sum(Var<T>);                    \
+    template Var<T> scale_by(Var<T>, Var<T>);       \
+    template Var<T> matmul(Var<T>, Var<T>, bool);   \
     template Var<T> add_row(Var<T>, Var<T>);        \
     template Var<T> reshape(Var<T>, Shape);         \
     template Var<T> relu(Var<T>);                   \

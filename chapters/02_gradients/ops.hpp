@@ -16,6 +16,17 @@ template <class T>
 Var<T> mul(Var<T> a, Var<T> b);  ///< a * b
 template <class T>
 Var<T> scale(Var<T> x, T c);  ///< c x
+template <class T>
+Var<T> exp(Var<T> x);  ///< e^x
+template <class T>
+Var<T> log(Var<T> x);  ///< the natural logarithm; where x <= 0 the result is not finite
+
+/// The sum of all elements: one number (2.26).
+template <class T>
+Var<T> sum(Var<T> x);
+/// factor x with a factor that is learned: a Var of one number (2.27).
+template <class T>
+Var<T> scale_by(Var<T> x, Var<T> factor);
 
 /// The same numbers under another shape.
 template <class T>
@@ -40,6 +51,10 @@ Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606
 /// x[.., I] weight[I, O] + bias[O] (2.8).
 template <class T>
 Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias);
+
+/// a[M, K] b[K, N], or with `transpose_b` a[M, K] b[N, K]^T: a product of two values (2.28).
+template <class T>
+Var<T> matmul(Var<T> a, Var<T> b, bool transpose_b = false);
 
 /// Row ids[i] of table[V, C] for every i (2.25): result [ids, C]. Rows used twice collect both
 /// gradients.

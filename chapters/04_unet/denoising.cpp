@@ -116,9 +116,10 @@ LoadedModel load_model(const std::filesystem::path& path) {
 }
 
 double loss_weight(Prediction prediction, Level level) {
-    constexpr double kMost = 5;
+    constexpr double kMost = 5, kLeast = 0.1;
     if (prediction != Prediction::x0) return 1;
-    return level.s * level.s > 1 / kMost ? 1 / (level.s * level.s) : kMost;  // (4.15)
+    const double square = level.s * level.s;
+    return (square > 1 / kMost ? 1 / square : kMost) * (level.a + kLeast);  // (4.15)
 }
 
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,

@@ -44,8 +44,8 @@ struct SampleLosses {
     explicit SampleLosses(int batch) : t(static_cast<std::size_t>(batch)), loss(t.size()) {}
 };
 
-/// The w_t of (4.15): 1 for eps and v; min(1 / s^2, 5) for x_0, which is the weight of v, cut off
-/// where there is hardly any noise.
+/// The w_t of (4.15): 1 for eps and v; min(1 / s^2, 5) (a + 0.1) for x_0: the weight of v, cut off
+/// where there is hardly any noise, and less where little can be known.
 double loss_weight(Prediction prediction, Level level);
 
 struct DenoisingTask {

@@ -15,12 +15,12 @@ struct TrainSettings {
     int base = 0;                       ///< 0: as the preset says
     std::vector<int> multipliers = {};  ///< empty: as the preset says
     std::int64_t images = 0;            ///< 0: as the preset says
-    int batch = 16;
+    int batch = 32;
     std::string optimizer = "muon";
     double learning_rate = 2e-3;
     std::string schedule = "cosine";
     std::string prediction = "x0";
-    double time_power = 0.5;  ///< below 1: more late times (4.15)
+    double time_power = 0.35;  ///< below 1: more late times (4.15)
     int save_every = 200;     ///< steps between checkpoints
 };
 

@@ -95,12 +95,18 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, 
             Plus<T> plus) {
     require(conv2d_shape(x.shape(), weight.shape(), stride) == y.shape(), "conv2d: y is ",
             y.shape());
+    if (use_winograd<T>(weight.size(0), stride, weight.size(2), weight.size(3))) {
+        winograd<T>(x, weight, plus, y, scratch);
+    } else {
+        conv2d_direct<T>(x, weight, stride, y, scratch, plus);
+    }
+}
+
+template <class T>
+void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y,
+                   Arena& scratch, Plus<T> plus) {
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
-    if (use_winograd<T>(kernel, stride, weight.size(2), outputs)) {
-        winograd<T>(x, weight, plus, y, scratch);
-        return;
-    }
     set_start(y, plus);
     if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
         gemm<T>(y.rows().size(0), outputs, k, by_rows<T>(x.data(), k),
@@ -218,6 +224,8 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
 
 #define DIFFUSION_INSTANTIATE(T)                                                                   \
     template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&, Plus<T>);       \
+    template void conv2d_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&,          \
+                                Plus<T>);                                                          \
     template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&); \
     template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)

@@ -26,6 +26,12 @@ template <class T>
 void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
             Plus<T> plus = {});
 
+/// The same without Winograd: windows as overlapping rows of memory, and matrix products. For what
+/// Winograd's way does not do, and to compare.
+template <class T>
+void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y,
+                   Arena& scratch, Plus<T> plus = {});
+
 /// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
 /// the x that it was made of.
 template <class T>
