@@ -132,14 +132,6 @@ bool shape_fits(const NamedArray& array) {
 
 }  // namespace
 
-const NamedArray& Safetensors::at(std::string_view name) const {
-    for (const NamedArray& array : arrays) {
-        if (array.name == name) return array;
-    }
-    fail("no tensor named ", in_quotes(name), " among ", arrays.size(),
-         "; the file was written for another model");
-}
-
 void write_safetensors(const fs::path& path, const Safetensors& content) {
     json header = json::object();
     if (!content.metadata.empty()) header[kMetadata] = content.metadata;

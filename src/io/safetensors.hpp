@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace diffusion {
@@ -19,9 +18,6 @@ struct NamedArray {
 struct Safetensors {
     std::vector<NamedArray> arrays;               ///< in the order in which they lie in the file
     std::map<std::string, std::string> metadata;  ///< free text, such as the model's configuration
-
-    /// Error if there is no array of that name.
-    const NamedArray& at(std::string_view name) const;
 };
 
 /// Writes every array as F32, atomically. Error if a name occurs twice or a shape does not fit its

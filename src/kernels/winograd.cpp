@@ -114,10 +114,13 @@ struct Tiles {
     void with_pixels(Tensor<P> x, int index, int margin, P* outside, F f) const {
         const int n = image(index), rest = index % (down * across);
         const int top = rest / across * kTile - margin, left = rest % across * kTile - margin;
-        const std::ptrdiff_t step = x.size(3), line = width * step;
-        P* const first = x[n].data() + top * line + left * step;
+        const std::ptrdiff_t step = x.size(3), line = width * step,
+                             first = top * line + left * step;
+        P* const from = x[n].data();
         if (top >= 0 && left >= 0 && top + size <= height && left + size <= width) {
-            f([=](int k) { return first + k / size * line + k % size * step; });
+            f([corner = from + first, line, step](int k) {
+                return corner + k / size * line + k % size * step;
+            });
             return;
         }
         std::array<P*, size * size> at;
@@ -126,7 +129,7 @@ struct Tiles {
             for (int j = 0; j < size; ++j) {
                 const bool inside = row_inside & (left + j >= 0) & (left + j < width);
                 at[static_cast<std::size_t>(i * size + j)] =
-                    inside ? first + i * line + j * step : outside;
+                    inside ? from + (first + i * line + j * step) : outside;
             }
         }
         f([&at](int k) { return at[static_cast<std::size_t>(k)]; });

@@ -40,8 +40,6 @@ TEST_CASE("safetensors: names, shapes, values and metadata come back, in order")
         CHECK(back.arrays[i].shape == content.arrays[i].shape);
         CHECK(back.arrays[i].values == content.arrays[i].values);
     }
-    CHECK(&back.at("b") == &back.arrays[3]);
-    CHECK(contains(error_of([&] { back.at("conv.weight"); }), "no tensor named \"conv.weight\""));
 
     write_safetensors(folder / "none.safetensors", {});
     CHECK(get_text(folder / "none.safetensors") == safetensors("{}      ", ""));
@@ -61,7 +59,7 @@ TEST_CASE("safetensors: the file has the published layout") {
                                        bytes_of({3.0f}) + bytes_of({0.1})));
     const Safetensors mixed = read_safetensors(folder / "d");
     CHECK(mixed.arrays[0].name == "a");
-    CHECK(mixed.at("b").values == std::vector<float>{0.1f});
+    CHECK(mixed.arrays[1].values == std::vector<float>{0.1f});
 }
 
 TEST_CASE("safetensors: every length, offset and shape is checked, and the tensor is named") {
