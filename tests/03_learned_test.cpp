@@ -96,7 +96,8 @@ TEST_CASE("the network sees place, time and log SNR as stated") {
 }
 
 TEST_CASE(
-    "(3.10) what the network learns comes near the exact mean of eps, and more steps nearer") {
+    "(3.9) (3.14) what the network learns comes near the exact mean of eps, and more steps "
+    "nearer") {
     const Schedule schedule = make_schedule("cosine", 200);
     const GaussianMixture shape = make_shape("gaussians");
     const NoisePredictor net;

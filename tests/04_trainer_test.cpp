@@ -64,6 +64,87 @@ TEST_CASE("the trainer finds the line, and the average of the weights follows") 
     CHECK(at(trainer.average(), line.w) == doctest::Approx(3).epsilon(0.01));
 }
 
+TEST_CASE("a batch cut into lanes of 4, 4 and 2 has the loss and the gradient of the whole") {
+    const Line line;
+    TrainOptions whole = kOptions;
+    whole.lane = 10;
+    Trainer a(line.list, kOptions), b(line.list, whole);
+    for (int i = 0; i < 3; ++i) {
+        const Trainer::Report x = a.step(line.loss()), y = b.step(line.loss());
+        CHECK(x.loss == doctest::Approx(y.loss).epsilon(1e-5));
+        CHECK(x.gradient_norm == doctest::Approx(y.gradient_norm).epsilon(1e-5));
+    }
+}
+
+TEST_CASE("Muon gets the kernels and matrices between hidden values, none that faces pictures") {
+    const UNet unet({1, 16, {1, 2, 2}, 4});
+    const ParameterList& list = unet.parameters();
+    std::vector<std::string> names;
+    for (const Parameter& p : list.matrices()) names.push_back(list.name_at(p.offset));
+    const auto chosen = [&](const char* name) {
+        return std::ranges::find(names, name) != names.end();
+    };
+    for (const char* name :
+         {"time1.weight", "down.0.block0.conv1.weight", "up.0.block2.skip.weight",
+          "middle.attention.qkv.weight", "down.1.resample.weight"})
+        CHECK(chosen(name));
+    for (const char* name :
+         {"in.weight", "out.conv.weight", "down.0.block0.norm1.weight", "down.0.block0.conv1.bias"})
+        CHECK(!chosen(name));
+}
+
+TEST_CASE("flips: half of the pictures, left to right, and everything else as without") {
+    // One picture that is not its own mirror image; the noise and the times are the same.
+    const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "x0", 4, 4);
+    Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 0), {}};
+    for (std::size_t i = 0; i < 16; ++i) data.pixels[i] = static_cast<std::uint8_t>(i % 4 * 80);
+    Dataset mirrored = data;
+    for (std::size_t i = 0; i < 16; ++i) mirrored.pixels[i] = data.pixels[i / 4 * 4 + 3 - i % 4];
+    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+    model.unet.parameters().initialise<float>(values, 1);
+    Random random(8, Purpose::test);
+    for (float& v : values) v += 0.1f * static_cast<float>(random.normal());
+    constexpr int kBatch = 64;
+    const auto errors = [&](const Dataset& pictures, bool flip) {
+        SampleErrors samples(kBatch);
+        const Trainer::Loss loss =
+            denoising_loss(model, pictures, {kBatch, 1.0, flip, 5}, &samples);
+        Arena arena;
+        Tape<float> tape(arena);
+        tape.bind(values.data());
+        loss(tape, 0, 0, kBatch);
+        return samples.error;
+    };
+    const std::vector<double> plain = errors(data, false), turned = errors(mirrored, false),
+                              flipped = errors(data, true);
+    int turns = 0;
+    for (std::size_t k = 0; k < kBatch; ++k) {
+        CHECK(plain[k] != turned[k]);
+        CHECK((flipped[k] == plain[k] || flipped[k] == turned[k]));
+        turns += flipped[k] == turned[k] ? 1 : 0;
+    }
+    CHECK(turns > 16);
+    CHECK(turns < 48);
+}
+
+TEST_CASE("(3.11) (3.13) a fresh network's guess of x_0: it answers 0, whatever it is asked for") {
+    for (const std::string prediction : {"eps", "x0", "v"}) {
+        const DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, prediction, 8, 8);
+        std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+        model.unet.parameters().initialise<float>(values, 1);
+        Arena arena;
+        const Tensor<float> x = arena.make<float>({5, 8, 8, 1}), x0 = arena.make<float>(x.shape());
+        fill_normal(x, Random(6, Purpose::test));
+        make_denoiser(model, values)(x, 300, x0);
+        const double a = model.schedule.signal(300);
+        for (std::ptrdiff_t i = 0; i < x.numel(); ++i) {
+            const double xt = static_cast<double>(x.data()[i]);
+            const double expected = prediction == "eps" ? xt / a : prediction == "v" ? a * xt : 0;
+            CHECK(static_cast<double>(x0.data()[i]) == doctest::Approx(expected).epsilon(1e-6));
+        }
+    }
+}
+
 TEST_CASE("(4.16) the rate rises to its highest at the end of the warm-up and falls to 1 % of it") {
     CHECK(learning_rate_at(0, kOptions) == doctest::Approx(0.01).epsilon(1e-12));
     CHECK(learning_rate_at(9, kOptions) == doctest::Approx(0.1).epsilon(1e-12));
@@ -222,14 +303,15 @@ TEST_CASE(
         const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, prediction, 4, 4);
         Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
                      {}};  // every pixel is -0.6
-        SampleLosses samples(4);
+        SampleErrors samples(4);
         const Trainer::Loss loss = denoising_loss(model, data, {4, 1.0, false, 7}, &samples);
         std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
         model.unet.parameters().initialise<float>(values, 1);
         Arena arena;
         Tape<float> tape(arena);
         tape.bind(values.data());
-        loss(tape, 5, 0, 4);
+        const float value = loss(tape, 5, 0, 4).value()(0);
+        double weighted = 0;
         for (std::uint32_t k = 0; k < 4; ++k) {
             const double u = (k + Random(7, Purpose::timestep, 5, k).uniform()) / 4;
             const int t = 1 + static_cast<int>(u * 1000);
@@ -245,9 +327,11 @@ TEST_CASE(
                                                            : a * e + s * 0.6;
                 expected += target * target / 16;
             }
-            if (prediction == "x0") expected *= std::min(1 / (s * s), 5.0) * (a + 0.1);
-            CHECK(samples.loss[k] == doctest::Approx(expected).epsilon(1e-6));
+            CHECK(samples.error[k] == doctest::Approx(expected).epsilon(1e-6));
+            const double weight = prediction == "x0" ? std::min(1 / (s * s), 5.0) * (a + 0.1) : 1;
+            weighted += weight * expected / 4;
         }
+        CHECK(static_cast<double>(value) == doctest::Approx(weighted).epsilon(1e-6));
     }
 }
 
@@ -255,7 +339,7 @@ TEST_CASE(
     "(4.15) with a power below 1 the times of a batch are those of u^p, later ones more often") {
     const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "v", 4, 4);
     Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51), {}};
-    SampleLosses samples(64);
+    SampleErrors samples(64);
     const Trainer::Loss loss = denoising_loss(model, data, {64, 0.5, false, 3}, &samples);
     std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
     Arena arena;

@@ -45,11 +45,12 @@ TEST_CASE("the whole UNet: its VJP along random directions equals central differ
                              w = normal<double>(memory, x.shape(), 2);
         const std::vector<int> t{3, 700};
         Tape<double> tape(arena);
-        const auto loss = [&](const std::vector<double>& values) {
+        const auto loss = [&](const std::vector<double>& values, Tensor<double> input) {
             tape.reset();
             std::vector<double> copy = values;
             tape.bind(copy.data());
-            const Tensor<double> y = net.unet(tape.constant(x), std::span<const int>(t)).value();
+            const Tensor<double> y =
+                net.unet(tape.constant(input), std::span<const int>(t)).value();
             double sum = 0;
             for (std::ptrdiff_t i = 0; i < y.numel(); ++i) sum += y.data()[i] * w.data()[i];
             return sum;
@@ -73,7 +74,20 @@ TEST_CASE("the whole UNet: its VJP along random directions equals central differ
                 below[i] -= h * d;
                 expected += d * net.gradient[i];
             }
-            CHECK((loss(above) - loss(below)) / (2 * h) == doctest::Approx(expected).epsilon(1e-6));
+            CHECK((loss(above, x) - loss(below, x)) / (2 * h) ==
+                  doctest::Approx(expected).epsilon(1e-6));
+            // And a direction in the pictures.
+            const Tensor<double> up = memory.make<double>(x.shape()),
+                                 down = memory.make<double>(x.shape());
+            double along = 0;
+            for (std::ptrdiff_t i = 0; i < x.numel(); ++i) {
+                const double d = random.normal() / std::sqrt(static_cast<double>(x.numel()));
+                up.data()[i] = x.data()[i] + h * d;
+                down.data()[i] = x.data()[i] - h * d;
+                along += d * dx.data()[i];
+            }
+            CHECK((loss(net.values, up) - loss(net.values, down)) / (2 * h) ==
+                  doctest::Approx(along).epsilon(1e-6));
         }
     }
 }
@@ -91,15 +105,19 @@ TEST_CASE("(4.14) the residual block differentiated by hand gives exactly what t
     const Tensor<double> dx = memory.zeros<double>(x.shape());
     Tape<double> tape(arena);
     tape.bind(values.data(), gradient.data());
-    tape.backward_from(block(tape.leaf(x, dx), tape.constant(time)), 1.0);
+    const Tensor<double> dy = normal<double>(memory, {2, 3, 3, 16}, 3),
+                         dtime = memory.zeros<double>(time.shape());
+    tape.backward_from(mul(block(tape.leaf(x, dx), tape.leaf(time, dtime)), tape.constant(dy)),
+                       1.0);
 
     // By hand: y = skip(x) + conv2(z2), z2 = norm2(h), h = conv1(z1) + shift, z1 = norm1(x); every
     // gradient in turn.
     Tape<double> pieces(other);
     const Tensor<double> by_hand = memory.zeros<double>(x.shape());
+    std::vector<double> by_hand_gradient(values.size());
     const auto pull = [&](auto layer, Tensor<double> input, Tensor<double> cotangent) {
         pieces.reset();
-        pieces.bind(values.data());
+        pieces.bind(values.data(), by_hand_gradient.data());
         const Tensor<double> g = memory.zeros<double>(input.shape());
         const Var<double> y = layer(pieces.leaf(input, g));
         pieces.backward_from(mul(y, pieces.constant(cotangent)), 1.0);
@@ -126,11 +144,20 @@ TEST_CASE("(4.14) the residual block differentiated by hand gives exactly what t
     };
     const Tensor<double> z1 = push(norm1, x), c1 = push(block.conv1, z1), h = push(shift, c1),
                          z2 = push(norm2, h);
-    const Tensor<double> ones = memory.make<double>({2, 3, 3, 16});
-    for (double& v : ones) v = 1;
-    const Tensor<double> dz2 = pull(block.conv2, z2, ones), dh = pull(norm2, h, dz2),
+    const Tensor<double> dz2 = pull(block.conv2, z2, dy), dh = pull(norm2, h, dz2),
                          dz1 = pull(block.conv1, z1, dh);
-    const Tensor<double> branch = pull(norm1, x, dz1), around = pull(*block.skip, x, ones);
+    const Tensor<double> branch = pull(norm1, x, dz1), around = pull(*block.skip, x, dy);
+    const Tensor<double> du = memory.zeros<double>({2, 16});  // step 4: summed over the pixels
+    for (int n = 0; n < 2; ++n) {
+        for (int p = 0; p < 9; ++p) {
+            for (int o = 0; o < 16; ++o) du(n, o) += dh[n].rows()(p, o);
+        }
+    }
+    const Tensor<double> dtime_by_hand = pull(block.time, time, du);
+    for (std::ptrdiff_t i = 0; i < dtime.numel(); ++i)
+        CHECK(dtime_by_hand.data()[i] == doctest::Approx(dtime.data()[i]).epsilon(1e-12));
+    for (std::size_t i = 0; i < gradient.size(); ++i)  // every weight of the block
+        CHECK(by_hand_gradient[i] == doctest::Approx(gradient[i]).epsilon(1e-12));
     for (std::ptrdiff_t i = 0; i < dx.numel(); ++i) {
         by_hand.data()[i] =
             branch.data()[i] + around.data()[i];  // the sum of (4.13) sends its gradient both ways

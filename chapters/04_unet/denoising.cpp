@@ -123,7 +123,7 @@ double loss_weight(Prediction prediction, Level level) {
 }
 
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
-                             const DenoisingTask& task, SampleLosses* samples) {
+                             const DenoisingTask& task, SampleErrors* samples) {
     require(data.height == model.height && data.width == model.width &&
                 data.channels == model.unet.config().channels,
             "training: the pictures are ", data.height, "x", data.width, "x", data.channels,
@@ -184,8 +184,9 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                     sum += d * d;
                 }
                 const auto k = static_cast<std::size_t>(first + i);
+                const double r = static_cast<double>(root[i].data()[0]);
                 samples->t[k] = t[static_cast<std::size_t>(i)];
-                samples->loss[k] = sum / static_cast<double>(target[i].numel());
+                samples->error[k] = sum / (r * r) / static_cast<double>(target[i].numel());
             }
         }
         return mse(y, tape.constant(target));  // (4.15)

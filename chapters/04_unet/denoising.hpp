@@ -37,11 +37,11 @@ struct LoadedModel {
 };
 LoadedModel load_model(const std::filesystem::path& path);
 
-/// The time and the loss of each sample of a batch.
-struct SampleLosses {
+/// The time of each sample of a batch, and the mean square of its prediction's error, without w_t.
+struct SampleErrors {
     std::vector<int> t;
-    std::vector<double> loss;
-    explicit SampleLosses(int batch) : t(static_cast<std::size_t>(batch)), loss(t.size()) {}
+    std::vector<double> error;
+    explicit SampleErrors(int batch) : t(static_cast<std::size_t>(batch)), error(t.size()) {}
 };
 
 /// The w_t of (4.15): 1 for eps and v; min(1 / s^2, 5) (a + 0.1) for x_0: the weight of v, cut off
@@ -61,7 +61,7 @@ struct DenoisingTask {
 /// equally likely parts of 1..T, which makes the mean over the batch less noisy. `samples` receives
 /// the details of the last step, if given. `model`, `data` and `samples` must outlive the result.
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
-                             const DenoisingTask& task, SampleLosses* samples = nullptr);
+                             const DenoisingTask& task, SampleErrors* samples = nullptr);
 
 /// The network's guess of x_0, for the samplers. Works through a batch in pieces of 4, in
 /// parallel.

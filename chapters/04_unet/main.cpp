@@ -69,6 +69,7 @@ int main(int argc, char** argv) {
         catch_interrupt();
         RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
         if (*sample_command) {
+            no_state_to_resume(common);
             run_sample(common, sample, folder);
         } else if (run_train(common, train, folder) && !*train_command) {
             sample.model = common.out / "model.safetensors";

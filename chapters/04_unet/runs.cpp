@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <map>
 
 #include "04_unet/denoising.hpp"
@@ -50,15 +51,16 @@ Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint6
     return image_grid(x, kGrid, 1);
 }
 
-/// Mean loss of the averaged weights on 1,280 noised images, by time, into loss_by_t.csv.
+/// Mean squared error of the averaged weights' predictions on 1,280 noised images, by time, into
+/// loss_by_t.csv.
 void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const Trainer& trainer,
                         std::vector<float>& values, std::uint64_t seed,
                         const std::filesystem::path& path) {
-    constexpr int kBatch = 64, kBatches = 20, kLane = 8, kBins = 10;
+    constexpr int kBatch = 64, kBatches = 20, kLane = 4, kBins = 10;
     std::vector<double> sum(kBins), count(kBins);
     std::vector<Arena> arenas(static_cast<std::size_t>(thread_count()));
     for (int batch = 0; batch < kBatches; ++batch) {
-        SampleLosses samples(kBatch);
+        SampleErrors samples(kBatch);
         const Trainer::Loss loss =
             denoising_loss(model, data, {kBatch, 1.0, false, seed}, &samples);
         parallel_for(kBatch / kLane, thread_count(), [&](int lane) {
@@ -70,7 +72,7 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const 
         });
         for (std::size_t k = 0; k < samples.t.size(); ++k) {
             const auto bin = static_cast<std::size_t>(kBins * (samples.t[k] - 1) / kT);
-            sum[bin] += samples.loss[k];
+            sum[bin] += samples.error[k];
             count[bin] += 1;
         }
     }
@@ -81,14 +83,29 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const 
     }
 }
 
-/// What a step takes: the second one of a trainer that is thrown away.
+/// What a step takes: the second one of a trainer that is thrown away. Not a number if that fails:
+/// the real training will then tell why.
 double seconds_per_step(const DenoisingModel& model, const TrainOptions& options,
-                        const Trainer::Loss& loss) {
+                        const Trainer::Loss& loss) try {
     Trainer trial(model.unet.parameters(), options);
     trial.step(loss);
     const auto start = Clock::now();
     trial.step(loss);
     return seconds_since(start);
+} catch (const Error&) {
+    return std::numeric_limits<double>::quiet_NaN();
+}
+
+/// What the denoiser takes for x, by the second of two calls. A few pictures stand for many.
+double seconds_per_call(const Denoiser<float>& denoiser, Tensor<const float> x) {
+    const int few = std::min(x.size(0), 32);
+    Arena arena;
+    const Tensor<float> x0 = arena.make<float>({few, x.size(1), x.size(2), x.size(3)});
+    const Tensor<const float> part(x.data(), x0.shape());
+    denoiser(part, 1, x0);
+    const auto start = Clock::now();
+    denoiser(part, 1, x0);
+    return seconds_since(start) * x.size(0) / few;
 }
 
 }  // namespace
@@ -130,9 +147,11 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
         if (common.resume)
             std::printf("nothing is saved in %s: starting from the beginning\n",
                         common.out.string().c_str());
+        if (std::filesystem::remove(state_path))  // first, so that no state lacks its log
+            std::printf("the earlier training in %s is replaced\n", common.out.string().c_str());
         for (int part = 1; part <= kGrids; ++part)  // of an earlier run
             std::filesystem::remove(folder.path("progress_" + std::to_string(part) + ".png"));
-        CsvWriter(log_path, kLogColumns, false);  // before the state, so that no state lacks it
+        CsvWriter(log_path, kLogColumns, false);
         trainer.save(
             state_path);  // now, so that a later --resume never meets the state of another run
     }
@@ -190,9 +209,12 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
             if (std::filesystem::exists(grid_path(part)))
                 grids.push_back(read_image(grid_path(part)));
         }
-        write_png(folder.path("progress.png"), stack_rows(grids));
-        folder.picture("progress.png",
-                       "The same noise, drawn after each eighth of the training (50 steps each).");
+        if (!grids.empty()) {
+            write_png(folder.path("progress.png"), stack_rows(grids));
+            folder.picture(
+                "progress.png",
+                "The same noise, drawn after each eighth of the training (50 steps each).");
+        }
         write_loss_by_time(model, data, trainer, trainer.average(), common.seed,
                            folder.path("loss_by_t.csv"));
     }
@@ -217,6 +239,8 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
                     noise.shape[2] == model.width && noise.shape[3] == channels,
                 settings.noise.string(), ": expected the shape [N,", model.height, ",", model.width,
                 ",", channels, "]");
+        require(std::ranges::all_of(noise.values, [](float v) { return std::isfinite(v); }),
+                settings.noise.string(), ": holds numbers that are not finite");
         n = noise.shape[0];
     }
     Arena arena;
@@ -227,6 +251,15 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
         std::copy(noise.values.begin(), noise.values.end(), x.begin());
     }
     const std::vector<int> times = even_times(model.schedule.steps(), settings.steps);
+    const Denoiser<float> denoiser = make_denoiser(model, loaded.values);
+    banner("Chapter 4: drawing",
+           {{"model", settings.model.string()},
+            {"parameters", std::to_string(model.unet.parameters().count())},
+            {"pictures", std::to_string(n)},
+            {"steps", std::to_string(settings.steps)},
+            {"noise", settings.noise.empty() ? "seed " + std::to_string(common.seed)
+                                             : settings.noise.string()},
+            {"expected time", about(settings.steps * seconds_per_call(denoiser, x))}});
     Progress progress("draw", settings.steps, "steps");
     std::vector<Image> frames;
     std::int64_t done = 0;
@@ -240,8 +273,8 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
                 image_grid({xs.data(), {shown, model.height, model.width, channels}}, 8, 3));
         }
     };
-    ancestral_sample<float>(make_denoiser(model, loaded.values), model.schedule, times,
-                            {.clip = 1.0, .seed = common.seed}, x, observer);
+    ancestral_sample<float>(denoiser, model.schedule, times, {.clip = 1.0, .seed = common.seed}, x,
+                            observer);
     progress.finish();
 
     folder.keep_earlier();  // the model may have been trained here
@@ -262,6 +295,9 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
                        std::to_string(settings.steps) + " steps.");
     folder.picture("denoising.gif", "Noise turns into pictures.");
     folder.setting("drawn", n);
+    folder.setting("drawn by", settings.model.string());
+    folder.setting("drawn from", settings.noise.empty() ? "seed " + std::to_string(common.seed)
+                                                        : settings.noise.string());
     folder.setting("steps", settings.steps);
     folder.finish(seconds_since(start));
     std::printf("drew %d pictures in %.0f s: %s\n", n, seconds_since(start),

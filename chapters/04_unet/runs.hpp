@@ -21,7 +21,7 @@ struct TrainSettings {
     std::string schedule = "cosine";
     std::string prediction = "x0";
     double time_power = 0.35;  ///< below 1: more late times (4.15)
-    int save_every = 200;     ///< steps between checkpoints
+    int save_every = 200;      ///< steps between checkpoints
 };
 
 /// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),

@@ -49,7 +49,7 @@ public:
 
     /// One step. The batch is cut into lanes; threads take lanes, and gradients are added in the
     /// lanes' order, so that the number of threads does not change a bit. Fails, naming the step
-    /// and a parameter, if the loss or the gradient is not finite; parameters are then as before
+    /// and the first layer, if the loss or the gradient is not finite; parameters are then as before
     /// the step.
     Report step(const Loss& loss);
 

@@ -57,6 +57,7 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
         ->group(group);
     app.add_option("--threads", options.threads, "threads to use, 0 for all cores")
         ->check(not_negative)
+        ->check(CLI::Range(0, 4096))
         ->capture_default_str()
         ->group(group);
     app.add_option("--data", options.data, "folder of the data set (otherwise searched for)")

@@ -3,7 +3,6 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <iostream>
@@ -42,7 +41,7 @@ std::string duration_text(double seconds) {
 }
 
 std::string about(double seconds) {
-    return "about " + duration_text(std::max(1.0, seconds));
+    return "about " + duration_text(seconds < 1 ? 1 : seconds);
 }
 
 std::string rate_text(double per_second) {

@@ -49,13 +49,19 @@ std::string place(const fs::path& path, std::size_t line) {
 
 }  // namespace
 
-std::string shortest(double x) {
+void append_shortest(std::string& line, double x) {
     std::array<char, 64> text{};
     char* const end = text.data() + text.size();
     const bool whole = std::abs(x) < 1e15 && x == std::trunc(x);
     const auto result = whole ? std::to_chars(text.data(), end, x, std::chars_format::fixed)
                               : std::to_chars(text.data(), end, x);
-    return {text.data(), result.ptr};
+    line.append(text.data(), result.ptr);
+}
+
+std::string shortest(double x) {
+    std::string text;
+    append_shortest(text, x);
+    return text;
 }
 
 CsvWriter::CsvWriter(fs::path path, const std::vector<std::string>& columns, bool append)
@@ -90,9 +96,12 @@ void CsvWriter::row(std::initializer_list<double> values) {
 void CsvWriter::row(std::span<const double> values) {
     require(values.size() == columns_, path_.string(), ": a row of ", values.size(),
             " numbers for ", columns_, " columns");
-    std::string line;
-    for (double value : values) line += (line.empty() ? "" : ",") + shortest(value);
-    write_line(line);
+    line_.clear();  // a member, so that a row takes no memory from the heap after the first ones
+    for (double value : values) {
+        if (!line_.empty()) line_ += ',';
+        append_shortest(line_, value);
+    }
+    write_line(line_);
 }
 
 void CsvWriter::write_line(const std::string& line) {

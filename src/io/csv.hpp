@@ -29,11 +29,13 @@ private:
     std::filesystem::path path_;
     std::size_t columns_;
     std::ofstream file_;
+    std::string line_;  // of the row being written
 };
 
 /// The shortest digits that read back as the same double; whole numbers without an exponent: 60000,
 /// 0.1, 1e-05, nan.
 std::string shortest(double x);
+void append_shortest(std::string& line, double x);
 
 /// For a run that resumes at an earlier step than the log has reached: drops the rows whose number
 /// in the column exceeds max_value, and a last line without its line end. A missing file is left

@@ -48,7 +48,12 @@ void RunFolder::keep_earlier() {
         nlohmann::json earlier = read_json(path("run.json"));
         const bool same = earlier.at("chapter") == run_["chapter"];
         for (const auto& [key, value] : run_.items()) {
-            if (!same || earlier.at(key).type_name() != value.type_name()) return;
+            if (!same || std::string_view(earlier.at(key).type_name()) != value.type_name()) return;
+        }
+        for (const auto& [list, key] : {std::pair("numbers", "name"), {"pictures", "file"}}) {
+            for (const nlohmann::json& entry : earlier[list]) {
+                if (!entry.is_object() || !entry.contains(key)) return;
+            }
         }
         run_ = std::move(earlier);
     } catch (const std::exception&) {  // unreadable: a new one takes its place
