@@ -35,7 +35,7 @@ def plot(out_dir, figure_dir):
         width=0.9 * (bins[0]["last_t"] - bins[0]["first_t"]),
     )
     right.set_xlabel("t")
-    right.set_ylabel("loss of the averaged weights")
+    right.set_ylabel("mean squared error")
     right.grid(alpha=0.3, axis="y")
     figure.tight_layout()
     figure.savefig(Path(figure_dir) / "loss.png", dpi=100)
