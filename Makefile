@@ -5,6 +5,7 @@ PRESET ?= release
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
+MAKEFLAGS += --no-print-directory
 .PHONY: help setup build run test figures bench format tidy clean
 .DEFAULT_GOAL := help
 

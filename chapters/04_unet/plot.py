@@ -1,11 +1,12 @@
 """The loss curves of chapter 4, from the tables that 04_unet wrote. Run by scripts/plot.py."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-FIGURES = ["samples.png", "progress.png", "loss.png", "denoising.gif"]
+FIGURES = ["samples.png", "quick.png", "progress.png", "loss.png", "denoising.gif"]
 
 
 def read(path):
@@ -16,6 +17,9 @@ def read(path):
 def plot(out_dir, figure_dir):
     """Reads train.csv and loss_by_t.csv in out_dir and writes loss.png to figure_dir. Returns {file: caption}."""
     steps = read(Path(out_dir) / "train.csv")
+    quick = Path(out_dir).parent / "04_unet_quick" / "samples.png"  # made by make figures
+    if quick.is_file():
+        shutil.copyfile(quick, Path(figure_dir) / "quick.png")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     window = max(1, len(steps) // 200)
     places, means = [], []
@@ -40,4 +44,4 @@ def plot(out_dir, figure_dir):
     figure.tight_layout()
     figure.savefig(Path(figure_dir) / "loss.png", dpi=100)
     plt.close(figure)
-    return {"loss.png": "Left: the loss while training. Right: where in time it comes from, at the end."}
+    return {"loss.png": "Left: the loss while training. Right: where in time the error is, at the end."}
