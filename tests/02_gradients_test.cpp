@@ -17,6 +17,27 @@ constexpr std::array<int, 4> kIds{2, 0, 2, 1};  // of embedding
 
 TEST_SUITE_BEGIN("ch02 grad");
 
+TEST_CASE("(2.5) central differences pass a right VJP and find wrong ones") {
+    const auto with_slope = [](double factor, double offset) {  // y = x^2, slope claimed
+        return gradient_error({{2, 3}}, [=](auto& tape, const Vars& v) {
+            const Var<double> x = v[0], y = tape.result(x.shape(), x);
+            for (std::ptrdiff_t i = 0; i < 6; ++i)
+                y.value().data()[i] = x.value().data()[i] * x.value().data()[i];
+            tape.record(y, [=] {
+                for (std::ptrdiff_t i = 0; i < 6; ++i) {
+                    x.grad().data()[i] +=
+                        (factor * x.value().data()[i] + offset) * y.grad().data()[i];
+                }
+            });
+            return y;
+        });
+    };
+    CHECK(with_slope(2, 0) < kTolerance);
+    CHECK(with_slope(-2, 0) > 1);                  // a sign
+    CHECK(with_slope(1, 0) > 0.3);                 // a factor
+    CHECK(with_slope(2, 1e-4) > 10 * kTolerance);  // something small
+}
+
 TEST_CASE("(2.6) elementwise VJPs equal central differences") {
     const Shape s{3, 5};
     CHECK(gradient_error({s, s}, [](auto&, const Vars& v) { return add(v[0], v[1]); }) <

@@ -22,6 +22,25 @@ GaussianMixture three_blobs() {
 
 TEST_SUITE_BEGIN("ch03 math");
 
+TEST_CASE("(3.19): noise moves the mean to a m and the second moment to a^2 E[x^2] + s^2") {
+    const GaussianMixture data = three_blobs();
+    const Level level{0.6, 0.8};
+    const GaussianMixture p = noised(data, level);
+    const auto moment = [](const GaussianMixture& mixture, std::size_t d, bool second) {
+        double sum = 0;
+        for (std::size_t k = 0; k < 3; ++k) {
+            const double m = mixture.means[2 * k + d];
+            sum += mixture.weights[k] * (second ? m * m + mixture.variances[k] : m);
+        }
+        return sum;
+    };
+    for (std::size_t d = 0; d < 2; ++d) {
+        CHECK(moment(p, d, false) == Approx(level.a * moment(data, d, false)).epsilon(1e-14));
+        CHECK(moment(p, d, true) ==
+              Approx(level.a * level.a * moment(data, d, true) + level.s * level.s).epsilon(1e-14));
+    }
+}
+
 TEST_CASE("(3.20): the exact score is the gradient of the log density") {
     for (double abar : {1.0, 0.9, 0.3, 0.001}) {
         const GaussianMixture p = noised(three_blobs(), {std::sqrt(abar), std::sqrt(1.0 - abar)});

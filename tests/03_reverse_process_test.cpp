@@ -81,7 +81,7 @@ TEST_CASE("(3.6): the large variance is beta_t for neighbours, and above the sma
     CHECK(posterior(schedule, 1, 0).small_variance == 0.0);
 }
 
-TEST_CASE("(3.9): the ELBO weight is the Gaussian KL divergence (3.8) per squared error of eps") {
+TEST_CASE("(3.8) (3.9) (3.10): the ELBO weight is the Gaussian KL divergence per squared error") {
     for (const auto& [abar_t, abar_s] : kLevels) {
         if (abar_t == 0.0) continue;
         const Posterior q = posterior(abar_t, abar_s);
@@ -112,7 +112,8 @@ TEST_CASE("(3.11) to (3.15): every prediction leads to the same x_0 and eps") {
     CHECK(prediction_from_name("v") == Prediction::v);
 }
 
-TEST_CASE("(3.23): the small variance is right for a point, the large one for unit variance") {
+TEST_CASE(
+    "(3.22) (3.23): the small variance is right for a point, the large one for unit variance") {
     const Schedule schedule = make_schedule("linear", 100);
     const std::vector<int> times = all_times(schedule);
     const PixelMoments point = ancestral_moments(schedule, times, Variance::small, {0.6, 0.0});

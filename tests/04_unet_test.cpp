@@ -92,7 +92,9 @@ TEST_CASE("the whole UNet: its VJP along random directions equals central differ
     }
 }
 
-TEST_CASE("(4.14) the residual block differentiated by hand gives exactly what the tape gives") {
+TEST_CASE(
+    "(4.11) to (4.14) the residual block differentiated by hand gives exactly what the tape "
+    "gives") {
     ParameterList list;
     const ResBlock block(list, "b", 8, 16, 4);
     std::vector<double> values(static_cast<std::size_t>(list.block())), gradient(values.size());

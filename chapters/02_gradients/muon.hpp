@@ -16,7 +16,8 @@ namespace diffusion {
 template <class T>
 void orthogonalize(Tensor<T> x, Arena& scratch);
 
-/// Momentum, orthogonalize, step (2.24), for the matrices of a model; AdamW is for the rest.
+/// Momentum, orthogonalize, step (2.24): close to the steepest step of (2.22). For the matrices of
+/// a model; AdamW is for the rest.
 template <class T>
 class Muon {
 public:

@@ -68,7 +68,7 @@ void ancestral_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
                 double xs = q.x0 * x0 + q.xt * xt;               // (3.17)
                 if (sigma > 0.0) xs += sigma * random.normal();  // (3.17)
                 // <<<
-                xn.data()[k] = static_cast<T>(xs);
+                xn.data()[k] = static_cast<T>(xs);  // a draw from (3.1)
             }
         }
         if (observer) observer(s, x);

@@ -49,8 +49,8 @@ public:
 
     /// One step. The batch is cut into lanes; threads take lanes, and gradients are added in the
     /// lanes' order, so that the number of threads does not change a bit. Fails, naming the step
-    /// and the first layer, if the loss or the gradient is not finite; parameters are then as before
-    /// the step.
+    /// and the first layer, if the loss or the gradient is not finite; parameters are then as
+    /// before the step.
     Report step(const Loss& loss);
 
     std::int64_t steps() const { return adam_.steps(); }
