@@ -27,11 +27,22 @@ std::int64_t heap_allocations() {
 
 }  // namespace diffusion
 
-// The forms that the rest of the standard library's own are made of.
+// All forms that do not call another one: with a sanitizer each has a replacement of its own.
 void* operator new(std::size_t bytes) {
     return counted(bytes, alignof(std::max_align_t));
 }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
+    return counted(bytes, static_cast<std::size_t>(alignment));
+}
+void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept try {
+    return counted(bytes, alignof(std::max_align_t));
+} catch (const std::bad_alloc&) {
+    return nullptr;
+}
+void* operator new[](std::size_t bytes) {
+    return counted(bytes, alignof(std::max_align_t));
+}
+void* operator new[](std::size_t bytes, std::align_val_t alignment) {
     return counted(bytes, static_cast<std::size_t>(alignment));
 }
 void operator delete(void* p) noexcept {
@@ -44,5 +55,20 @@ void operator delete(void* p, std::align_val_t) noexcept {
     std::free(p);
 }
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, const std::nothrow_t&) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, std::size_t) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, std::align_val_t) noexcept {
+    std::free(p);
+}
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
     std::free(p);
 }
