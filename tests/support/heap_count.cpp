@@ -9,7 +9,7 @@ namespace {
 
 std::atomic<std::int64_t> count{0};
 
-void* counted(std::size_t bytes, std::size_t alignment) {
+[[maybe_unused]] void* counted(std::size_t bytes, std::size_t alignment) {
     ++count;
     bytes = (bytes + alignment - 1) / alignment * alignment;
     void* p = std::aligned_alloc(alignment, bytes > 0 ? bytes : alignment);
@@ -27,22 +27,12 @@ std::int64_t heap_allocations() {
 
 }  // namespace diffusion
 
-// All forms that do not call another one: with a sanitizer each has a replacement of its own.
+#ifdef DIFFUSION_COUNT_HEAP
+// The forms that the standard library's other ones call.
 void* operator new(std::size_t bytes) {
     return counted(bytes, alignof(std::max_align_t));
 }
 void* operator new(std::size_t bytes, std::align_val_t alignment) {
-    return counted(bytes, static_cast<std::size_t>(alignment));
-}
-void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept try {
-    return counted(bytes, alignof(std::max_align_t));
-} catch (const std::bad_alloc&) {
-    return nullptr;
-}
-void* operator new[](std::size_t bytes) {
-    return counted(bytes, alignof(std::max_align_t));
-}
-void* operator new[](std::size_t bytes, std::align_val_t alignment) {
     return counted(bytes, static_cast<std::size_t>(alignment));
 }
 void operator delete(void* p) noexcept {
@@ -57,18 +47,4 @@ void operator delete(void* p, std::align_val_t) noexcept {
 void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
     std::free(p);
 }
-void operator delete(void* p, const std::nothrow_t&) noexcept {
-    std::free(p);
-}
-void operator delete[](void* p) noexcept {
-    std::free(p);
-}
-void operator delete[](void* p, std::size_t) noexcept {
-    std::free(p);
-}
-void operator delete[](void* p, std::align_val_t) noexcept {
-    std::free(p);
-}
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept {
-    std::free(p);
-}
+#endif

@@ -4,7 +4,8 @@
 
 namespace diffusion {
 
-/// Calls of operator new so far.
+/// Calls of operator new so far. Always 0 in a build with sanitizers, which need operator new for
+/// themselves.
 std::int64_t heap_allocations();
 
 }  // namespace diffusion
