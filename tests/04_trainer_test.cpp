@@ -287,7 +287,7 @@ TEST_CASE("training steps after the first take no memory from the heap") {
     options.batch = 12;
     Trainer trainer(model.unet.parameters(), options);
     const Trainer::Loss loss = denoising_loss(model, data, {12, 0.5, false, 1});
-    const std::int64_t none = heap_allocations();
+    [[maybe_unused]] const std::int64_t none = heap_allocations();
     trainer.step(loss);
     const std::int64_t first = heap_allocations();
 #ifdef DIFFUSION_COUNT_HEAP
