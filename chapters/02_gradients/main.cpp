@@ -93,8 +93,9 @@ Image draw(const Mlp& mlp, std::vector<float>& values, int size) {
     tape.bind(values.data());
     const Tensor<float> points = arena.make<float>({size * size, 2});
     for (int i = 0; i < size * size; ++i) {
-        points(i, 0) = (static_cast<float>(i % size) + 0.5f) / static_cast<float>(size) * 2 - 1;
-        points(i, 1) = (static_cast<float>(i / size) + 0.5f) / static_cast<float>(size) * 2 - 1;
+        const int column = i % size, row = i / size;
+        points(i, 0) = (static_cast<float>(column) + 0.5f) / static_cast<float>(size) * 2 - 1;
+        points(i, 1) = (static_cast<float>(row) + 0.5f) / static_cast<float>(size) * 2 - 1;
     }
     return to_image(mlp(tape.constant(points)).value().reshape({size, size, 1}), 2);
 }
@@ -184,9 +185,7 @@ void experiment(const CommonOptions& options) {
     for (int i = 0; i < 192 * 192; ++i) {
         const int x = i % 192, y = i / 192;
         panels[0].data()[i] =
-            static_cast<float>(wanted.pixels[static_cast<std::size_t>(y / 2 * 96 + x / 2)]) /
-                127.5f -
-            1;
+            static_cast<float>(wanted.pixels.data()[y / 2 * 96 + x / 2]) / 127.5f - 1;
         for (int k = 0; k < 2; ++k) {
             panels[k + 1].data()[i] =
                 static_cast<float>(

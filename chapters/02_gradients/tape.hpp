@@ -58,7 +58,7 @@ public:
         T* g = grad_or_room(add).data();
         const T* s = share.data();
         const std::ptrdiff_t n = share.numel();
-        if (add) {
+        if (add) {  // NOLINT(bugprone-branch-clone): the pragmas hide the loops from it
 #pragma omp simd
             for (std::ptrdiff_t i = 0; i < n; ++i) g[i] += c * s[i];
         } else {

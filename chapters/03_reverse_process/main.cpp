@@ -48,7 +48,8 @@ Image picture(Tensor<const float> points) {
 Image beside(const std::vector<Image>& images) {
     Image wide{images[0].height, 0, 1, {}};
     for (const Image& image : images) wide.width += image.width + 2;
-    wide.pixels.assign(static_cast<std::size_t>(wide.height * wide.width), 60);
+    const int count = wide.height * wide.width;
+    wide.pixels.assign(static_cast<std::size_t>(count), 60);
     int left = 0;
     for (const Image& image : images) {
         for (int row = 0; row < image.height; ++row) {
@@ -110,7 +111,7 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
         std::vector<Image> upper =
             walk(exact, schedule, seed, by_exact, films[static_cast<std::size_t>(k)]);
         std::vector<Image> lower =
-            walk(learned, schedule, seed, by_net, films[static_cast<std::size_t>(k + 4)]);
+            walk(learned, schedule, seed, by_net, films[static_cast<std::size_t>(k) + 4]);
         upper.push_back(picture(data));
         lower.push_back(picture(data));
         rows.push_back(beside(upper));
@@ -130,8 +131,9 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
                             a = arena.make<float>(grid.shape()),
                             b = arena.make<float>(grid.shape());
         for (int i = 0; i < kGrid * kGrid; ++i) {
-            grid(i, 0) = -2.5f + 5.0f * static_cast<float>(i % kGrid) / (kGrid - 1);
-            grid(i, 1) = -2.5f + 5.0f * static_cast<float>(i / kGrid) / (kGrid - 1);
+            const int column = i % kGrid, row = i / kGrid;
+            grid(i, 0) = -2.5f + 5.0f * static_cast<float>(column) / (kGrid - 1);
+            grid(i, 1) = -2.5f + 5.0f * static_cast<float>(row) / (kGrid - 1);
         }
         for (const int t : {40, 100}) {
             exact(grid, t, a);

@@ -70,7 +70,7 @@ void draw(const GaussianMixture& mixture, std::uint64_t seed, std::uint32_t step
         }
         const double deviation = std::sqrt(mixture.variances[static_cast<std::size_t>(k)]);
         for (int d = 0; d < mixture.dimensions; ++d) {
-            const double mean = mixture.means[static_cast<std::size_t>(k * mixture.dimensions + d)];
+            const double mean = mixture.means.data()[k * mixture.dimensions + d];
             points(n, d) = static_cast<float>(mean + deviation * random.normal());
         }
     }

@@ -33,7 +33,7 @@ Var<T> attention(Var<T> q, Var<T> k, Var<T> v, int heads, std::span<const unsign
             for (int i = 0; i < queries; ++i) {
                 T* row = w + static_cast<std::ptrdiff_t>(i) * keys;
                 const auto kept = [&](int j) {
-                    return keep.empty() || keep[static_cast<std::size_t>(n * keys + j)] != 0;
+                    return keep.empty() || keep.data()[n * keys + j] != 0;
                 };
                 T largest = 0;
                 bool any = false;

@@ -183,7 +183,8 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                         static_cast<double>(y.value()[i].data()[p] - target[i].data()[p]);
                     sum += d * d;
                 }
-                const auto k = static_cast<std::size_t>(first + i);
+                const int number = first + i;
+                const auto k = static_cast<std::size_t>(number);
                 const double r = static_cast<double>(root[i].data()[0]);
                 samples->t[k] = t[static_cast<std::size_t>(i)];
                 samples->error[k] = sum / (r * r) / static_cast<double>(target[i].numel());

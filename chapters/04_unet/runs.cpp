@@ -151,7 +151,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
             std::printf("the earlier training in %s is replaced\n", common.out.string().c_str());
         for (int part = 1; part <= kGrids; ++part)  // of an earlier run
             std::filesystem::remove(folder.path("progress_" + std::to_string(part) + ".png"));
-        CsvWriter(log_path, kLogColumns, false);
+        const CsvWriter anew(log_path, kLogColumns, false);
         trainer.save(
             state_path);  // now, so that a later --resume never meets the state of another run
     }

@@ -30,7 +30,7 @@ F exp_polynomial(F x, ToInt to_int, ToFloatBits to_bits) {
     p = p * r + 1.0f;
     p = p * r + 1.0f;
     const F power = p * to_bits((to_int(n) + 127) << 23);
-    return x == x ? power : x;
+    return x == x ? power : x;  // NOLINT(misc-redundant-expression): false for NaN
 }
 
 inline float fast_exp(float x) {

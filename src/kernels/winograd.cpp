@@ -128,8 +128,7 @@ struct Tiles {
             const bool row_inside = top + i >= 0 && top + i < height;
             for (int j = 0; j < size; ++j) {
                 const bool inside = row_inside & (left + j >= 0) & (left + j < width);
-                at[static_cast<std::size_t>(i * size + j)] =
-                    inside ? from + (first + i * line + j * step) : outside;
+                at.data()[i * size + j] = inside ? from + (first + i * line + j * step) : outside;
             }
         }
         f([&at](int k) { return at[static_cast<std::size_t>(k)]; });

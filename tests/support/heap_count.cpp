@@ -27,7 +27,7 @@ std::int64_t heap_allocations() {
 
 }  // namespace diffusion
 
-#ifdef DIFFUSION_COUNT_HEAP
+#ifndef DIFFUSION_SANITIZED
 // The forms that the standard library's other ones call.
 void* operator new(std::size_t bytes) {
     return counted(bytes, alignof(std::max_align_t));
