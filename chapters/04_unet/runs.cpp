@@ -170,6 +170,10 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     folder.setting("time power", settings.time_power);
     const Trainer::Loss loss =
         denoising_loss(model, data, {settings.batch, settings.time_power, flip, common.seed});
+    // Steps to go, and what the grids cost: drawing is forward only, a third of a training pass.
+    const double drawing = kGrids * kGrid * kGridSteps / (3.0 * settings.batch);
+    const double left =
+        static_cast<double>(steps - trainer.steps()) * (1 + drawing / static_cast<double>(steps));
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
             {"parameters", std::to_string(model.unet.parameters().count())},
@@ -177,8 +181,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
             {"batch", std::to_string(settings.batch)},
             {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
             {"seed", std::to_string(common.seed)},
-            {"expected time", about(static_cast<double>(steps - trainer.steps()) *
-                                    seconds_per_step(model, options, loss))}});
+            {"expected time", about(left * seconds_per_step(model, options, loss))}});
 
     CsvWriter log(log_path, kLogColumns, trainer.steps() > 0);
     const auto grid_path = [&](std::int64_t part) {
