@@ -35,9 +35,8 @@ for program in "${programs[@]}"; do
     echo
     echo "== $name $*"
     status=0
-    if [ -n "${FIGURES:-}" ] && [ "$name" = 04_unet ] && [ $# = 0 ]; then
-        # The lesson shows what ten minutes bring, the README what one minute does, too.
-        "$program" --out out/04_unet_quick && "$program" --preset standard || status=$?
+    if [ -n "${FIGURES:-}" ] && [ $# = 0 ] && [ -x "chapters/$name/figures.sh" ]; then
+        "chapters/$name/figures.sh" "$bin" || status=$? # where the lesson shows more than the default run
     else
         "$program" "$@" || status=$?
     fi

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -128,6 +129,11 @@ TEST_CASE("sampling: the same seed gives the same files, and --noise starts from
     write_npy(folder / "noise.npy", zero);
     REQUIRE(sample("c", {"--noise", (folder / "noise.npy").string()}).exit_code == 0);
     CHECK(read_npy(folder / "c" / "samples.npy").shape == std::vector<int>{2, kHeight, kWidth, 1});
+    zero(1, 3, 4, 0) = std::numeric_limits<float>::quiet_NaN();
+    write_npy(folder / "nan.npy", zero);
+    const ProcessResult odd = sample("e", {"--noise", (folder / "nan.npy").string()});
+    CHECK(odd.exit_code == 1);
+    CHECK(contains(odd.err, "nan.npy: holds numbers that are not finite"));
     write_npy(folder / "bad.npy", zero.reshape({2, kHeight, kWidth}));
     const ProcessResult bad = sample("d", {"--noise", (folder / "bad.npy").string()});
     CHECK(bad.exit_code == 1);
