@@ -23,15 +23,16 @@ Strided<T> transposed(const T* data, int columns) {
     return {data, 1, columns};
 }
 
-/// b[k,n] as the inner loop reads it: in panels of a few columns, the last one padded with zeros.
+/// b[k,n] as the inner loop reads it: in panels of two SIMD registers, the last one perhaps of one,
+/// and padded with zeros.
 template <class T>
 struct Packed {
-    const T* panels;
+    const T* data;
     int k, n;
-    int width;                  ///< columns of a panel: one or two SIMD registers
-    std::ptrdiff_t row, panel;  ///< from a row of a panel to the next, from panel to panel
+    std::ptrdiff_t row;     ///< from a row of a panel to the next; 0: rows lie side by side
+    std::ptrdiff_t column;  ///< the panel of column j begins at data + j * column
 };
-/// Copies b into panels; where its rows are whole panels already it is used as it lies, and must
+/// Copies b into panels; where its rows are whole registers already it is used as it lies, and must
 /// outlive the result.
 template <class T>
 Packed<T> pack(int k, int n, Strided<T> b, Arena& memory);

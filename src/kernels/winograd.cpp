@@ -94,44 +94,100 @@ void both_ways(Map map, Get get, Put put) {
     }
 }
 
-/// The tiles of a batch of images [N,H,W], numbered through.
+/// How tiles cover `size` pixels: as few as possible, and as many of them as possible shorter by
+/// one pixel. The product at infinity, the last of the six points, only enters the fourth output
+/// (look at from_points), so short tiles do without it: 14 pixels are 4 + 4 + 3 + 3, and 22
+/// products.
+struct Cover {
+    int tiles, full;  ///< the full ones come first
+
+    explicit Cover(int size)
+        : tiles((size + kTile - 1) / kTile), full(tiles - std::min(tiles, kTile * tiles - size)) {}
+    int first_pixel(int tile) const { return kTile * tile - std::max(0, tile - full); }
+    int pixels(int tile) const { return tile < full ? kTile : kTile - 1; }
+};
+
+/// A range begin .. end - 1.
+struct Range {
+    int begin, end;
+    int count() const { return end - begin; }
+    Range within(Range other) const {
+        const int from = std::clamp(other.begin, begin, end);
+        return {from, std::clamp(other.end, from, end)};
+    }
+};
+
+/// The tiles of a batch of images [N,H,W], numbered through, in four groups: those that are short
+/// down, those that are not short, those that are short across, those that are both. In this order,
+/// the tiles that take part in the product at any point are a range.
 struct Tiles {
-    int height, width, down, across, count;
+    int height, width;
+    Cover down, across;
+    std::array<int, 5> begin{};  ///< of the four groups, and the end
 
     explicit Tiles(const Shape& image)
-        : height(image[1]),
-          width(image[2]),
-          down((height + kTile - 1) / kTile),
-          across((width + kTile - 1) / kTile),
-          count(image[0] * down * across) {}
+        : height(image[1]), width(image[2]), down(image[1]), across(image[2]) {
+        for (int group = 0; group < 4; ++group) {
+            const int size = image[0] * rows(group).count() * columns(group).count();
+            begin.at(group + 1) = begin.at(group) + size;
+        }
+    }
+    Range rows(int group) const {
+        return group == 0 || group == 3 ? Range{down.full, down.tiles} : Range{0, down.full};
+    }
+    Range columns(int group) const {
+        return group < 2 ? Range{0, across.full} : Range{across.full, across.tiles};
+    }
+    int count() const { return begin.back(); }
+    /// Those that the product at this point needs.
+    Range at_point(int point) const {
+        const bool down_full = point / kPatch == kPatch - 1;
+        const bool across_full = point % kPatch == kPatch - 1;
+        return {begin.at(down_full ? 1 : 0), begin.at(across_full ? 2 : down_full ? 3 : 4)};
+    }
 
-    int image(int index) const { return index / (down * across); }
+    struct Place {
+        int image, top, left, height, width;
+    };
+    Place place(int index) const {
+        int group = 0;
+        while (index >= begin.at(group + 1)) ++group;
+        const Range r = rows(group), c = columns(group);
+        const int k = index - begin.at(group);
+        const int row = r.begin + k / c.count() % r.count(), column = c.begin + k % c.count();
+        return {k / (r.count() * c.count()), down.first_pixel(row), across.first_pixel(column),
+                down.pixels(row), across.pixels(column)};
+    }
 
-    /// Calls f(at) for the size x size pixels whose first one lies `margin` above and left of tile
-    /// `index`: at(k) points to pixel k in reading order, or to `outside` if it is not in the
-    /// image. A tile that lies inside knows its addresses without looking.
+    /// Calls f(at, image) for the size x size pixels whose first one lies `margin` above and left
+    /// of tile `index`: at(k) points to pixel k in reading order, or to `outside` if it is not in
+    /// the picture or, for the tile itself (margin 0), not in the tile. A tile that lies inside
+    /// knows its addresses without looking.
     template <int size, class P, class F>
     void with_pixels(Tensor<P> x, int index, int margin, P* outside, F f) const {
-        const int n = image(index), rest = index % (down * across);
-        const int top = rest / across * kTile - margin, left = rest % across * kTile - margin;
+        const Place tile = place(index);
+        const int top = tile.top - margin, left = tile.left - margin;
+        const int bottom = margin > 0 ? height : top + tile.height,
+                  right = margin > 0 ? width : left + tile.width;
         const std::ptrdiff_t step = x.size(3), line = width * step,
                              first = top * line + left * step;
-        P* const from = x[n].data();
-        if (top >= 0 && left >= 0 && top + size <= height && left + size <= width) {
-            f([corner = from + first, line, step](int k) {
-                return corner + k / size * line + k % size * step;
-            });
+        P* const from = x[tile.image].data();
+        if (top >= 0 && left >= 0 && top + size <= bottom && left + size <= right) {
+            f([corner = from + first, line,
+               step](int k) { return corner + k / size * line + k % size * step; },
+              tile.image);
             return;
         }
         std::array<P*, size * size> at;
         for (int i = 0; i < size; ++i) {
-            const bool row_inside = top + i >= 0 && top + i < height;
+            const bool row_inside = (top + i >= 0) & (top + i < std::min(bottom, height));
             for (int j = 0; j < size; ++j) {
-                const bool inside = row_inside & (left + j >= 0) & (left + j < width);
+                const bool inside =
+                    row_inside & (left + j >= 0) & (left + j < std::min(right, width));
                 at.data()[i * size + j] = inside ? from + (first + i * line + j * step) : outside;
             }
         }
-        f([&at](int k) { return at[static_cast<std::size_t>(k)]; });
+        f([&at](int k) { return at[static_cast<std::size_t>(k)]; }, tile.image);
     }
 };
 
@@ -153,11 +209,14 @@ struct Planes {
     T* operator[](int k) const { return data + k * stride; }
 };
 
-/// As many tiles at a time as keep both sides of the 36 products in the second-level cache.
-int tiles_at_a_time(int channels, std::size_t element) {
+/// As many tiles at a time as keep both sides of the 36 products in the second-level cache, and
+/// about the same number each time.
+int tiles_at_a_time(int count, int channels, std::size_t element) {
     const std::size_t bytes = kPoints * element * static_cast<std::size_t>(channels);
     const int tiles = static_cast<int>((std::size_t{768} << 10) / bytes);
-    return std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows);
+    const int most = std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows);
+    const int times = std::max(1, (count + most - 1) / most);
+    return (count + times - 1) / times;
 }
 
 /// points = B^T d B of tiles first .. first + count - 1 of x.
@@ -168,7 +227,7 @@ void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, c
     const int channels = x.size(3);
     for (int p = 0; p < count; ++p) {
         T* to = points.data + p * channels;
-        tiles.with_pixels<kPatch>(x, first + p, 1, zeros, [&](auto at) {
+        tiles.with_pixels<kPatch>(x, first + p, 1, zeros, [&](auto at, int) {
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 both_ways<kPatch, kPatch, V>(
                     to_points, [&](int k) { return load(at(k) + c); },
@@ -186,7 +245,7 @@ void output_points_vjp(Tensor<const T> dy, const Tiles& tiles, int first, int co
     const int channels = dy.size(3);
     for (int p = 0; p < count; ++p) {
         T* to = points.data + p * channels;
-        tiles.with_pixels<kTile>(dy, first + p, 0, zeros, [&](auto at) {
+        tiles.with_pixels<kTile>(dy, first + p, 0, zeros, [&](auto at, int) {
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 both_ways<kTile, kPatch, V>(
                     from_points_vjp, [&](int k) { return load(at(k) + c); },
@@ -205,8 +264,8 @@ void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, P
     const auto write = [&](auto start) {
         for (int p = 0; p < count; ++p) {
             const T* from = points.data + p * channels;
-            const T* row = plus.row + tiles.image(first + p) * plus.row_step;
-            tiles.with_pixels<kTile>(y, first + p, 0, dropped, [&](auto at) {
+            tiles.with_pixels<kTile>(y, first + p, 0, dropped, [&](auto at, int image) {
+                const T* row = plus.row + image * plus.row_step;
                 for_each_register<T>(channels, [&](int c, auto load, auto store) {
                     both_ways<kPatch, kTile, V>(
                         from_points, [&](int k) { return load(from + k * points.stride + c); },
@@ -257,16 +316,18 @@ void multiply(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, Plus<T
               Arena& scratch) {
     const Tiles tiles(x.shape());
     const int inputs = x.size(3), outputs = y.size(3);
-    const int most = tiles_at_a_time(inputs + outputs, sizeof(T));
+    const int most = tiles_at_a_time(tiles.count(), inputs + outputs, sizeof(T));
     const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);
     const T* zeros = scratch.zeros<T>({inputs}).data();
     T* dropped = scratch.zeros<T>({outputs}).data();
-    for (int first = 0; first < tiles.count; first += most) {
-        const int count = std::min(most, tiles.count - first);
+    for (int first = 0; first < tiles.count(); first += most) {
+        const int count = std::min(most, tiles.count() - first);
         input_points(x, tiles, first, count, zeros, in);
         for (int k = 0; k < kPoints; ++k) {
-            gemm<T>(count, by_rows<T>(in[k], inputs), b[static_cast<std::size_t>(k)], out[k],
-                    false);
+            const Range part = Range{first, first + count}.within(tiles.at_point(k));
+            const int begin = part.begin - first;
+            gemm<T>(part.count(), by_rows<T>(in[k] + begin * inputs, inputs),
+                    b[static_cast<std::size_t>(k)], out[k] + begin * outputs, false);
         }
         output_pixels<T>(out, tiles, first, count, plus, dropped, y);
     }
@@ -319,20 +380,23 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
     Arena::Scope scope(scratch);
     using V = typename Simd<T>::Vector;
     const Tiles tiles(x.shape());
-    if (tiles.count == 0) return;
+    if (tiles.count() == 0) return;
     const int inputs = x.size(3), outputs = dy.size(3);
-    const int most = tiles_at_a_time(inputs + outputs, sizeof(T));
+    const int most = tiles_at_a_time(tiles.count(), inputs + outputs, sizeof(T));
     const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);
     const Planes<T> du(inputs, outputs, scratch);
     const T *zero_in = scratch.zeros<T>({inputs}).data(),
             *zero_out = scratch.zeros<T>({outputs}).data();
-    for (int first = 0; first < tiles.count; first += most) {
-        const int count = std::min(most, tiles.count - first);
+    for (int first = 0; first < tiles.count(); first += most) {
+        const int count = std::min(most, tiles.count() - first);
         input_points(x, tiles, first, count, zero_in, in);
         output_points_vjp(dy, tiles, first, count, zero_out, out);
         for (int k = 0; k < kPoints; ++k) {
-            gemm<T>(inputs, outputs, count, transposed<T>(in[k], inputs),
-                    by_rows<T>(out[k], outputs), du[k], first > 0, scratch);
+            const Range part = Range{first, first + count}.within(tiles.at_point(k));
+            const int begin = part.begin - first;
+            if (part.count() == 0 && first > 0) continue;
+            gemm<T>(inputs, outputs, part.count(), transposed<T>(in[k] + begin * inputs, inputs),
+                    by_rows<T>(out[k] + begin * outputs, outputs), du[k], first > 0, scratch);
         }
     }
     for (int c = 0; c < inputs; ++c) {
