@@ -1,7 +1,9 @@
 #pragma once
 // Reverse-mode differentiation: a tape of operations, each with its hand-written vector-Jacobian
 // product (VJP).
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <new>
 #include <type_traits>
 #include <vector>
@@ -39,8 +41,10 @@ public:
 
     /// The gradient, to be added to; it starts as zeros at its first use.
     Tensor<T> grad() const {
-        if (!node_->grad) node_->grad = tape().arena().template zeros<T>(shape());
-        return node_->grad;
+        bool add = true;
+        const Tensor<T> g = grad_or_room(add);
+        if (!add) std::fill(g.begin(), g.end(), T(0));
+        return g;
     }
 
     /// The same for a VJP that reaches all of the gradient and can either write or add. At the
@@ -48,7 +52,7 @@ public:
     /// first.
     Tensor<T> grad_or_room(bool& add) const {
         add = static_cast<bool>(node_->grad);
-        if (!add) node_->grad = tape().arena().template make<T>(shape());
+        if (!add) node_->grad = tape().room_for_gradient(shape());
         return node_->grad;
     }
 
@@ -133,7 +137,7 @@ public:
     }
 
     /// (2.4) The gradient of the scalar `loss` with respect to itself is 1; every step passes its
-    /// share on.
+    /// share on, and its own gradient is then gone: what keeps its gradient are leaves.
     void backward(Var<T> loss) {
         require(loss.value().numel() == 1, "backward: the loss must be one number, its shape is ",
                 loss.shape());
@@ -147,6 +151,11 @@ public:
             if (watching_) watch(step->output.grad(), later);
             later = step->parameter;
             step->run(step->vjp);
+            // Passed on, and never asked for again: the next gradient of this size takes its place,
+            // in memory that is still in the cache.
+            Tensor<T>& done = step->output.node_->grad;
+            free_gradients_.push_back(done);
+            done = {};
         }
     }
 
@@ -159,9 +168,21 @@ public:
     }
     std::ptrdiff_t culprit() const { return culprit_; }
 
+    /// Memory for the gradient of a result, with anything in it.
+    Tensor<T> room_for_gradient(const Shape& shape) {
+        for (auto free = free_gradients_.rbegin(); free != free_gradients_.rend(); ++free) {
+            if (free->numel() != shape.numel()) continue;
+            const Tensor<T> room = free->reshape(shape);
+            free_gradients_.erase(std::next(free).base());
+            return room;
+        }
+        return arena_.make<T>(shape);
+    }
+
     /// Forgets all operations and frees their memory. Every Var made so far becomes invalid.
     void reset() {
         steps_.clear();
+        free_gradients_.clear();
         arena_.reset();
         scratch_.reset();
     }
@@ -192,7 +213,8 @@ private:
     T* parameter_gradients_ = nullptr;
     std::ptrdiff_t last_parameter_ = -1, culprit_ = -1;
     bool watching_ = false;
-    std::vector<Step> steps_;  // keeps its capacity between training steps
+    std::vector<Step> steps_;  // these keep their capacity between training steps
+    std::vector<Tensor<T>> free_gradients_;
 };
 
 }  // namespace diffusion
