@@ -160,34 +160,39 @@ struct Tiles {
     }
 
     /// Calls f(at, image) for the size x size pixels whose first one lies `margin` above and left
-    /// of tile `index`: at(k) points to pixel k in reading order, or to `outside` if it is not in
-    /// the picture or, for the tile itself (margin 0), not in the tile. A tile that lies inside
-    /// knows its addresses without looking.
-    template <int size, class P, class F>
-    void with_pixels(Tensor<P> x, int index, int margin, P* outside, F f) const {
+    /// of tile `index`. at(x, outside, k) is the address of pixel k, in reading order, of images x
+    /// with this many channels; or it is `outside`, if the pixel is not in the picture or, without
+    /// a margin, not in the tile. A tile that lies inside knows its addresses without looking.
+    template <int size, class F>
+    void with_pixels(int channels, int index, int margin, F f) const {
         const Place tile = place(index);
         const int top = tile.top - margin, left = tile.left - margin;
-        const int bottom = margin > 0 ? height : top + tile.height,
-                  right = margin > 0 ? width : left + tile.width;
-        const std::ptrdiff_t step = x.size(3), line = width * step,
-                             first = top * line + left * step;
-        P* const from = x[tile.image].data();
+        const int bottom = margin > 0 ? height : std::min(height, top + tile.height),
+                  right = margin > 0 ? width : std::min(width, left + tile.width);
+        const std::ptrdiff_t step = channels, line = width * step,
+                             first =
+                                 (static_cast<std::ptrdiff_t>(tile.image) * height + top) * line +
+                                 left * step;
         if (top >= 0 && left >= 0 && top + size <= bottom && left + size <= right) {
-            f([corner = from + first, line,
-               step](int k) { return corner + k / size * line + k % size * step; },
+            f([=](auto* x, auto*, int k) { return x + first + k / size * line + k % size * step; },
               tile.image);
             return;
         }
-        std::array<P*, size * size> at;
+        constexpr std::ptrdiff_t kOutside = -1;
+        std::array<std::ptrdiff_t, size * size> at;
         for (int i = 0; i < size; ++i) {
-            const bool row_inside = (top + i >= 0) & (top + i < std::min(bottom, height));
+            const bool row_inside = (top + i >= 0) & (top + i < bottom);
             for (int j = 0; j < size; ++j) {
-                const bool inside =
-                    row_inside & (left + j >= 0) & (left + j < std::min(right, width));
-                at.data()[i * size + j] = inside ? from + (first + i * line + j * step) : outside;
+                const bool inside = row_inside & (left + j >= 0) & (left + j < right);
+                at.data()[i * size + j] = inside ? first + i * line + j * step : kOutside;
             }
         }
-        f([&at](int k) { return at[static_cast<std::size_t>(k)]; }, tile.image);
+        f(
+            [&at](auto* x, auto* outside, int k) {
+                const std::ptrdiff_t offset = at[static_cast<std::size_t>(k)];
+                return offset == kOutside ? outside : x + offset;
+            },
+            tile.image);
     }
 };
 
@@ -227,10 +232,10 @@ void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, c
     const int channels = x.size(3);
     for (int p = 0; p < count; ++p) {
         T* to = points.data + p * channels;
-        tiles.with_pixels<kPatch>(x, first + p, 1, zeros, [&](auto at, int) {
+        tiles.with_pixels<kPatch>(channels, first + p, 1, [&](auto at, int) {
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 both_ways<kPatch, kPatch, V>(
-                    to_points, [&](int k) { return load(at(k) + c); },
+                    to_points, [&](int k) { return load(at(x.data(), zeros, k) + c); },
                     [&](int k, V v) { store(to + k * points.stride + c, v); });
             });
         });
@@ -245,10 +250,10 @@ void output_points_vjp(Tensor<const T> dy, const Tiles& tiles, int first, int co
     const int channels = dy.size(3);
     for (int p = 0; p < count; ++p) {
         T* to = points.data + p * channels;
-        tiles.with_pixels<kTile>(dy, first + p, 0, zeros, [&](auto at, int) {
+        tiles.with_pixels<kTile>(channels, first + p, 0, [&](auto at, int) {
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 both_ways<kTile, kPatch, V>(
-                    from_points_vjp, [&](int k) { return load(at(k) + c); },
+                    from_points_vjp, [&](int k) { return load(at(dy.data(), zeros, k) + c); },
                     [&](int k, V v) { store(to + k * points.stride + c, v); });
             });
         });
@@ -261,36 +266,35 @@ void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, P
                    T* dropped, Tensor<T> y) {
     using V = typename Simd<T>::Vector;
     const int channels = y.size(3);
+    // `start` is what the sums are to be added to.
     const auto write = [&](auto start) {
         for (int p = 0; p < count; ++p) {
             const T* from = points.data + p * channels;
-            tiles.with_pixels<kTile>(y, first + p, 0, dropped, [&](auto at, int image) {
+            tiles.with_pixels<kTile>(channels, first + p, 0, [&](auto at, int image) {
                 const T* row = plus.row + image * plus.row_step;
                 for_each_register<T>(channels, [&](int c, auto load, auto store) {
                     both_ways<kPatch, kTile, V>(
                         from_points, [&](int k) { return load(from + k * points.stride + c); },
                         [&](int k, V v) {
-                            T* pixel = at(k);
-                            store(pixel + c, v + start(load, pixel, row, c));
+                            store(at(y.data(), dropped, k) + c, v + start(load, at, row, k, c));
                         });
                 });
             });
         }
     };
-    const auto of_pixels = [&](auto load, const T* pixel, int c) {
-        return load((pixel == dropped ? dropped : plus.pixels + (pixel - y.data())) + c);
+    const T* nothing = dropped;  // for pixels outside
+    const auto of_row = [](auto load, auto, const T* row, int, int c) { return load(row + c); };
+    const auto of_pixel = [&](auto load, auto at, const T*, int k, int c) {
+        return load(at(plus.pixels, nothing, k) + c);
     };
     if (plus.row == nullptr && plus.pixels == nullptr) {
-        write([](auto, const T*, const T*, int) { return V{}; });
+        write([](auto...) { return V{}; });
     } else if (plus.pixels == nullptr) {
-        write([](auto load, const T*, const T* row, int c) { return load(row + c); });
+        write(of_row);
     } else if (plus.row == nullptr) {
-        write(
-            [&](auto load, const T* pixel, const T*, int c) { return of_pixels(load, pixel, c); });
+        write(of_pixel);
     } else {
-        write([&](auto load, const T* pixel, const T* row, int c) {
-            return load(row + c) + of_pixels(load, pixel, c);
-        });
+        write([&](auto... at) { return of_row(at...) + of_pixel(at...); });
     }
 }
 
