@@ -1,10 +1,14 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "02_gradients/ops.hpp"
 #include "02_gradients/optimizer.hpp"
+#include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -107,6 +111,48 @@ TEST_CASE("(2.15) gradients, tape and AdamW together: an MLP fits sin(3x) to bel
     }
     CHECK(first > 0.1);
     CHECK(last < 1e-3);
+}
+
+TEST_CASE(
+    "(2.16) (2.18) (2.19) (2.20) one pass equals clipping, step and average one after another") {
+    constexpr std::size_t kCount = 5000;  // several blocks and a rest
+    std::vector<double> x(kCount), gradient(kCount);
+    fill_normal(Tensor<double>(x.data(), {kCount}), Random(5, Purpose::test, 1));
+    std::vector<double> x2 = x, average = x, average2 = x;
+    AdamW<double> together(kCount, {.weight_decay = 0.1}), apart(kCount, {.weight_decay = 0.1});
+    for (std::uint32_t step = 0; step < 3; ++step) {
+        fill_normal(Tensor<double>(gradient.data(), {kCount}), Random(5, Purpose::test, 2 + step));
+        const double norm = std::sqrt(sum_of_squares<double>(gradient));
+        together.step(x, gradient, 0.01, {1 / norm, average, 0.9});
+        CHECK(clip_gradient<double>(gradient, 1) == norm);
+        apart.step(x2, gradient, 0.01);
+        ema_update<double>(average2, x2, 0.9);
+    }
+    double worst = 0;
+    for (std::size_t i = 0; i < kCount; ++i) {
+        worst = std::max({worst, std::abs(x[i] - x2[i]), std::abs(average[i] - average2[i])});
+    }
+    CHECK(worst < 1e-14);
+    CHECK_THROWS_WITH_AS(together.step(x, gradient, 0.01, {1, std::span(average).first(3), 0.9}),
+                         "adamw: 3 averages for 5000 parameters", Error);
+}
+
+TEST_CASE("(2.19) the sum of squares has the same bits for any number of threads") {
+    std::vector<float> x(300'001);
+    fill_normal(Tensor<float>(x.data(), {static_cast<int>(x.size())}), Random(5, Purpose::test, 9));
+    double exact = 0;
+    for (float v : x) exact += static_cast<double>(v) * static_cast<double>(v);
+    const double sum = sum_of_squares<float>(x);
+    CHECK(sum == doctest::Approx(exact).epsilon(1e-12));
+#ifdef _OPENMP
+    const int most = omp_get_max_threads();
+    for (int threads = 1; threads <= 3; ++threads) {
+        omp_set_num_threads(threads);
+        CHECK(sum_of_squares<float>(x) == sum);
+    }
+    omp_set_num_threads(most);
+#endif
+    CHECK(sum_of_squares<float>(std::span<const float>()) == 0);
 }
 
 TEST_SUITE_END();

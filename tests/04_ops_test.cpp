@@ -196,8 +196,13 @@ TEST_CASE("the polynomial exponential has a relative error below 2e-7 on its who
     }
     CHECK(std::isnan(fast_exp(std::numeric_limits<float>::quiet_NaN())));
     CHECK(std::isnan(fast_exp(S::fill(1.0f) * std::numeric_limits<float>::quiet_NaN())[0]));
-    CHECK(logistic(200.0f) == 1.0f);
-    CHECK(logistic(-200.0f) < 1e-37f);
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    CHECK(silu(200.0f) == 200.0f);
+    CHECK(std::abs(silu(-200.0f)) < 1e-35f);
+    CHECK(std::isnan(silu(nan)));
+    CHECK(silu_slope(200.0f) == 1.0f);
+    CHECK(std::abs(silu_slope(-200.0f)) < 1e-35f);
+    CHECK(std::isnan(silu_slope(nan)));
 }
 
 TEST_SUITE_END();

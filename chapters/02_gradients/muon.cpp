@@ -62,28 +62,31 @@ Muon<T>::Muon(std::vector<Parameter> matrices, std::size_t count, Options option
 }
 
 template <class T>
-void Muon<T>::step(std::span<T> values, std::span<T> gradient, double learning_rate) {
+void Muon<T>::step(std::span<T> values, std::span<T> gradient, double learning_rate,
+                   double factor) {
     require(values.size() == momentum_.size() && gradient.size() == momentum_.size(),
             "muon: made for ", momentum_.size(), " parameters, got ", values.size(), " values and ",
             gradient.size(), " gradients");
     parallel_for(static_cast<int>(matrices_.size()), static_cast<int>(arenas_.size()), [&](int i) {
-        step_matrix(matrices_[static_cast<std::size_t>(i)], values, gradient, learning_rate,
+        step_matrix(matrices_[static_cast<std::size_t>(i)], values, gradient, learning_rate, factor,
                     *arenas_[thread_number()]);
     });
 }
 
 template <class T>
 void Muon<T>::step_matrix(const Parameter& matrix, std::span<T> values, std::span<T> gradient,
-                          double learning_rate, Arena& arena) {
+                          double learning_rate, double factor, Arena& arena) {
     const std::ptrdiff_t n = matrix.shape.numel();
     const int columns = matrix.shape.back(), rows = static_cast<int>(n / columns);
     const Tensor<T> direction = arena.make<T>({rows, columns});
     T *x = values.data() + matrix.offset, *g = gradient.data() + matrix.offset;
     T *m = momentum_.data() + matrix.offset, *d = direction.data();
     const T keep = static_cast<T>(options_.momentum), take = 1 - keep;
+    const T scale = static_cast<T>(factor);
     for (std::ptrdiff_t i = 0; i < n; ++i) {
-        m[i] = keep * m[i] + take * g[i];  // (2.24)
-        d[i] = keep * m[i] + take * g[i];  // (2.24) one step further on: Nesterov
+        const T gradient_i = scale * g[i];
+        m[i] = keep * m[i] + take * gradient_i;  // (2.24)
+        d[i] = keep * m[i] + take * gradient_i;  // (2.24) one step further on: Nesterov
         g[i] = 0;
     }
     orthogonalize(direction, arena);

@@ -30,16 +30,16 @@ public:
     /// size counts as columns and all others as rows.
     Muon(std::vector<Parameter> matrices, std::size_t count, Options options);
 
-    /// One step of all matrices, in parallel. Sets their gradients to zero, so that an AdamW that
-    /// comes next leaves them alone.
-    void step(std::span<T> values, std::span<T> gradient, double learning_rate);
+    /// One step of all matrices, in parallel, with factor times their gradients. Sets these to
+    /// zero, so that an AdamW that comes next leaves them alone.
+    void step(std::span<T> values, std::span<T> gradient, double learning_rate, double factor = 1);
 
     /// For checkpoints.
     std::span<T> momentum() { return momentum_; }
 
 private:
     void step_matrix(const Parameter& matrix, std::span<T> values, std::span<T> gradient,
-                     double learning_rate, Arena& arena);
+                     double learning_rate, double factor, Arena& arena);
 
     std::vector<Parameter> matrices_;
     Options options_;

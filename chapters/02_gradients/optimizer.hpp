@@ -23,9 +23,17 @@ public:
 
     AdamW(std::size_t count, Options options);
 
+    /// What else a step may do in the same pass over the parameters.
+    struct Also {
+        double factor = 1;          ///< of the gradient: clipping (2.19)
+        std::span<T> average = {};  ///< (2.20), if given
+        double ema_rate = 0;
+    };
+
     /// One step. `learning_rate` replaces the option's, for schedules. All spans have `count`
     /// elements.
-    void step(std::span<T> values, std::span<const T> gradient, double learning_rate);
+    void step(std::span<T> values, std::span<const T> gradient, double learning_rate,
+              const Also& also = {});
     void step(std::span<T> values, std::span<const T> gradient) {
         step(values, gradient, options_.learning_rate);
     }
@@ -41,6 +49,10 @@ private:
     std::int64_t steps_ = 0;
     std::vector<T> mean_, square_;
 };
+
+/// The sum of squares, in double. It is the same for any number of threads.
+template <class T>
+double sum_of_squares(std::span<const T> x);
 
 /// (2.19) Scales the gradient so that its Euclidean norm is at most max_norm. Returns the norm
 /// before.

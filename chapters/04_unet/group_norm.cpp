@@ -62,7 +62,7 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             const V a = load(scale[n].data() + c), b = load(shift[n].data() + c);
             for (int p = 0; p < pixels; ++p) {
                 const V z = a * load(in + p * channels + c) + b;
-                store(out + p * channels + c, silu ? z * logistic(z) : z);
+                store(out + p * channels + c, silu ? diffusion::silu(z) : z);
             }
         });
     }
@@ -85,8 +85,7 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                     const V x_p = load(in + p * channels + c);
                     V g = load(dy + p * channels + c);
                     if (silu) {
-                        const V z = ac * x_p + bc, s = logistic(z);
-                        g *= s + z * s * (1 - s);
+                        g *= silu_slope(ac * x_p + bc);
                         store(dz + p * channels + c, g);
                     }
                     total += g;

@@ -27,11 +27,12 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
       gradient_(values_.size()),
       muon_(options.muon ? list.matrices() : std::vector<Parameter>(), values_.size(), {}),
       adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
-    require(options.batch > 0 && options.lane > 0, "trainer: batch ", options.batch, ", lane ",
+    require(options.batch > 0 && options.lane >= 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
+    if (options_.lane == 0) options_.lane = std::clamp(options_.batch / 8, 4, 8);
     list.initialise<float>(values_, options.seed);
     average_ = values_;
-    const int lanes = (options.batch + options.lane - 1) / options.lane;
+    const int lanes = (options_.batch + options_.lane - 1) / options_.lane;
     lane_gradients_.assign(static_cast<std::size_t>(lanes), std::vector<float>(values_.size()));
     lane_losses_.resize(static_cast<std::size_t>(lanes));
     for (int i = 0; i < std::max(1, thread_count()); ++i)
@@ -58,26 +59,24 @@ Trainer::Report Trainer::step(const Loss& loss) {
         tape.reset();  // after the first step its memory becomes one block here
     });
 
-    const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values_.size());
-#pragma omp parallel for schedule(static)
-    for (std::ptrdiff_t i = 0; i < n; ++i) {
-        float sum = 0;
+    for_each_block(std::ssize(gradient_), [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+        std::fill(gradient_.data() + begin, gradient_.data() + end, 0.0f);
         for (const std::vector<float>& gradient : lane_gradients_)
-            sum += gradient[static_cast<std::size_t>(i)];
-        gradient_[static_cast<std::size_t>(i)] = sum;
-    }
+            for (std::ptrdiff_t i = begin; i < end; ++i) gradient_.data()[i] += gradient.data()[i];
+    });
     Report report;
     for (double value : lane_losses_) report.loss += value;
-    report.gradient_norm = clip_gradient<float>(gradient_, options_.max_norm);
+    report.gradient_norm = std::sqrt(sum_of_squares<float>(gradient_));
     if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
         fail("training: the loss is ", report.loss, " at step ", number + 1,
              "; the first layer that is not finite is ", find_culprit(loss),
              "; start again with a lower learning rate (the last checkpoint is kept)");
     }
     const double rate = learning_rate_at(number, options_);
-    muon_.step(values_, gradient_, rate);  // takes the matrices' gradients
-    adam_.step(values_, gradient_, rate);
-    ema_update<float>(average_, values_, ema_rate(steps(), options_.ema_rate));
+    const double factor = std::min(1.0, options_.max_norm / report.gradient_norm);  // (2.19)
+    muon_.step(values_, gradient_, rate, factor);  // takes the matrices' gradients
+    adam_.step(values_, gradient_, rate,
+               {factor, average_, ema_rate(number + 1, options_.ema_rate)});
     return report;
 }
 

@@ -50,6 +50,34 @@ void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel
     }
 }
 
+/// Whether a panel of outputs would be mostly padding.
+template <class T>
+bool few(int outputs) {
+    return outputs <= Simd<T>::width / 4;
+}
+
+/// The same for few outputs: y += a scalar product of the window with the weights [O,K,K*C] of each
+/// output, registers full of channels.
+template <class T>
+void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<T> y) {
+    using V = typename Simd<T>::Vector;
+    const int kernel = weight.size(1);
+    for (int i = 0; i < y.size(0); ++i) {
+        for (int j = 0; j < y.size(1); ++j) {
+            for (int o = 0; o < y.size(2); ++o) {
+                V sums[3] = {};
+                for (int u = 0; u < kernel; ++u) {
+                    const T* window = &padded(stride * i + u, stride * j, 0);
+                    for_each_register<T>(weight.size(2), [&](int c, auto load, auto) {
+                        sums[u] += load(window + c) * load(&weight(o, u, c));
+                    });
+                }
+                y(i, j, o) += sum_of_elements<T>(sums[0] + sums[1] + sums[2]);
+            }
+        }
+    }
+}
+
 /// y = what the sums are to be added to.
 template <class T>
 void set_start(Tensor<T> y, Plus<T> plus) {
@@ -114,16 +142,31 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor
         return;
     }
     std::array<Packed<T>, 3> rows{};
-    for (int u = 0; u < kernel; ++u) {
-        rows[static_cast<std::size_t>(u)] =
-            pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
+    Tensor<T> by_output;
+    if (few<T>(outputs)) {
+        by_output = scratch.make<T>({outputs, kernel, k});
+        for (int u = 0; u < kernel; ++u) {
+            for (int c = 0; c < k; ++c) {
+                for (int o = 0; o < outputs; ++o)
+                    by_output(o, u, c) = weight[u].data()[c * outputs + o];
+            }
+        }
+    } else {
+        for (int u = 0; u < kernel; ++u) {
+            rows[static_cast<std::size_t>(u)] =
+                pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
+        }
     }
     for (int n = 0; n < x.size(0); ++n) {
         Arena::Scope image(scratch);
         const Tensor<T> padded =
             spread(x[n], kernel / 2, 1, padded_size(x.size(1), kernel, stride, y.size(1)),
                    padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
-        convolve_padded(padded, rows, kernel, stride, y[n], true);
+        if (by_output) {
+            convolve_padded_few(padded, by_output, stride, y[n]);
+        } else {
+            convolve_padded(padded, rows, kernel, stride, y[n], true);
+        }
     }
 }
 
@@ -194,6 +237,8 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
     }
     const int height = padded_size(x.size(1), kernel, stride, dy.size(1));
     const int width = padded_size(x.size(2), kernel, stride, dy.size(2));
+    Arena::Scope scope(scratch);
+    const Tensor<T> turned = scratch.zeros<T>({kernel, outputs, kernel * channels});
     for (int n = 0; n < x.size(0); ++n) {
         Arena::Scope image(scratch);
         // One row more than needed: windows that meet only zeros of dy reach past the last one.
@@ -202,6 +247,14 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
             // dy gets the padded width, with zeros where a window would cross the edge: the pixels
             // of all rows form one long sum.
             const Tensor<T> wide = spread(dy[n], 0, 1, dy.size(1), width, scratch);
+            if (few<T>(outputs)) {  // the transpose of the product below, for wider panels
+                for (int u = 0; u < kernel; ++u) {
+                    gemm<T>(outputs, kernel * channels, dy.size(1) * width,
+                            transposed<T>(wide.data(), outputs), {&padded(u, 0, 0), channels, 1},
+                            turned[u].data(), true, scratch);
+                }
+                continue;
+            }
             const Packed<T> pixels =
                 pack(dy.size(1) * width, outputs, by_rows<T>(wide.data(), outputs), scratch);
             for (int u = 0; u < kernel; ++u) {
@@ -218,6 +271,11 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
                             dweight[u].data(), true);
                 }
             }
+        }
+    }
+    for (int u = 0; u < kernel; ++u) {
+        for (int c = 0; few<T>(outputs) && c < kernel * channels; ++c) {
+            for (int o = 0; o < outputs; ++o) dweight[u].data()[c * outputs + o] += turned(u, o, c);
         }
     }
 }

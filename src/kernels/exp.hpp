@@ -9,58 +9,63 @@
 namespace diffusion {
 
 /// e^x with a relative error below 2e-7 for x in [-87, 88]; below it is at most e^-87, above at
-/// least 1e38, and NaN stays NaN. x = n ln 2 + r with |r| <= ln 2 / 2; e^r is a polynomial, 2^n is
-/// written into the exponent bits. F is float or a register of them.
-template <class F, class ToInt, class ToFloatBits>
-F exp_polynomial(F x, ToInt to_int, ToFloatBits to_bits) {
+/// least 1e38. For NaN it is some number. x = n ln 2 + r with |r| <= ln 2 / 2; e^r is a polynomial
+/// with a largest relative error of 3e-9, and n is added to the exponent bits of its value. F is
+/// float or a register of them, Bits the unsigned integers of its size.
+template <class Bits, class F>
+F exp_of_number(F x) {
     constexpr float kLog2E = 1.44269504f;
     constexpr float kLn2High = 0.693359375f,
                     kLn2Low = -2.12194440e-4f;  // their sum is ln 2 to 33 bits
-    constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves no room for a fraction
+    // 1.5 * 2^23: added to a number it leaves no room for a fraction, and the last bits of the sum
+    // are the integer.
+    constexpr float kRound = 12582912.0f;
     const F lowest = F() - 87.33f, highest = F() + 88.37f;  // 2^n is a normal number between them
-    F y = x > lowest ? x : lowest;                          // a NaN becomes `lowest` here
+    F y = x > lowest ? x : lowest;
     y = y < highest ? y : highest;
-    const F n = (y * kLog2E + kRound) - kRound;
+    const F rounded = y * kLog2E + kRound, n = rounded - kRound;
     const F r = y - n * kLn2High - n * kLn2Low;
-    F p = r * (1.0f / 5040) + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
-    p = p * r + 0.5f;
+    F p = r * 1.38144669e-3f + 8.36878051e-3f;
+    p = p * r + 4.16683942e-2f;
+    p = p * r + 1.66665201e-1f;
+    p = p * r + 4.99999934e-1f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    const F power = p * to_bits((to_int(n) + 127) << 23);
-    return x == x ? power : x;  // NOLINT(misc-redundant-expression): false for NaN
+    return std::bit_cast<F>(std::bit_cast<Bits>(p) + (std::bit_cast<Bits>(rounded) << 23));
 }
-
-inline float fast_exp(float x) {
-    return exp_polynomial<float>(
-        x, [](float n) { return static_cast<std::int32_t>(n); },
-        [](std::int32_t bits) { return std::bit_cast<float>(bits); });
+inline float exp_of_number(float x) {
+    return exp_of_number<std::uint32_t>(x);
 }
-
-/// The same for a whole register.
-inline Simd<float>::Vector fast_exp(Simd<float>::Vector x) {
-    using V = Simd<float>::Vector;
-    typedef std::int32_t I __attribute__((vector_size(kSimdBytes)));
-    return exp_polynomial<V>(
-        x, [](V n) { return __builtin_convertvector(n, I); },
-        [](I bits) { return std::bit_cast<V>(bits); });
+inline Simd<float>::Vector exp_of_number(Simd<float>::Vector x) {
+    typedef std::uint32_t Bits __attribute__((vector_size(kSimdBytes)));
+    return exp_of_number<Bits>(x);
 }
-
 /// In double, where gradients are checked, the library's own.
-inline double fast_exp(double x) {
+inline double exp_of_number(double x) {
     return std::exp(x);
 }
-inline Simd<double>::Vector fast_exp(Simd<double>::Vector x) {
+inline Simd<double>::Vector exp_of_number(Simd<double>::Vector x) {
     for (int i = 0; i < Simd<double>::width; ++i) x[i] = std::exp(x[i]);
     return x;
 }
 
-/// The logistic function 1 / (1 + e^-x), of a number or of a register.
+/// The same, and NaN stays NaN. V is a number or a register of them, here and below.
 template <class V>
-V logistic(V x) {
-    return 1 / (1 + fast_exp(-x));
+V fast_exp(V x) {
+    const V power = exp_of_number(x);
+    return x == x ? power : x;  // NOLINT(misc-redundant-expression): false for NaN
+}
+
+/// SiLU: z sigma(z), where sigma(z) = 1 / (1 + e^-z) is the logistic function.
+template <class V>
+V silu(V z) {
+    return z / (1 + exp_of_number(-z));
+}
+/// Its derivative (2.6).
+template <class V>
+V silu_slope(V z) {
+    const V s = 1 / (1 + exp_of_number(-z));
+    return s + z * s * (1 - s);
 }
 
 }  // namespace diffusion

@@ -73,6 +73,19 @@ V sum_of_terms(int count, Term term) {
     return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
+/// The sum of the elements of a register: its halves are added until one number is left.
+template <class T, class V>
+T sum_of_elements(V x) {
+    if constexpr (sizeof(V) == sizeof(T)) {
+        return x[0];
+    } else {
+        typedef T Half __attribute__((vector_size(sizeof(V) / 2)));
+        Half half[2];
+        std::memcpy(half, &x, sizeof x);
+        return sum_of_elements<T, Half>(half[0] + half[1]);
+    }
+}
+
 /// sum[c] += x[p][c] over all rows p of x [rows, channels].
 template <class T>
 void add_rows(const T* x, int rows, int channels, T* sum) {

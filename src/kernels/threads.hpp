@@ -47,4 +47,19 @@ void parallel_for(int count, [[maybe_unused]] int threads, F f) {
     if (error) std::rethrow_exception(error);
 }
 
+/// Elements that a thread takes at a time in a loop over one large array: a few of them fit in the
+/// first-level cache.
+inline constexpr std::ptrdiff_t kBlock = 1024;
+
+/// f(begin, end) for 0 .. kBlock, kBlock .. 2 kBlock, .. n, on all threads. The blocks are the same
+/// for any number of threads. f must not throw.
+template <class F>
+void for_each_block(std::ptrdiff_t n, F f) {
+    const std::ptrdiff_t blocks = (n + kBlock - 1) / kBlock;
+#pragma omp parallel for schedule(static)
+    for (std::ptrdiff_t i = 0; i < blocks; ++i) {
+        f(i * kBlock, (i + 1) * kBlock < n ? (i + 1) * kBlock : n);
+    }
+}
+
 }  // namespace diffusion

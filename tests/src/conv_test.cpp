@@ -79,6 +79,8 @@ TEST_CASE_TEMPLATE(
             check_conv<T>(1, 7, 7, 33, 17, kernel, stride);
             check_conv<T>(3, 8, 6, 3, 40, kernel, stride);
             check_conv<T>(2, 28, 28, 1, 16, kernel, stride);
+            check_conv<T>(2, 9, 11, 32, 1, kernel, stride);
+            check_conv<T>(2, 6, 5, 20, 3, kernel, stride);
             check_conv<T>(1, 14, 14, 32, 64, kernel, stride);
         }
     }
