@@ -7,6 +7,7 @@
 #include "02_gradients/gradient_check.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "04_unet/unet.hpp"
+#include "kernels/threads.hpp"
 
 using namespace diffusion;
 
@@ -215,6 +216,41 @@ TEST_CASE("the images of a batch do not see each other") {
             .value();
     for (std::ptrdiff_t i = 0; i < second.numel(); ++i)
         CHECK(both[1].data()[i] == second.data()[i]);
+}
+
+TEST_CASE(
+    "one picture has the same bits on one core, shared out to several, and inside a parallel "
+    "loop") {
+    // 28 x 28 with 49 tiles is shared out by tiles, the smaller levels by channels; 40 is no whole
+    // number of registers.
+    UNet unet({1, 40, {1, 2}, 4});
+    std::vector<float> values(static_cast<std::size_t>(unet.parameters().block()));
+    unet.parameters().initialise<float>(values, 1);
+    Random random(2, Purpose::test);
+    for (float& v : values) v += 0.05f * static_cast<float>(random.normal());
+    Arena memory;
+    const Tensor<float> x = normal<float>(memory, {1, 28, 28, 1}, 5);
+    const std::vector<int> t{300};
+    const auto draw = [&] {
+        Arena arena;
+        Tape<float> tape(arena);
+        tape.bind(values.data());
+        const Tensor<float> y = unet(tape.constant(x), std::span<const int>(t)).value();
+        return std::vector<float>(y.begin(), y.end());
+    };
+    std::vector<float> lane[2];
+    parallel_for(2, 2, [&](int i) { lane[i] = draw(); });
+    CHECK(lane[0] == lane[1]);
+#ifdef _OPENMP
+    const int most = omp_get_max_threads();
+    for (int threads = 1; threads <= 5; ++threads) {
+        omp_set_num_threads(threads);
+        CHECK(draw() == lane[0]);
+    }
+    omp_set_num_threads(most);
+#else
+    CHECK(draw() == lane[0]);
+#endif
 }
 
 TEST_CASE("a small UNet learns one batch by heart") {

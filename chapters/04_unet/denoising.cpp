@@ -16,7 +16,7 @@ namespace diffusion {
 namespace {
 
 constexpr int kPiece =
-    4;  // images that one core takes at a time at most: their activations stay near it
+    8;  // images that one core takes at a time at most: their activations stay near it
 
 /// Order of the images in one pass over the data: a shuffle that depends on the seed and the number
 /// of the pass.

@@ -4,6 +4,7 @@
 #include "04_unet/image_ops.hpp"
 #include "kernels/exp.hpp"
 #include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
 
 namespace diffusion {
 
@@ -58,12 +59,14 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             }
             // <<<
         }
-        for_each_register<T>(channels, [&](int c, auto load, auto store) {
-            const V a = load(scale[n].data() + c), b = load(shift[n].data() + c);
-            for (int p = 0; p < pixels; ++p) {
-                const V z = a * load(in + p * channels + c) + b;
-                store(out + p * channels + c, silu ? diffusion::silu(z) : z);
-            }
+        in_parts(pixels, 64, [&](int begin, int end) {
+            for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                const V a = load(scale[n].data() + c), b = load(shift[n].data() + c);
+                for (int p = begin; p < end; ++p) {
+                    const V z = a * load(in + p * channels + c) + b;
+                    store(out + p * channels + c, silu ? diffusion::silu(z) : z);
+                }
+            });
         });
     }
     x.tape().record(y, [=, &scratch] {

@@ -5,6 +5,7 @@
 
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
 #include "kernels/winograd.hpp"
 
 namespace diffusion {
@@ -42,12 +43,14 @@ template <class T>
 void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel, int stride,
                      Tensor<T> y, bool accumulate) {
     const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(stride) * padded.size(2);
-    for (int i = 0; i < y.size(0); ++i) {
-        for (int u = 0; u < kernel; ++u) {
-            gemm<T>(y.size(1), {&padded(stride * i + u, 0, 0), step, 1},
-                    rows[static_cast<std::size_t>(u)], &y(i, 0, 0), accumulate || u > 0);
+    in_parts(y.size(0), 4, [&](int begin, int end) {
+        for (int i = begin; i < end; ++i) {
+            for (int u = 0; u < kernel; ++u) {
+                gemm<T>(y.size(1), {&padded(stride * i + u, 0, 0), step, 1},
+                        rows[static_cast<std::size_t>(u)], &y(i, 0, 0), accumulate || u > 0);
+            }
         }
-    }
+    });
 }
 
 /// Whether a panel of outputs would be mostly padding.
@@ -137,8 +140,11 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
     set_start(y, plus);
     if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
-        gemm<T>(y.rows().size(0), outputs, k, by_rows<T>(x.data(), k),
-                by_rows<T>(weight.data(), outputs), y.data(), true, scratch);
+        const Packed<T> w = pack(k, outputs, by_rows<T>(weight.data(), outputs), scratch);
+        in_parts(y.rows().size(0), 48, [&](int begin, int end) {
+            gemm<T>(end - begin, by_rows<T>(x.data() + static_cast<std::ptrdiff_t>(begin) * k, k),
+                    w, y.data() + static_cast<std::ptrdiff_t>(begin) * outputs, true);
+        });
         return;
     }
     std::array<Packed<T>, 3> rows{};

@@ -1,6 +1,7 @@
 #pragma once
 // OpenMP's two questions, with answers where there is no OpenMP, and a parallel loop that lets
 // errors out.
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 
@@ -28,12 +29,25 @@ inline std::size_t thread_number() {
 #endif
 }
 
+/// Whether other threads run beside this one, in a parallel loop.
+inline bool in_parallel() {
+#ifdef _OPENMP
+    return omp_in_parallel() != 0;
+#else
+    return false;
+#endif
+}
+
 /// f(0) .. f(count - 1), dealt out to `threads` threads like cards: the same thread gets the same
 /// numbers each time, so that memory which it keeps for them fits from the second time on. If calls
 /// throw, the exception of one of them is thrown here: one that left a parallel region by itself
 /// would end the program.
 template <class F>
 void parallel_for(int count, [[maybe_unused]] int threads, F f) {
+    if (count == 1) {  // leaves the other threads to in_parts
+        f(0);
+        return;
+    }
     std::exception_ptr error;
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int i = 0; i < count; ++i) {
@@ -59,6 +73,24 @@ void for_each_block(std::ptrdiff_t n, F f) {
 #pragma omp parallel for schedule(static)
     for (std::ptrdiff_t i = 0; i < blocks; ++i) {
         f(i * kBlock, (i + 1) * kBlock < n ? (i + 1) * kBlock : n);
+    }
+}
+
+/// f(begin, end) for parts of 0 .. n - 1 that have at least `least` elements each, on all threads;
+/// or f(0, n) where a parallel loop is running already. A kernel that loops in parts is parallel
+/// inside when a single picture is drawn, and not when a core has pictures of its own. f must not
+/// throw, and what it computes for an element must not depend on the parts.
+template <class F>
+void in_parts(int n, int least, F f) {
+    const int parts = in_parallel() ? 1 : std::min(thread_count(), n / least);
+    if (parts <= 1) {
+        f(0, n);
+        return;
+    }
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+    for (int p = 0; p < parts; ++p) {
+        f(static_cast<int>(static_cast<std::ptrdiff_t>(n) * p / parts),
+          static_cast<int>(static_cast<std::ptrdiff_t>(n) * (p + 1) / parts));
     }
 }
 

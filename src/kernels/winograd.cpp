@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
@@ -260,21 +262,22 @@ void output_points_vjp(Tensor<const T> dy, const Tiles& tiles, int first, int co
     }
 }
 
-/// y = A^T points A + plus, of the same tiles; pixels outside the image are dropped.
+/// y = A^T points A + plus, of the same tiles, for some of the channels; points holds only these.
+/// Pixels outside the image are dropped.
 template <class T>
-void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, Plus<T> plus,
-                   T* dropped, Tensor<T> y) {
+void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, Range channels,
+                   Plus<T> plus, T* dropped, Tensor<T> y) {
     using V = typename Simd<T>::Vector;
-    const int channels = y.size(3);
     // `start` is what the sums are to be added to.
     const auto write = [&](auto start) {
         for (int p = 0; p < count; ++p) {
-            const T* from = points.data + p * channels;
-            tiles.with_pixels<kTile>(channels, first + p, 0, [&](auto at, int image) {
+            const T* from = points.data + p * channels.count();
+            tiles.with_pixels<kTile>(y.size(3), first + p, 0, [&](auto at, int image) {
                 const T* row = plus.row + image * plus.row_step;
-                for_each_register<T>(channels, [&](int c, auto load, auto store) {
+                for_each_register<T>(channels.count(), [&](int i, auto load, auto store) {
+                    const int c = channels.begin + i;
                     both_ways<kPatch, kTile, V>(
-                        from_points, [&](int k) { return load(from + k * points.stride + c); },
+                        from_points, [&](int k) { return load(from + k * points.stride + i); },
                         [&](int k, V v) {
                             store(at(y.data(), dropped, k) + c, v + start(load, at, row, k, c));
                         });
@@ -298,56 +301,93 @@ void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, P
     }
 }
 
-/// G w G^T for all pairs of channels: 36 matrices C x O.
+/// A share of a convolution that one core does by itself: some of the tiles, some of the output
+/// channels, and memory for both.
 template <class T>
-Planes<T> weight_points(Tensor<const T> weight, Arena& memory) {
+struct Share {
+    Range tiles, outputs;
+    int most;  ///< tiles at a time
+    std::ptrdiff_t row;
+    Planes<T> u, in, out;
+    T* dropped;
+
+    Share(Range tiles_, Range outputs_, const Shape& weight, Arena& memory)
+        : tiles(tiles_),
+          outputs(outputs_),
+          most(tiles_at_a_time(tiles.count(), weight[2] + outputs.count(), sizeof(T))),
+          row((outputs.count() + Simd<T>::width - 1) / Simd<T>::width * Simd<T>::width),
+          u(weight[2], static_cast<int>(row), memory),
+          in(most, weight[2], memory),
+          out(most, outputs.count(), memory),
+          dropped(memory.zeros<T>({weight[3]}).data()) {}
+};
+
+/// u = G w G^T for all pairs of channels: 36 matrices C x O.
+template <class T>
+void weight_points(Tensor<const T> weight, const Share<T>& share) {
     using V = typename Simd<T>::Vector;
-    const int inputs = weight.size(2), outputs = weight.size(3);
-    const Planes<T> points(inputs, outputs, memory);
-    for (int c = 0; c < inputs; ++c) {
-        for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+    for (int c = 0; c < weight.size(2); ++c) {
+        for_each_register<T>(share.outputs.count(), [&](int o, auto load, auto store) {
+            const T* from = &weight(0, 0, c, share.outputs.begin + o);
+            const std::ptrdiff_t tap = weight[0][0].numel();
             both_ways<3, kPatch, V>(
-                weight_to_points, [&](int k) { return load(&weight(k / 3, k % 3, c, o)); },
-                [&](int k, V v) { store(points[k] + c * outputs + o, v); });
+                weight_to_points, [&](int k) { return load(from + k * tap); },
+                [&](int k, V v) { store(share.u[k] + c * share.row + o, v); });
         });
     }
-    return points;
 }
 
-/// y = A^T [ b * (B^T x B) ] A + plus with the 36 right operands of the products given.
+/// A share of y = A^T [ U * (B^T x B) ] A + plus.
 template <class T>
-void multiply(Tensor<const T> x, const std::array<Packed<T>, kPoints>& b, Plus<T> plus, Tensor<T> y,
-              Arena& scratch) {
-    const Tiles tiles(x.shape());
-    const int inputs = x.size(3), outputs = y.size(3);
-    const int most = tiles_at_a_time(tiles.count(), inputs + outputs, sizeof(T));
-    const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);
-    const T* zeros = scratch.zeros<T>({inputs}).data();
-    T* dropped = scratch.zeros<T>({outputs}).data();
-    for (int first = 0; first < tiles.count(); first += most) {
-        const int count = std::min(most, tiles.count() - first);
-        input_points(x, tiles, first, count, zeros, in);
+void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
+              const Tiles& tiles, const T* zeros, const Share<T>& share) {
+    const int inputs = weight.size(2), outputs = share.outputs.count();
+    weight_points(weight, share);
+    for (int first = share.tiles.begin; first < share.tiles.end; first += share.most) {
+        const int count = std::min(share.most, share.tiles.end - first);
+        input_points(x, tiles, first, count, zeros, share.in);
         for (int k = 0; k < kPoints; ++k) {
             const Range part = Range{first, first + count}.within(tiles.at_point(k));
             const int begin = part.begin - first;
-            gemm<T>(part.count(), by_rows<T>(in[k] + begin * inputs, inputs),
-                    b[static_cast<std::size_t>(k)], out[k] + begin * outputs, false);
+            // The rows of U are whole registers, so it needs no packing.
+            gemm<T>(part.count(), by_rows<T>(share.in[k] + begin * inputs, inputs),
+                    {share.u[k], inputs, outputs, share.row, 1}, share.out[k] + begin * outputs,
+                    false);
         }
-        output_pixels<T>(out, tiles, first, count, plus, dropped, y);
+        output_pixels<T>(share.out, tiles, first, count, share.outputs, plus, share.dropped, y);
     }
 }
 
-/// y = conv2d(x, weight) + plus.
+/// y = conv2d(x, weight) + plus. A single picture is shared out to all cores, by tiles if there are
+/// many, and by output channels.
 template <class T>
 void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
               Arena& scratch) {
-    const int inputs = weight.size(2), outputs = weight.size(3);
-    const Planes<T> u = weight_points(weight, scratch);
-    std::array<Packed<T>, kPoints> b;
-    for (int k = 0; k < kPoints; ++k) {
-        b[static_cast<std::size_t>(k)] = pack(inputs, outputs, by_rows<T>(u[k], outputs), scratch);
+    constexpr int w = Simd<T>::width;
+    const Tiles tiles(x.shape());
+    const int outputs = weight.size(3), registers = (outputs + w - 1) / w;
+    const int cores = in_parallel() ? 1 : thread_count();
+    const int by_tiles = std::clamp(tiles.count() / kTileRows, 1, cores);
+    const int by_outputs = std::clamp(cores / by_tiles, 1, registers);
+    const T* zeros = scratch.zeros<T>({weight.size(2)}).data();
+    const auto share = [&](int i) {
+        const auto part = [](int n, int p, int parts) {
+            return Range{n * p / parts, n * (p + 1) / parts};
+        };
+        const Range some = part(registers, i % by_outputs, by_outputs);
+        return Share<T>(part(tiles.count(), i / by_outputs, by_tiles),
+                        {some.begin * w, std::min(outputs, some.end * w)}, weight.shape(), scratch);
+    };
+    const int shares = by_tiles * by_outputs;
+    if (shares == 1) {
+        convolve<T>(x, weight, plus, y, tiles, zeros, share(0));
+        return;
     }
-    multiply(x, b, plus, y, scratch);
+    std::vector<Share<T>> all;
+    for (int i = 0; i < shares; ++i) all.push_back(share(i));
+    parallel_for(shares, shares, [&](int i) {
+        convolve<T>(x, weight, plus, y, tiles, zeros, all[static_cast<std::size_t>(i)]);
+    });
 }
 
 }  // namespace
