@@ -21,8 +21,9 @@ test: build  ## run the tests
 	@SLOW=$(SLOW) scripts/test.sh $(BUILD) $(CH)
 figures: build  ## run every chapter and renew the lessons' figures
 	@FIGURES=1 scripts/run.sh $(BUILD)/bin "$(CH)" $(ARGS)
-bench: build  ## run the benchmarks
-	@for source in bench/*.cpp; do $(BUILD)/bin/$$(basename $$source .cpp) $(ARGS) || exit 1; done
+bench: build  ## time kernels and network, and PyTorch in turn where it is installed
+	@$(BUILD)/bin/bench $(ARGS)
+	@scripts/bench.sh $(BUILD)/bin
 format:   ## lay out all sources with clang-format
 	@clang-format -i $(SOURCES)
 tidy: build  ## check all sources with clang-tidy

@@ -1,60 +1,24 @@
-// Times the ways to convolve, and the convolutions of the reference UNet against this machine's
-// peak: make bench. Rates count the multiplications and additions of the direct form, so Winograd's
-// may exceed the peak. The last column is the relative error of the forward pass in float, against
-// obvious loops in double, in units of 1e-7.
-#include <algorithm>
-#include <chrono>
+// Every kernel on the shapes of the reference UNet, all threads at once, each with pictures of its
+// own. Convolutions count the multiplications and additions of the direct form, so that Winograd's
+// may exceed the peak; passes over memory count the bytes that they must read and write.
 #include <cmath>
 #include <cstdio>
 #include <utility>
-#include <vector>
 
-#include "app/app.hpp"
+#include "02_gradients/optimizer.hpp"
+#include "04_unet/attention.hpp"
+#include "04_unet/image_ops.hpp"
+#include "bench.hpp"
+#include "io/csv.hpp"
 #include "kernels/conv.hpp"
-#include "kernels/simd.hpp"
-#include "kernels/threads.hpp"
+#include "kernels/exp.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-/// Median seconds of one call of work(thread), which all threads make at the same time.
-template <class Work>
-double seconds(int threads, int calls, Work work) {
-    std::vector<double> times;
-    for (int round = 0; round < 7; ++round) {
-        const auto start = Clock::now();
-        parallel_for(threads, threads, [&](int thread) {
-            for (int i = 0; i < calls; ++i) work(thread);
-        });
-        const std::chrono::duration<double> span = Clock::now() - start;
-        times.push_back(span.count() / calls);
-    }
-    std::nth_element(times.begin(), times.begin() + 3, times.end());
-    return times[3];
-}
-
-/// GFLOP/s of fused multiply-adds that wait for nothing: the most this machine can do.
-double peak(int threads) {
-    using V = Simd<float>::Vector;
-    constexpr int kSums = 12, kRounds = 100'000;  // 12 sums and 2 factors fit in 16 registers
-    std::vector<float> results(static_cast<std::size_t>(threads));
-    const double time = seconds(threads, 1, [&](int thread) {
-        V sum[kSums] = {}, x = Simd<float>::fill(0.999f), y = Simd<float>::fill(1e-3f);
-        asm volatile("" : "+m"(x), "+m"(y));
-        for (int i = 0; i < kRounds; ++i) {
-#pragma GCC unroll 12
-            for (int k = 0; k < kSums; ++k) sum[k] = sum[k] * x + y;
-        }
-        for (int k = 1; k < kSums; ++k) sum[0] += sum[k];
-        results[static_cast<std::size_t>(thread)] = sum[0][0];
-    });
-    return 2.0 * Simd<float>::width * kSums * kRounds * threads / time / 1e9;
-}
-
-/// Of the forward pass for one image of standard normal numbers, in the Euclidean norm.
+/// Of the forward pass for one image of standard normal numbers against obvious loops in double, in
+/// the Euclidean norm.
 double relative_error(int size, int in, int out) {
     Arena memory, scratch;
     const auto both = [&](Shape shape, std::uint32_t stream) {
@@ -79,87 +43,169 @@ double relative_error(int size, int in, int out) {
     return std::sqrt(error / norm);
 }
 
-void convolutions(int threads, double most) {
-    struct Case {
-        int images, size, in, out;
-    };
-    std::printf("%-26s%10s%10s%10s   %-16s%s\n", "3x3, stride 1, GFLOP/s", "forward", "data",
-                "weights", "share of peak", "error, 1e-7");
-    for (const Case c : {Case{8, 28, 16, 16}, Case{8, 28, 32, 32}, Case{8, 28, 64, 32},
-                         Case{8, 28, 96, 32}, Case{8, 14, 32, 64}, Case{8, 14, 64, 64},
-                         Case{8, 14, 128, 64}, Case{8, 7, 64, 64}, Case{8, 7, 128, 64}}) {
-        struct Memory {
-            Arena arena, scratch;
-            Tensor<float> x, w, y;
-        };
-        std::vector<Memory> all(static_cast<std::size_t>(threads));
-        for (Memory& m : all) {
-            m.x = m.arena.make<float>({c.images, c.size, c.size, c.in});
-            m.w = m.arena.make<float>({3, 3, c.in, c.out});
-            m.y = m.arena.make<float>({c.images, c.size, c.size, c.out});
-            for (const Tensor<float> t : {m.x, m.w, m.y}) fill_normal(t, Random(1, Purpose::test));
-        }
-        const double flops = 2.0 * 9 * c.in * c.out * c.size * c.size * c.images * threads / 1e9;
-        const auto rate = [&](auto work) {
-            return flops / seconds(threads, 10, [&](int thread) {
-                       Memory& m = all[static_cast<std::size_t>(thread)];
-                       m.scratch.reset();
-                       work(m);
-                   });
-        };
-        const double forward = rate([](Memory& m) { conv2d<float>(m.x, m.w, 1, m.y, m.scratch); });
-        const double data =
-            rate([](Memory& m) { conv2d_data_vjp<float>(m.y, m.w, 1, false, m.x, m.scratch); });
-        const double weights =
-            rate([](Memory& m) { conv2d_weight_vjp<float>(m.x, m.y, 1, m.w, m.scratch); });
-        char name[64];
-        std::snprintf(name, sizeof name, "%dx%d %d -> %d, %d images", c.size, c.size, c.in, c.out,
-                      c.images);
-        std::printf("%-26s%10.0f%10.0f%10.0f   %.2f %.2f %.2f  %.1f\n", name, forward, data,
-                    weights, forward / most, data / most, weights / most,
-                    1e7 * relative_error(c.size, c.in, c.out));
-    }
+struct Case {
+    int size, in, out, kernel = 3, stride = 1;
+};
+
+constexpr int kImages = 8;  // of each thread
+
+struct Worker {
+    Arena arena, scratch;
+    Tensor<float> x, w, y;
+};
+
+std::string shape_name(const Case& c) {
+    char name[64];
+    std::snprintf(name, sizeof name, "%dx%d %d -> %d", c.size, c.size, c.in, c.out);
+    return name;
 }
 
-/// One shape, forward, one thread: the three ways of chapter 4's lesson.
-void versions(double most) {
-    Arena memory, scratch;
-    constexpr int kSize = 28, kChannels = 32, kImages = 4;
-    const Tensor<float> x = memory.make<float>({kImages, kSize, kSize, kChannels}),
-                        w = memory.make<float>({3, 3, kChannels, kChannels}),
-                        y = memory.make<float>(x.shape());
-    for (const Tensor<float> t : {x, w}) fill_normal(t, Random(1, Purpose::test));
-    const double flops = 2.0 * 9 * kChannels * kChannels * kSize * kSize * kImages / 1e9;
-    const auto print = [&](const char* name, int calls, auto work) {
-        const double rate = flops / seconds(1, calls, [&](int) {
-                                scratch.reset();
-                                work();
-                            });
-        std::printf("%-44s%10.1f%10.2f\n", name, rate, rate / most);
-    };
-    std::printf("%-44s%10s%10s\n", "28x28 32 -> 32, 4 images, forward, 1 thread", "GFLOP/s",
-                "of peak");
-    print("seven loops", 1, [&] { conv2d_obvious<float>(x, w, 1, y); });
-    print("rows of windows, register tiles", 10,
-          [&] { conv2d_direct<float>(x, w, 1, y, scratch); });
-    print("Winograd's 36 products for 144", 10, [&] { conv2d<float>(x, w, 1, y, scratch); });
+/// One line for each case: forward, data VJP, weight VJP.
+template <class Forward, class Data, class Weights>
+void convolutions(const Machine& machine, Table& table, const char* title,
+                  std::initializer_list<Case> cases, bool errors, Forward forward, Data data,
+                  Weights weights) {
+    std::printf("%-30s%9s%9s%9s   %s%s\n", title, "forward", "data", "weights", "of peak",
+                errors ? "           error, 1e-7" : "");
+    for (const Case& c : cases) {
+        std::vector<Worker> all(static_cast<std::size_t>(machine.threads));
+        for (Worker& m : all) {
+            m.x = m.arena.make<float>({kImages, c.size, c.size, c.in});
+            m.w = m.arena.make<float>({c.kernel, c.kernel, c.in, c.out});
+            m.y = m.arena.make<float>(conv2d_shape(m.x.shape(), m.w.shape(), c.stride));
+            for (const Tensor<float> t : {m.x, m.w, m.y}) fill_normal(t, Random(1, Purpose::test));
+        }
+        const double flops = 2.0 * c.kernel * c.kernel * c.in *
+                             static_cast<double>(all[0].y.numel()) * machine.threads / 1e9;
+        const auto rate = [&](const char* pass, auto work) {
+            const double result = flops / seconds_per_call(machine.threads, 8, [&](int thread) {
+                                      Worker& m = all[static_cast<std::size_t>(thread)];
+                                      m.scratch.reset();
+                                      work(m, c.stride);
+                                  });
+            table.row({std::string(title) + " " + pass, shape_name(c), "GFLOP/s", shortest(result),
+                       shortest(result / machine.flops_all)});
+            return result;
+        };
+        const double f = rate("forward", forward), d = rate("data", data),
+                     v = rate("weights", weights), most = machine.flops_all;
+        std::printf("%-30s%9.0f%9.0f%9.0f   %.2f %.2f %.2f", shape_name(c).c_str(), f, d, v,
+                    f / most, d / most, v / most);
+        if (errors) std::printf("     %.1f", 1e7 * relative_error(c.size, c.in, c.out));
+        std::printf("\n");
+    }
     std::printf("\n");
 }
 
-}  // namespace
-}  // namespace diffusion
+struct Room {
+    Arena memory, arena;
+    Tape<float> tape{arena};
+    Tensor<float> x, dx;
+};
 
-int main(int argc, char** argv) {
-    using namespace diffusion;
-    CLI::App app("Times the kernels against the machine's peak.", "kernels");
-    int threads = 0;
-    app.add_option("--threads", threads, "0: all cores")->check(CLI::NonNegativeNumber);
-    return run_app(app, argc, argv, [&] {
-        threads = pick_threads(threads);
-        const double one = peak(1), most = peak(threads);
-        std::printf("%s\nmultiply-add peak: %.0f GFLOP/s with 1 thread, %.0f with %d\n\n",
-                    simd_description().c_str(), one, most, threads);
-        versions(one);
-        convolutions(threads, most);
-    });
+/// A tape operation forward and back, on all threads. Work is in bytes or operations per call,
+/// `most` what the machine can do of it in 1e9 per second.
+template <class Op>
+void operation(const Machine& machine, Table& table, const std::string& name, const char* unit,
+               double most, Shape shape, double forward_work, double backward_work, Op op) {
+    std::vector<std::unique_ptr<Room>> rooms;
+    for (int i = 0; i < machine.threads; ++i) {
+        rooms.push_back(std::make_unique<Room>());
+        rooms.back()->x = rooms.back()->memory.make<float>(shape);
+        rooms.back()->dx = rooms.back()->memory.zeros<float>(shape);
+        fill_normal(rooms.back()->x, Random(1, Purpose::test));
+    }
+    const auto time = [&](bool back) {
+        return seconds_per_call(machine.threads, 8, [&](int thread) {
+            Room& room = *rooms[static_cast<std::size_t>(thread)];
+            room.tape.reset();
+            const Var<float> y = op(room.tape, room.tape.leaf(room.x, room.dx));
+            if (back) room.tape.backward_from(y, 1.0f);
+        });
+    };
+    const double forward = time(false), both = time(true), all = machine.threads / 1e9;
+    const double f = forward_work * all / forward, b = backward_work * all / (both - forward);
+    std::printf("%-34s%9.0f%9.0f %s   %.2f %.2f\n", name.c_str(), f, b, unit, f / most, b / most);
+    table.row({name + " forward", "", unit, shortest(f), shortest(f / most)});
+    table.row({name + " back", "", unit, shortest(b), shortest(b / most)});
 }
+
+}  // namespace
+
+void bench_kernels(const Machine& machine, const std::filesystem::path& folder) {
+    Table table(folder / "kernels.csv", "kernel,shape,unit,rate,share");
+    const auto forward = [](Worker& m, int stride) {
+        conv2d<float>(m.x, m.w, stride, m.y, m.scratch);
+    };
+    const auto data = [](Worker& m, int stride) {
+        conv2d_data_vjp<float>(m.y, m.w, stride, false, m.x, m.scratch);
+    };
+    const auto weights = [](Worker& m, int stride) {
+        conv2d_weight_vjp<float>(m.x, m.y, stride, m.w, m.scratch);
+    };
+    convolutions(machine, table, "3x3, GFLOP/s",
+                 {{28, 32, 32},
+                  {28, 64, 32},
+                  {28, 96, 32},
+                  {28, 64, 64},
+                  {14, 32, 64},
+                  {14, 64, 64},
+                  {14, 96, 64},
+                  {14, 128, 64},
+                  {7, 64, 64},
+                  {7, 128, 64},
+                  {28, 16, 16}},
+                 true, forward, data, weights);
+    convolutions(
+        machine, table, "3x3, not Winograd", {{28, 32, 32}, {14, 64, 64}, {7, 64, 64}}, false,
+        [](Worker& m, int stride) { conv2d_direct<float>(m.x, m.w, stride, m.y, m.scratch); },
+        [](Worker& m, int stride) {
+            conv2d_data_vjp_direct<float>(m.y, m.w, stride, false, m.x, m.scratch);
+        },
+        [](Worker& m, int stride) {
+            conv2d_weight_vjp_direct<float>(m.x, m.y, stride, m.w, m.scratch);
+        });
+    convolutions(machine, table, "3x3, stride 2", {{28, 32, 32, 3, 2}, {14, 64, 64, 3, 2}}, false,
+                 forward, data, weights);
+    convolutions(
+        machine, table, "1x1",
+        {{28, 96, 32, 1}, {28, 64, 32, 1}, {14, 128, 64, 1}, {7, 128, 64, 1}, {7, 64, 192, 1}},
+        false, forward, data, weights);
+    convolutions(machine, table, "first and last layer", {{28, 1, 32}, {28, 32, 1}}, false, forward,
+                 data, weights);
+
+    std::printf("%-34s%9s%9s\n", "other operations", "forward", "back");
+    const auto norm = [&](const char* name, int pixels, int channels, bool silu) {
+        const Shape shape{kImages, pixels, pixels, channels};
+        const double bytes = 4.0 * static_cast<double>(shape.numel());
+        operation(machine, table, name, "GB/s", machine.copy, shape, 2 * bytes, 3 * bytes,
+                  [silu, channels](Tape<float>& tape, Var<float> x) {
+                      const Tensor<float> gain = tape.arena().make<float>({channels}),
+                                          bias = tape.arena().zeros<float>({channels});
+                      std::fill(gain.begin(), gain.end(), 1.0f);
+                      return group_norm(x, tape.leaf(gain), tape.leaf(bias), 8, silu);
+                  });
+    };
+    norm("group norm 28x28 32", 28, 32, false);
+    norm("group norm and SiLU 28x28 32", 28, 32, true);
+    norm("group norm and SiLU 14x14 64", 14, 64, true);
+    for (const int tokens : {49, 256, 1024}) {
+        const double product = 2.0 * tokens * tokens * 64;
+        operation(machine, table, "attention " + std::to_string(tokens) + " tokens 4 x 16",
+                  "GFLOP/s", machine.flops_all, {1, tokens, 64}, 2 * product, 5 * product,
+                  [](Tape<float>&, Var<float> x) { return attention(x, x, x, 4); });
+    }
+    constexpr std::size_t kParameters = 1'539'329;
+    std::vector<float> values(kParameters), gradient(kParameters, 1.0f), average(kParameters);
+    AdamW<float> adam(kParameters, {});
+    const double step = seconds_per_call(1, 4, [&](int) {
+        adam.step(values, gradient, 1e-4, {1.0, average, 0.999});
+    });
+    const double rate = 4.0 * kParameters * 9 / step / 1e9;  // 5 arrays read, 4 written
+    std::printf("%-34s%9.0f%9s GB/s   %.2f\n\n", "AdamW, clipping and average", rate, "",
+                rate / machine.copy);
+    table.row(
+        {"AdamW clipping and average", "", "GB/s", shortest(rate), shortest(rate / machine.copy)});
+}
+
+}  // namespace diffusion

@@ -172,6 +172,76 @@ TEST_CASE(
     CHECK_THROWS_WITH_AS(attend(none), "attention: image 0 keeps no key", Error);
 }
 
+TEST_CASE_TEMPLATE("(4.9) (4.10) attention in blocks equals whole matrices of weights", T, float,
+                   double) {
+    // 70 queries and 300 keys are 2 x 3 blocks; the second block of keys is struck out as a whole,
+    // the first in part, and the scores differ by hundreds.
+    constexpr int L = 70, S = 300, D = 5;
+    Arena memory, arena;
+    const auto make = [&](int rows, std::uint32_t stream) {
+        const Tensor<T> x = memory.make<T>({1, rows, D});
+        fill_normal(x, Random(43, Purpose::test, stream));
+        return x;
+    };
+    const Tensor<T> q = make(L, 1), k = make(S, 2), v = make(S, 3), dy = make(L, 4);
+    for (T& x : q) x *= 20;
+    std::vector<unsigned char> keep(S, 1);
+    for (int j = 100; j < 270; ++j) keep[static_cast<std::size_t>(j)] = 0;
+    Tape<T> tape(arena);
+    const Tensor<T> dq = memory.zeros<T>(q.shape()), dk = memory.zeros<T>(k.shape()),
+                    dv = memory.zeros<T>(v.shape());
+    const Var<T> y = attention(tape.leaf(q, dq), tape.leaf(k, dk), tape.leaf(v, dv), 1,
+                               std::span<const unsigned char>(keep));
+    const Tensor<T> value = y.value();
+    tape.backward(sum(mul(y, tape.constant(dy))));
+
+    const auto at = [](Tensor<T> x, int row, int c) { return static_cast<double>(x(0, row, c)); };
+    std::vector<double> y2(L * D), dq2(L * D), dk2(S * D), dv2(S * D), p(S), dp(S);
+    for (int i = 0; i < L; ++i) {
+        double largest = -1e300, total = 0, mean = 0;
+        for (int j = 0; j < S; ++j) {
+            double s = 0;
+            for (int c = 0; c < D; ++c) s += at(q, i, c) * at(k, j, c) / std::sqrt(D);
+            p[static_cast<std::size_t>(j)] = s;
+            if (keep[static_cast<std::size_t>(j)] != 0) largest = std::max(largest, s);
+        }
+        for (std::size_t j = 0; j < S; ++j) total += p[j] = keep[j] * std::exp(p[j] - largest);
+        for (int j = 0; j < S; ++j) {
+            const auto n = static_cast<std::size_t>(j);
+            p[n] /= total;
+            dp[n] = 0;
+            for (int c = 0; c < D; ++c) {
+                y2[static_cast<std::size_t>(i * D + c)] += p[n] * at(v, j, c);
+                dp[n] += at(dy, i, c) * at(v, j, c);
+                dv2[static_cast<std::size_t>(j * D + c)] += p[n] * at(dy, i, c);
+            }
+            mean += p[n] * dp[n];
+        }
+        for (int j = 0; j < S; ++j) {
+            const auto n = static_cast<std::size_t>(j);
+            const double ds = p[n] * (dp[n] - mean) / std::sqrt(D);
+            for (int c = 0; c < D; ++c) {
+                dq2[static_cast<std::size_t>(i * D + c)] += ds * at(k, j, c);
+                dk2[static_cast<std::size_t>(j * D + c)] += ds * at(q, i, c);
+            }
+        }
+    }
+    // A score of 100 is known to 100 epsilon, and so is its exponential.
+    const double bound = 500 * static_cast<double>(std::numeric_limits<T>::epsilon());
+    const auto difference = [](Tensor<T> a, const std::vector<double>& b) {
+        double error = 0, norm = 0;
+        for (std::size_t i = 0; i < b.size(); ++i) {
+            error += std::pow(static_cast<double>(a.data()[i]) - b[i], 2);
+            norm += b[i] * b[i];
+        }
+        return std::sqrt(error / norm);
+    };
+    CHECK(difference(value, y2) < bound);
+    CHECK(difference(dq, dq2) < bound);
+    CHECK(difference(dk, dk2) < bound);
+    CHECK(difference(dv, dv2) < bound);
+}
+
 TEST_CASE("the polynomial exponential has a relative error below 2e-7 on its whole range") {
     double worst = 0;
     for (int i = 0; i <= 1750000; ++i) {

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Times a training step of chapter 4's UNet in PyTorch: forward, loss, backward, Adam; and drawing, forward alone.
 
-usage: time_unet.py [--base 32] [--multipliers 1,2,2] [--batch 64] [--threads 2] [--steps 8] [--compile]
+usage: time_unet.py [--base 32] [--multipliers 1,2,2] [--batch 64] [--threads 2] [--steps 8] [--format FORMAT] [--compile]
 
-Prints pictures per second, medians over the steps, for both memory formats. Ours, in the same sitting:
-OMP_NUM_THREADS=2 build/bin/04_unet train --preset smoke --base 32 --batch 64 --images 1280   (seconds are in train.csv)
+Prints pictures per second, medians over the steps, for both memory formats or the one that is named, and the process's
+largest memory. compare.py runs it and our benchmark in turn.
 """
 import argparse
+import resource
 import statistics
 import time
 
@@ -32,9 +33,13 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--multipliers", default="1,2,2")
     parser.add_argument("--compile", action="store_true", help="torch.compile, PyTorch 2 and a compiler")
+    parser.add_argument("--format", choices=["channels-first", "channels-last"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    for form in (torch.contiguous_format, torch.channels_last):
+    formats = {"channels-first": torch.contiguous_format, "channels-last": torch.channels_last}
+    for name, form in formats.items():
+        if options.format not in (None, name):
+            continue
         torch.manual_seed(0)
         net = UNet(1, options.base, [int(m) for m in options.multipliers.split(",")], 4).to(memory_format=form)
         run = torch.compile(net) if options.compile else net
@@ -51,9 +56,11 @@ def main():
         def draw():
             run(x, t)
 
-        trained, drawn = (rate(options.batch, options.steps, work) for work in (step, draw))
+        trained = rate(options.batch, options.steps, step)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB, on Linux
+        drawn = rate(options.batch, options.steps, draw)
         print(f"PyTorch {torch.__version__}, base {options.base}, batch {options.batch}, {options.threads} threads, "
-              f"{str(form).split('.')[-1]}: training {trained:.0f}/s, forward {drawn:.0f}/s", flush=True)
+              f"{name}: training {trained:.0f}/s, forward {drawn:.0f}/s, memory {memory:.0f} MiB", flush=True)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ struct DenoisingTask {
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                              const DenoisingTask& task, SampleErrors* samples = nullptr);
 
-/// The network's guess of x_0, for the samplers. Works through a batch in pieces of 4, in
+/// The network's guess of x_0, for the samplers. Works through a batch in pieces of 8, in
 /// parallel.
 Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
 

@@ -187,6 +187,26 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, boo
         winograd_data_vjp<T>(dy, weight, add, dx, scratch);
         return;
     }
+    if (!use_winograd<T>(kernel, 1, inputs, outputs)) {
+        conv2d_data_vjp_direct<T>(dy, weight, stride, add, dx, scratch);
+        return;
+    }
+    // With stride 2 it is the adjoint of a convolution with stride 1 from which pixels were left
+    // out: dy with zeros in their places.
+    const Tensor<T> wide = scratch.make<T>({dx.size(0), dx.size(1), dx.size(2), outputs});
+    for (int n = 0; n < dx.size(0); ++n) {
+        Arena::Scope image(scratch);
+        const Tensor<T> one = spread(dy[n], 0, stride, dx.size(1), dx.size(2), scratch);
+        std::copy(one.begin(), one.end(), wide[n].begin());
+    }
+    winograd_data_vjp<T>(wide, weight, add, dx, scratch);
+}
+
+template <class T>
+void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add,
+                            Tensor<T> dx, Arena& scratch) {
+    Arena::Scope scope(scratch);
+    const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
     if (kernel == 1 && stride == 1) {
         gemm<T>(dx.rows().size(0), inputs, outputs, by_rows<T>(dy.data(), outputs),
                 transposed<T>(weight.data(), outputs), dx.data(), add, scratch);
@@ -194,16 +214,6 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, boo
     }
     // The adjoint is again a convolution, of dy spread out by the stride, with the kernel turned by
     // half a turn and its channels exchanged.
-    if (use_winograd<T>(kernel, 1, inputs, outputs)) {
-        const Tensor<T> wide = scratch.make<T>({dx.size(0), dx.size(1), dx.size(2), outputs});
-        for (int n = 0; n < dx.size(0); ++n) {
-            Arena::Scope image(scratch);
-            const Tensor<T> one = spread(dy[n], 0, stride, dx.size(1), dx.size(2), scratch);
-            std::copy(one.begin(), one.end(), wide[n].begin());
-        }
-        winograd_data_vjp<T>(wide, weight, add, dx, scratch);
-        return;
-    }
     std::array<Packed<T>, 3> rows{};
     for (int u = 0; u < kernel; ++u) {
         const Tensor<T> turned = scratch.make<T>({kernel, outputs, inputs});
@@ -231,11 +241,17 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
                        Arena& scratch) {
     require(conv2d_shape(x.shape(), dweight.shape(), stride) == dy.shape(),
             "conv2d_weight_vjp: dy is ", dy.shape());
-    const int kernel = dweight.size(0), channels = x.size(3), outputs = dy.size(3);
-    if (use_winograd<T>(kernel, stride, channels, outputs)) {
+    if (use_winograd<T>(dweight.size(0), stride, x.size(3), dy.size(3))) {
         winograd_weight_vjp<T>(x, dy, dweight, scratch);
-        return;
+    } else {
+        conv2d_weight_vjp_direct<T>(x, dy, stride, dweight, scratch);
     }
+}
+
+template <class T>
+void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
+                              Arena& scratch) {
+    const int kernel = dweight.size(0), channels = x.size(3), outputs = dy.size(3);
     if (kernel == 1 && stride == 1) {
         gemm<T>(channels, outputs, dy.rows().size(0), transposed<T>(x.data(), channels),
                 by_rows<T>(dy.data(), outputs), dweight.data(), true, scratch);
@@ -291,7 +307,11 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor
     template void conv2d_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&,          \
                                 Plus<T>);                                                          \
     template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&); \
-    template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);
+    template void conv2d_data_vjp_direct(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>,   \
+                                         Arena&);                                                  \
+    template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);     \
+    template void conv2d_weight_vjp_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>,       \
+                                           Arena&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

@@ -26,12 +26,6 @@ template <class T>
 void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
             Plus<T> plus = {});
 
-/// The same without Winograd: windows as overlapping rows of memory, and matrix products. For what
-/// Winograd's way does not do, and to compare.
-template <class T>
-void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y,
-                   Arena& scratch, Plus<T> plus = {});
-
 /// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
 /// the x that it was made of.
 template <class T>
@@ -42,6 +36,18 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, boo
 template <class T>
 void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
                        Arena& scratch);
+
+// The same without Winograd: windows as overlapping rows of memory, and matrix products. For what
+// Winograd's way does not do, and to compare.
+template <class T>
+void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y,
+                   Arena& scratch, Plus<T> plus = {});
+template <class T>
+void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add,
+                            Tensor<T> dx, Arena& scratch);
+template <class T>
+void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
+                              Arena& scratch);
 
 // The same by obvious loops: the oracles.
 template <class T>

@@ -53,16 +53,26 @@ void check_conv(int n, int h, int w, int c, int o, int kernel, int stride) {
     const Tensor<T> y = memory.make<T>(dy.shape()), y2 = memory.make<T>(dy.shape());
     const Tensor<T> dx = normal(x.shape()), dx2 = copy(dx);  // the VJPs add to what is there
     const Tensor<T> dw = normal(weight.shape()), dw2 = copy(dw);
-    conv2d<T>(x, weight, stride, y, scratch);
     conv2d_obvious<T>(x, weight, stride, y2);
-    conv2d_data_vjp<T>(dy, weight, stride, true, dx, scratch);
     conv2d_data_vjp_obvious<T>(dy, weight, stride, dx2);
-    conv2d_weight_vjp<T>(x, dy, stride, dw, scratch);
     conv2d_weight_vjp_obvious<T>(x, dy, stride, dw2);
     const int taps = kernel * kernel;
-    CHECK(difference(y, y2, taps * c) < 2);
-    CHECK(difference(dx, dx2, taps * o + 1) < 2);
-    CHECK(difference(dw, dw2, n * dy.size(1) * dy.size(2) + 1) < 2);
+    const auto agree = [&] {
+        CHECK(difference(y, y2, taps * c) < 2);
+        CHECK(difference(dx, dx2, taps * o + 1) < 2);
+        CHECK(difference(dw, dw2, n * dy.size(1) * dy.size(2) + 1) < 2);
+    };
+    const Tensor<T> dx3 = copy(dx), dw3 = copy(dw);
+    conv2d<T>(x, weight, stride, y, scratch);
+    conv2d_data_vjp<T>(dy, weight, stride, true, dx, scratch);
+    conv2d_weight_vjp<T>(x, dy, stride, dw, scratch);
+    agree();
+    std::copy(dx3.begin(), dx3.end(), dx.begin());
+    std::copy(dw3.begin(), dw3.end(), dw.begin());
+    conv2d_direct<T>(x, weight, stride, y, scratch);
+    conv2d_data_vjp_direct<T>(dy, weight, stride, true, dx, scratch);
+    conv2d_weight_vjp_direct<T>(x, dy, stride, dw, scratch);
+    agree();
 }
 
 }  // namespace

@@ -1,0 +1,76 @@
+#pragma once
+// What the benchmarks share: a clock, and a table that is printed and written as CSV.
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "kernels/threads.hpp"
+
+namespace diffusion {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+inline double median(std::vector<double> x) {
+    std::nth_element(x.begin(), x.begin() + std::ssize(x) / 2, x.end());
+    return x[x.size() / 2];
+}
+
+/// Median seconds of one call of work(thread), which all threads make at the same time.
+template <class Work>
+double seconds_per_call(int threads, int calls, Work work) {
+    std::vector<double> times;
+    for (int round = 0; round < 7; ++round) {
+        const auto start = Clock::now();
+        parallel_for(threads, threads, [&](int thread) {
+            for (int i = 0; i < calls; ++i) work(thread);
+        });
+        times.push_back(seconds_since(start) / calls);
+    }
+    return median(times);
+}
+
+/// A table as CSV: names of columns, then rows of text.
+class Table {
+public:
+    Table(const std::filesystem::path& path, const std::string& columns);
+    void row(const std::vector<std::string>& fields);
+
+private:
+    std::filesystem::path path_;
+    std::ofstream file_;
+};
+
+/// What this machine can do at most with one and with all threads.
+struct Machine {
+    int threads;
+    double flops_one, flops_all;  ///< fused multiply-adds that wait for nothing, in GFLOP/s
+    double read, copy;            ///< main memory, all threads, in GB/s
+};
+Machine measure_machine(int threads);
+
+/// Ways to convolve one shape, from the obvious loops to the ones in use, one thread.
+void bench_versions(const Machine& machine, const std::filesystem::path& folder);
+
+/// Every kernel on the shapes of the reference UNet.
+void bench_kernels(const Machine& machine, const std::filesystem::path& folder);
+
+/// A UNet and how it is used.
+struct NetworkOptions {
+    int base = 32, batch = 64, pixels = 28, channels = 1, rounds = 7;
+    std::vector<int> multipliers = {1, 2, 2};
+    std::string optimizer = "adam";
+};
+/// Pictures per second in training, in one call of the network, and when drawing.
+void bench_network(const NetworkOptions& options, int threads, const std::filesystem::path& folder);
+
+/// How the time of a training step grows with the network, the batch, the picture and the threads.
+void bench_growth(int threads, const std::filesystem::path& folder);
+
+}  // namespace diffusion

@@ -1,0 +1,69 @@
+// What the machine can do at most, and the benchmarks' tables.
+#include <cstdint>
+
+#include "bench.hpp"
+#include "kernels/simd.hpp"
+#include "tensor/arena.hpp"
+#include "tensor/check.hpp"
+
+namespace diffusion {
+namespace {
+
+double flops(int threads) {
+    using V = Simd<float>::Vector;
+    constexpr int kSums = 12, kRounds = 200'000;  // 12 sums and 2 factors fit in 16 registers
+    std::vector<float> results(static_cast<std::size_t>(threads));
+    const double time = seconds_per_call(threads, 1, [&](int thread) {
+        V sum[kSums] = {}, x = Simd<float>::fill(0.999f), y = Simd<float>::fill(1e-3f);
+        asm volatile("" : "+m"(x), "+m"(y));
+        for (int i = 0; i < kRounds; ++i) {
+#pragma GCC unroll 12
+            for (int k = 0; k < kSums; ++k) sum[k] = sum[k] * x + y;
+        }
+        for (int k = 1; k < kSums; ++k) sum[0] += sum[k];
+        results[static_cast<std::size_t>(thread)] = sum[0][0];
+    });
+    return 2.0 * Simd<float>::width * kSums * kRounds * threads / time / 1e9;
+}
+
+}  // namespace
+
+Machine measure_machine(int threads) {
+    constexpr int kCount = 16 << 20;  // 64 MiB for each thread: no cache holds them
+    std::vector<Arena> memory(static_cast<std::size_t>(threads));
+    std::vector<Tensor<float>> from(memory.size()), to(memory.size());
+    for (std::size_t i = 0; i < memory.size(); ++i) {
+        from[i] = memory[i].zeros<float>({kCount});
+        to[i] = memory[i].zeros<float>({kCount});
+    }
+    std::vector<float> results(memory.size());
+    const double reading = seconds_per_call(threads, 1, [&](int thread) {
+        const auto i = static_cast<std::size_t>(thread);
+        constexpr int w = Simd<float>::width;
+        results[i] =
+            sum_of_elements<float>(sum_of_terms<Simd<float>::Vector>(kCount / w, [&](int k) {
+                return Simd<float>::load(from[i].data() + std::ptrdiff_t{k} * w);
+            }));
+    });
+    const double copying = seconds_per_call(threads, 1, [&](int thread) {
+        const auto i = static_cast<std::size_t>(thread);
+        std::copy(from[i].begin(), from[i].end(), to[i].begin());
+    });
+    const double bytes = 4.0 * kCount * threads / 1e9;
+    return {threads, flops(1), flops(threads), bytes / reading, 2 * bytes / copying};
+}
+
+Table::Table(const std::filesystem::path& path, const std::string& columns)
+    : path_(path), file_(path) {
+    file_ << columns << '\n';
+    require(static_cast<bool>(file_.flush()), path_.string(), ": cannot be written");
+}
+
+void Table::row(const std::vector<std::string>& fields) {
+    for (std::size_t i = 0; i < fields.size(); ++i)
+        file_ << (i > 0 ? "," : "") << '"' << fields[i] << '"';
+    file_ << '\n';
+    require(static_cast<bool>(file_.flush()), path_.string(), ": cannot be written");
+}
+
+}  // namespace diffusion

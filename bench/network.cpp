@@ -1,0 +1,174 @@
+// The whole network: training steps, calls, and drawing.
+#include <sys/resource.h>
+
+#include <cstdio>
+
+#include "04_unet/denoising.hpp"
+#include "app/machine.hpp"
+#include "bench.hpp"
+#include "io/csv.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion {
+namespace {
+
+/// Random pictures: what they show takes no time.
+Dataset random_pictures(const NetworkOptions& options) {
+    Dataset data{"noise",        "random numbers", 256, options.pixels,
+                 options.pixels, options.channels, {},  {}};
+    data.pixels.resize(data.image_size() * 256);
+    Random random(1, Purpose::test);
+    for (std::uint8_t& pixel : data.pixels)
+        pixel = static_cast<std::uint8_t>(256 * random.uniform());
+    return data;
+}
+
+struct Rates {
+    double training, call;  ///< pictures per second
+};
+
+class Network {
+public:
+    explicit Network(const NetworkOptions& options)
+        : options_(options),
+          data_(random_pictures(options)),
+          model_({options.channels, options.base, options.multipliers, 4}, "cosine", 1000, "eps",
+                 options.pixels, options.pixels),
+          values_(static_cast<std::size_t>(model_.unet.parameters().block())) {
+        model_.unet.parameters().initialise<float>(values_, 1);
+    }
+
+    double parameters() const { return static_cast<double>(model_.unet.parameters().count()); }
+
+    /// Seconds of a training step.
+    double step() const {
+        Trainer trainer(model_.unet.parameters(),
+                        {.batch = options_.batch, .muon = options_.optimizer == "muon"});
+        const Trainer::Loss loss = denoising_loss(model_, data_, {options_.batch, 1.0, false, 1});
+        std::vector<double> times;
+        for (int i = 0; i < options_.rounds + 2; ++i) {
+            const auto start = Clock::now();
+            trainer.step(loss);
+            if (i >= 2) times.push_back(seconds_since(start));
+        }
+        return median(times);
+    }
+    /// Seconds of one call of the network for a batch.
+    double call() {
+        Arena memory;
+        const Tensor<float> x = pictures(options_.batch, memory),
+                            x0 = memory.make<float>(x.shape());
+        const Denoiser<float> denoiser = make_denoiser(model_, values_);
+        std::vector<double> times;
+        for (int i = 0; i < options_.rounds + 2; ++i) {
+            const auto start = Clock::now();
+            denoiser(x, 500, x0);
+            if (i >= 2) times.push_back(seconds_since(start));
+        }
+        return median(times);
+    }
+    /// Seconds of drawing n pictures in 50 steps.
+    double draw(int n) {
+        Arena memory;
+        const Tensor<float> x = pictures(n, memory);
+        const Denoiser<float> denoiser = make_denoiser(model_, values_);
+        std::vector<double> times;
+        for (int i = 0; i < 4; ++i) {
+            const auto start = Clock::now();
+            ancestral_sample<float>(denoiser, model_.schedule, even_times(1000, 50), {}, x);
+            if (i >= 1) times.push_back(seconds_since(start));
+        }
+        return median(times);
+    }
+
+private:
+    Tensor<float> pictures(int n, Arena& memory) const {
+        const Tensor<float> x =
+            memory.make<float>({n, options_.pixels, options_.pixels, options_.channels});
+        fill_normal(x, Random(1, Purpose::test));
+        return x;
+    }
+
+    NetworkOptions options_;
+    Dataset data_;
+    DenoisingModel model_;
+    std::vector<float> values_;
+};
+
+/// The most memory that this process has had, in MiB.
+double peak_memory() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+    return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+#else
+    return static_cast<double>(usage.ru_maxrss) / (1 << 10);
+#endif
+}
+
+}  // namespace
+
+void bench_network(const NetworkOptions& options, int threads,
+                   const std::filesystem::path& folder) {
+    Network network(options);
+    const double training = options.batch / network.step(), memory = peak_memory(),
+                 call = options.batch / network.call(), draw = network.draw(options.batch);
+    const double one = network.draw(1);
+    pick_threads(1);
+    const double one_alone = threads > 1 ? network.draw(1) : one;
+    const double training_alone = threads > 1 ? options.batch / network.step() : training;
+    pick_threads(threads);
+    std::printf("UNet, base %d, multipliers %s, %dx%dx%d, batch %d, %s, %d threads\n", options.base,
+                joined(options.multipliers).c_str(), options.pixels, options.pixels,
+                options.channels, options.batch, options.optimizer.c_str(), threads);
+    std::printf("%-44s%10.0f pictures/s  (1 thread: %.0f, %.2f times)\n", "training", training,
+                training_alone, training / training_alone);
+    std::printf("%-44s%10.0f pictures/s\n", "a call of the network", call);
+    std::printf("%-44s%10.2f s, %.0f network calls/s\n", "drawing a batch in 50 steps", draw,
+                50 * options.batch / draw);
+    std::printf("%-44s%10.3f s  (1 thread: %.3f, %.2f times)\n", "drawing one picture in 50 steps",
+                one, one_alone, one_alone / one);
+    std::printf("%-44s%10.0f MiB\n\n", "most memory in training", memory);
+    Table table(folder / "network.csv",
+                "base,batch,pixels,channels,threads,training,training_one_thread,call,draw_batch,"
+                "draw_one,draw_one_one_thread,memory_mib");
+    std::vector<std::string> row;
+    for (const double value :
+         {static_cast<double>(options.base), static_cast<double>(options.batch),
+          static_cast<double>(options.pixels), static_cast<double>(options.channels),
+          static_cast<double>(threads), training, training_alone, call, draw, one, one_alone,
+          memory})
+        row.push_back(shortest(value));
+    table.row(row);
+}
+
+void bench_growth(int threads, const std::filesystem::path& folder) {
+    Table table(folder / "growth.csv", "series,base,batch,pixels,threads,parameters,step_seconds");
+    std::printf("%-12s%8s%8s%8s%8s%14s%16s\n", "growth", "base", "batch", "pixels", "threads",
+                "ms a step", "ms a picture");
+    const auto run = [&](const char* series, int base, int batch, int pixels, int on) {
+        NetworkOptions options{.base = base,
+                               .batch = batch,
+                               .pixels = pixels,
+                               .channels = pixels == 32 ? 3 : 1,
+                               .rounds = 3};
+        const Network network(options);
+        const double step = network.step();
+        std::printf("%-12s%8d%8d%8d%8d%14.1f%16.2f\n", series, base, batch, pixels, on, 1e3 * step,
+                    1e3 * step / batch);
+        table.row({series, std::to_string(base), std::to_string(batch), std::to_string(pixels),
+                   std::to_string(on), shortest(network.parameters()), shortest(step)});
+    };
+    for (const int base : {16, 32, 64, 128}) {
+        for (const int pixels : {28, 32}) run("base", base, 16, pixels, threads);
+    }
+    for (const int batch : {1, 4, 16, 64, 256}) run("batch", 16, batch, 28, threads);
+    for (int on = 1; on <= threads; on = on < threads ? std::min(2 * on, threads) : threads + 1) {
+        pick_threads(on);
+        run("threads", 32, 64, 28, on);
+    }
+    pick_threads(threads);
+    std::printf("\n");
+}
+
+}  // namespace diffusion
