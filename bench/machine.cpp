@@ -21,7 +21,7 @@ double flops(int threads) {
             for (int k = 0; k < kSums; ++k) sum[k] = sum[k] * x + y;
         }
         for (int k = 1; k < kSums; ++k) sum[0] += sum[k];
-        results[static_cast<std::size_t>(thread)] = sum[0][0];
+        results[static_cast<std::size_t>(thread)] = sum_of_elements<float>(sum[0]);
     });
     return 2.0 * Simd<float>::width * kSums * kRounds * threads / time / 1e9;
 }

@@ -18,7 +18,7 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             bias.shape());
     Arena &arena = x.tape().arena(), &scratch = x.tape().scratch();
     const int images = x.size(0), pixels = x.size(1) * x.size(2), per_group = channels / groups;
-    const T count = static_cast<T>(pixels * per_group);
+    const T numbers = static_cast<T>(pixels * per_group);
     Var<T> y = x.tape().result(x.shape(), x, gain, bias);
     // Normalising and then scaling is one line per channel: y = scale x + shift.
     const Tensor<T> scale = arena.template make<T>({images, channels}),
@@ -28,41 +28,47 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
     using V = typename Simd<T>::Vector;
     for (int n = 0; n < images; ++n) {
         Arena::Scope scope(scratch);
-        const T* in = x.value()[n].data();
-        T* out = y.value()[n].data();
-        // Means first, then squares of differences: subtracting two large squares would lose
-        // digits.
-        T* sum = scratch.template zeros<T>({channels}).data();
-        add_rows(in, pixels, channels, sum);
-        T *group_mean = mean[n].data(), *center = scratch.template make<T>({channels}).data();
-        for (int g = 0; g < groups; ++g) {
-            T total = 0;
-            for (int c = g * per_group; c < (g + 1) * per_group; ++c) total += sum[c];
-            group_mean[g] = total / count;
-            std::fill_n(center + g * per_group, per_group, group_mean[g]);
-        }
-        for_each_register<T>(channels, [&](int c, auto load, auto store) {
-            const V middle = load(center + c);
-            store(sum + c, sum_of_terms<V>(pixels, [&](int p) {
-                      const V d = load(in + p * channels + c) - middle;
-                      return d * d;
-                  }));
-        });
-        for (int g = 0; g < groups; ++g) {
-            T total = 0;
-            for (int c = g * per_group; c < (g + 1) * per_group; ++c) total += sum[c];
-            inverse(n, g) = 1 / std::sqrt(total / count + eps);
-            // >>> exercise 4.1 points=2 hint="(4.5): norm, gain and bias as one line scale x + shift"
-            for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5)
-                scale(n, c) = inverse(n, g) * gain.value()(c);
-                shift(n, c) = bias.value()(c) - mean(n, g) * scale(n, c);
+        T *const sum = scratch.template make<T>({channels}).data(),
+                 *const center = scratch.template make<T>({channels}).data();
+        in_parts(groups, 2, [&](int first_group, int last_group) {
+            // Everything below is about the channels of these groups.
+            const int begin = first_group * per_group, count = last_group * per_group - begin;
+            const T* in = x.value()[n].data() + begin;
+            T* out = y.value()[n].data() + begin;
+            const auto total = [&](int g) {
+                T of_group = 0;
+                for (int c = g * per_group; c < (g + 1) * per_group; ++c) of_group += sum[c];
+                return of_group / numbers;
+            };
+            // Means first, then squares of differences: subtracting two large squares would lose
+            // digits.
+            for_each_register<T>(count, [&](int c, auto load, auto store) {
+                store(sum + begin + c,
+                      sum_of_terms<V>(pixels, [&](int p) { return load(in + p * channels + c); }));
+            });
+            for (int g = first_group; g < last_group; ++g) {
+                mean(n, g) = total(g);
+                std::fill_n(center + g * per_group, per_group, mean(n, g));
             }
-            // <<<
-        }
-        in_parts(pixels, 64, [&](int begin, int end) {
-            for_each_register<T>(channels, [&](int c, auto load, auto store) {
-                const V a = load(scale[n].data() + c), b = load(shift[n].data() + c);
-                for (int p = begin; p < end; ++p) {
+            for_each_register<T>(count, [&](int c, auto load, auto store) {
+                const V middle = load(center + begin + c);
+                store(sum + begin + c, sum_of_terms<V>(pixels, [&](int p) {
+                          const V d = load(in + p * channels + c) - middle;
+                          return d * d;
+                      }));
+            });
+            for (int g = first_group; g < last_group; ++g) {
+                inverse(n, g) = 1 / std::sqrt(total(g) + eps);
+                // >>> exercise 4.1 points=2 hint="(4.5): norm, gain and bias as one line scale x + shift"
+                for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5)
+                    scale(n, c) = inverse(n, g) * gain.value()(c);
+                    shift(n, c) = bias.value()(c) - mean(n, g) * scale(n, c);
+                }
+                // <<<
+            }
+            for_each_register<T>(count, [&](int c, auto load, auto store) {
+                const V a = load(&scale(n, begin + c)), b = load(&shift(n, begin + c));
+                for (int p = 0; p < pixels; ++p) {
                     const V z = a * load(in + p * channels + c) + b;
                     store(out + p * channels + c, silu ? diffusion::silu(z) : z);
                 }
@@ -107,8 +113,8 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                 for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
                     if (gain.needs_grad()) gain.grad()(c) += along[c] * inv;
                     if (bias.needs_grad()) bias.grad()(c) += sum[c];
-                    g_mean += gain.value()(c) * sum[c] / count;
-                    g_along += gain.value()(c) * along[c] * inv / count;
+                    g_mean += gain.value()(c) * sum[c] / numbers;
+                    g_along += gain.value()(c) * along[c] * inv / numbers;
                 }
                 // >>> exercise 4.2 points=3 hint="(4.6): q and r of this group's channels"
                 for (int c = group * per_group; c < (group + 1) * per_group; ++c) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
@@ -369,24 +368,27 @@ void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T>
     const int cores = in_parallel() ? 1 : thread_count();
     const int by_tiles = std::clamp(tiles.count() / kTileRows, 1, cores);
     const int by_outputs = std::clamp(cores / by_tiles, 1, registers);
+    const int shares = by_tiles * by_outputs;
     const T* zeros = scratch.zeros<T>({weight.size(2)}).data();
-    const auto share = [&](int i) {
+    const auto share = [&](int i, Arena& memory) {
         const auto part = [](int n, int p, int parts) {
             return Range{n * p / parts, n * (p + 1) / parts};
         };
         const Range some = part(registers, i % by_outputs, by_outputs);
-        return Share<T>(part(tiles.count(), i / by_outputs, by_tiles),
-                        {some.begin * w, std::min(outputs, some.end * w)}, weight.shape(), scratch);
+        convolve<T>(
+            x, weight, plus, y, tiles, zeros,
+            Share<T>(part(tiles.count(), i / by_outputs, by_tiles),
+                     {some.begin * w, std::min(outputs, some.end * w)}, weight.shape(), memory));
     };
-    const int shares = by_tiles * by_outputs;
     if (shares == 1) {
-        convolve<T>(x, weight, plus, y, tiles, zeros, share(0));
+        share(0, scratch);
         return;
     }
-    std::vector<Share<T>> all;
-    for (int i = 0; i < shares; ++i) all.push_back(share(i));
     parallel_for(shares, shares, [&](int i) {
-        convolve<T>(x, weight, plus, y, tiles, zeros, all[static_cast<std::size_t>(i)]);
+        // Memory that stays with its core: what another core has just written comes slowly.
+        thread_local Arena own;
+        own.reset();
+        share(i, own);
     });
 }
 
