@@ -15,7 +15,8 @@ double flops(int threads) {
     std::vector<float> results(static_cast<std::size_t>(threads));
     const double time = seconds_per_call(threads, 1, [&](int thread) {
         V sum[kSums] = {}, x = Simd<float>::fill(0.999f), y = Simd<float>::fill(1e-3f);
-        asm volatile("" : "+m"(x), "+m"(y));
+        // The compiler must not know that all sums are equal: it would compute fewer.
+        asm volatile("" : "+m"(sum), "+m"(x), "+m"(y));
         for (int i = 0; i < kRounds; ++i) {
 #pragma GCC unroll 12
             for (int k = 0; k < kSums; ++k) sum[k] = sum[k] * x + y;

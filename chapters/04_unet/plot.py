@@ -2,11 +2,13 @@
 
 import csv
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-FIGURES = ["samples.png", "quick.png", "progress.png", "loss.png", "denoising.gif"]
+FIGURES = ["samples.png", "quick.png", "progress.png", "loss.png", "denoising.gif", "versions.png", "growth.png"]
 
 
 def read(path):
@@ -20,6 +22,10 @@ def plot(out_dir, figure_dir):
     quick = Path(out_dir).parent / "04_unet_quick" / "samples.png"  # made by make figures
     if quick.is_file():
         shutil.copyfile(quick, Path(figure_dir) / "quick.png")
+    tables = Path(out_dir).parent / "bench"  # made by make figures, too
+    if (tables / "versions.csv").is_file() and (tables / "growth.csv").is_file():
+        script = Path(__file__).resolve().parent.parent.parent / "bench" / "plot.py"
+        subprocess.run([sys.executable, str(script), str(tables), str(figure_dir)], check=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6))
     window = max(1, len(steps) // 200)
     places, means = [], []
