@@ -187,19 +187,50 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, boo
         winograd_data_vjp<T>(dy, weight, add, dx, scratch);
         return;
     }
-    if (!use_winograd<T>(kernel, 1, inputs, outputs)) {
-        conv2d_data_vjp_direct<T>(dy, weight, stride, add, dx, scratch);
-        return;
+    conv2d_data_vjp_direct<T>(dy, weight, stride, add, dx, scratch);
+}
+
+/// dx (+)= the adjoint of a 3x3 convolution with stride 2. Row 2i of dx was met by the middle row
+/// of the kernel only, from row i of dy; row 2i + 1 by the last one from row i and by the first one
+/// from row i + 1. The same holds for columns, where the two meetings of an odd one are a single
+/// product with two neighbouring pixels of dy. So nothing is multiplied by zero.
+template <class T>
+void data_vjp_stride2(Tensor<const T> dy, Tensor<const T> weight, bool add, Tensor<T> dx,
+                      Arena& scratch) {
+    const int inputs = weight.size(2), outputs = weight.size(3), step = 2 * inputs;
+    std::array<Packed<T>, 3> even{}, odd{};  // for each row of the kernel
+    for (int u = 0; u < 3; ++u) {
+        const auto k = static_cast<std::size_t>(u);
+        even[k] = pack(outputs, inputs, transposed<T>(weight[u][1].data(), outputs), scratch);
+        const Tensor<T> pair = scratch.make<T>({2, outputs, inputs});
+        for (int c = 0; c < inputs; ++c) {
+            for (int o = 0; o < outputs; ++o) {
+                pair(0, o, c) = weight(u, 2, c, o);
+                pair(1, o, c) = weight(u, 0, c, o);
+            }
+        }
+        odd[k] = pack(2 * outputs, inputs, by_rows<T>(pair.data(), inputs), scratch);
     }
-    // With stride 2 it is the adjoint of a convolution with stride 1 from which pixels were left
-    // out: dy with zeros in their places.
-    const Tensor<T> wide = scratch.make<T>({dx.size(0), dx.size(1), dx.size(2), outputs});
     for (int n = 0; n < dx.size(0); ++n) {
         Arena::Scope image(scratch);
-        const Tensor<T> one = spread(dy[n], 0, stride, dx.size(1), dx.size(2), scratch);
-        std::copy(one.begin(), one.end(), wide[n].begin());
+        const Tensor<T> padded =
+            spread(dy[n], 0, 1, dy.size(1) + 1, dy.size(2) + 1, scratch);  // zeros at the end
+        const auto products = [&](int u, int i, int row, bool accumulate) {
+            const Strided<T> a = by_rows<T>(&padded(i, 0, 0), outputs);
+            const auto k = static_cast<std::size_t>(u);
+            gemm<T>((dx.size(2) + 1) / 2, a, even[k], &dx(n, row, 0, 0), accumulate, step);
+            if (dx.size(2) > 1)
+                gemm<T>(dx.size(2) / 2, a, odd[k], &dx(n, row, 1, 0), accumulate, step);
+        };
+        for (int row = 0; row < dx.size(1); ++row) {
+            if (row % 2 == 0) {
+                products(1, row / 2, row, add);
+            } else {
+                products(2, row / 2, row, add);
+                products(0, row / 2 + 1, row, true);
+            }
+        }
     }
-    winograd_data_vjp<T>(wide, weight, add, dx, scratch);
 }
 
 template <class T>
@@ -210,6 +241,10 @@ void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, int stri
     if (kernel == 1 && stride == 1) {
         gemm<T>(dx.rows().size(0), inputs, outputs, by_rows<T>(dy.data(), outputs),
                 transposed<T>(weight.data(), outputs), dx.data(), add, scratch);
+        return;
+    }
+    if (kernel == 3 && stride == 2) {
+        data_vjp_stride2<T>(dy, weight, add, dx, scratch);
         return;
     }
     // The adjoint is again a convolution, of dy spread out by the stride, with the kernel turned by
