@@ -300,7 +300,7 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
         Arena::Scope image(scratch);
         // One row more than needed: windows that meet only zeros of dy reach past the last one.
         const Tensor<T> padded = spread(x[n], kernel / 2, 1, height + 1, width, scratch);
-        if (stride == 1) {
+        if (stride == 1 && (few<T>(outputs) || dy.size(2) >= 10)) {
             // dy gets the padded width, with zeros where a window would cross the edge: the pixels
             // of all rows form one long sum.
             const Tensor<T> wide = spread(dy[n], 0, 1, dy.size(1), width, scratch);
@@ -319,15 +319,18 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
                      dweight[u].data(), true);
             }
         } else {
-            for (int i = 0; i < dy.size(1); ++i) {
-                const Packed<T> pixels =
-                    pack(dy.size(2), outputs, by_rows<T>(&dy(n, i, 0, 0), outputs), scratch);
-                for (int u = 0; u < kernel; ++u) {
-                    gemm<T>(kernel * channels,
-                            {&padded(stride * i + u, 0, 0), 1, stride * channels}, pixels,
-                            dweight[u].data(), true);
-                }
+            // With stride 2 windows do not lie at equal distances from one row to the next, and in
+            // a narrow picture the margin is much of the row: windows are written out, for one long
+            // sum over the pixels.
+            const int pixels = dy.size(1) * dy.size(2), run = kernel * channels;
+            const Tensor<T> windows = scratch.make<T>({pixels, kernel, run});
+            for (int p = 0; p < pixels; ++p) {
+                const int i = stride * (p / dy.size(2)), j = stride * (p % dy.size(2));
+                for (int u = 0; u < kernel; ++u)
+                    std::copy_n(&padded(i + u, j, 0), run, &windows(p, u, 0));
             }
+            gemm<T>(kernel * run, outputs, pixels, transposed<T>(windows.data(), kernel * run),
+                    by_rows<T>(dy[n].data(), outputs), dweight.data(), true, scratch);
         }
     }
     for (int u = 0; u < kernel; ++u) {
