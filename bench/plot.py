@@ -24,7 +24,8 @@ def versions(rows, path):
     shares = [float(row["share"]) for row in rows][::-1]
     axes.barh(names, shares, color=["#4878a8"] * len(rows))
     for place, (share, row) in enumerate(zip(shares, rows[::-1])):
-        axes.text(share + 0.02, place, f"{float(row['gflops']):.0f}", va="center", fontsize=8)
+        axes.text(share + 0.02, place, f"{float(row['gflops']):.0f}", va="center", fontsize=8, zorder=3,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlim(0, 1.15 * max(shares))
     axes.set_xlabel("share of the multiply-add peak (numbers: GFLOP/s)")
