@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "02_gradients/gradient_check.hpp"
+#include "02_gradients/ops.hpp"
 #include "04_unet/attention.hpp"
 #include "04_unet/image_ops.hpp"
 #include "kernels/exp.hpp"
@@ -59,12 +60,61 @@ TEST_CASE("(4.12) (4.13) what is added to a convolution: VJPs equal central diff
     }
 }
 
-TEST_CASE("(4.5) (4.6) group norm, with and without SiLU: VJPs equal central differences") {
-    for (bool silu : {false, true}) {
-        CHECK(gradient_error({{2, 3, 3, 6}, {6}, {6}}, [=](auto&, const Vars& v) {
-                  return group_norm(v[0], v[1], v[2], 3, silu);
-              }) < kTolerance);
+TEST_CASE("(4.5) (4.6) group norm: VJPs equal central differences") {
+    CHECK(gradient_error({{2, 3, 3, 6}, {6}, {6}}, [](auto&, const Vars& v) {
+              return group_norm(v[0], v[1], v[2], 3);
+          }) < kTolerance);
+}
+
+TEST_CASE("(4.5) (4.6) norm and SiLU inside a convolution: VJPs equal central differences") {
+    const Shape row{12}, image{2, 4, 3, 12};
+    for (int kernel : {1, 3}) {
+        CHECK(gradient_error({image, row, row, {kernel, kernel, 12, 8}, {8}},
+                             [](auto&, const Vars& v) {
+                                 return conv2d(NormSilu<double>{v[0], v[1], v[2], 3}, v[3], v[4]);
+                             }) < kTolerance);
+        // Two images read as one: 5 and 7 channels, so that the second of three groups has both.
+        CHECK(gradient_error({{2, 4, 3, 5}, {2, 4, 3, 7}, row, row, {kernel, kernel, 12, 8}, {8}},
+                             [](auto&, const Vars& v) {
+                                 const Joined<double> x(v[0], v[1]);
+                                 return conv2d(NormSilu<double>{x, v[2], v[3], 3}, v[4], v[5]);
+                             }) < kTolerance);
     }
+    CHECK(
+        gradient_error({{2, 4, 3, 5}, {2, 4, 3, 7}, {1, 1, 12, 8}, {8}}, [](auto&, const Vars& v) {
+            return conv2d(Joined<double>(v[0], v[1]), v[2], v[3]);
+        }) < kTolerance);
+}
+
+TEST_CASE("norm, SiLU and joined images inside a convolution equal the operations one by one") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const Tensor<double> a = normal<double>(memory, {2, 5, 5, 5}, 1),
+                         b = normal<double>(memory, {2, 5, 5, 7}, 2);
+    const auto row = [&](std::uint32_t i, int n) {
+        return tape.constant(normal<double>(memory, {n}, i));
+    };
+    const Var<double> gain = row(3, 12), bias = row(4, 12), plus = row(5, 8);
+    const Var<double> left = tape.constant(a), right = tape.constant(b);
+    const Var<double> w3 = tape.constant(normal<double>(memory, {3, 3, 12, 8}, 6)),
+                      w1 = tape.constant(normal<double>(memory, {1, 1, 12, 8}, 7));
+    const auto equal = [](Var<double> x, Var<double> y) {
+        for (std::ptrdiff_t i = 0; i < x.value().numel(); ++i)
+            CHECK(x.value().data()[i] == doctest::Approx(y.value().data()[i]).epsilon(1e-12));
+    };
+    const Joined<double> both(left, right);
+    const Var<double> whole = concat_channels(left, right);
+    equal(conv2d(NormSilu<double>{both, gain, bias, 3}, w3, plus),
+          conv2d(silu(group_norm(whole, gain, bias, 3)), w3, plus));
+    equal(conv2d(both, w1, plus), conv2d(whole, w1, plus));
+    // The result in the place of what it is added to.
+    const Var<double> other = conv2d(both, w1, plus), kept = conv2d(both, w1, plus);
+    equal(conv2d(whole, w3, plus, 1, {}, other, true), conv2d(whole, w3, plus, 1, {}, kept));
+    CHECK_THROWS_WITH_AS(conv2d(both, w3, plus), "conv2d: joined images need K = 1", Error);
+    CHECK_THROWS_WITH_AS(
+        conv2d(Joined<double>(left, tape.constant(normal<double>(memory, {2, 5, 4, 7}, 8))), w1,
+               plus),
+        "joined images: shapes are [2,5,5,5] and [2,5,4,7]", Error);
 }
 
 TEST_CASE("(4.8) concatenation, slices and upsampling: VJPs equal central differences") {
@@ -105,8 +155,7 @@ TEST_CASE(
     const Tensor<double> one = memory.zeros<double>({6}), zero = memory.zeros<double>({6});
     for (double& v : one) v = 1;
     const Tensor<double> y =
-        group_norm(tape.constant(x), tape.constant(one), tape.constant(zero), 2, false, 0.0)
-            .value();
+        group_norm(tape.constant(x), tape.constant(one), tape.constant(zero), 2, 0.0).value();
     for (int n = 0; n < 2; ++n) {
         for (int g = 0; g < 2; ++g) {
             double mean = 0, square = 0;

@@ -134,8 +134,8 @@ TEST_CASE(
         pieces.reset();
         return kept;
     };
-    const auto norm1 = [&](Var<double> v) { return block.norm1.silu(v); };
-    const auto norm2 = [&](Var<double> v) { return block.norm2.silu(v); };
+    const auto norm1 = [&](Var<double> v) { return silu(block.norm1(v)); };
+    const auto norm2 = [&](Var<double> v) { return silu(block.norm2(v)); };
     const auto shift = [&](Var<double> v) {
         const Var<double> u = block.time(pieces.constant(time));
         const Tensor<double> every = pieces.arena().make<double>(v.shape());

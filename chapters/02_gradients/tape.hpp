@@ -52,7 +52,7 @@ public:
     /// first.
     Tensor<T> grad_or_room(bool& add) const {
         add = static_cast<bool>(node_->grad);
-        if (!add) node_->grad = tape().room_for_gradient(shape());
+        if (!add) node_->grad = tape().room(shape());
         return node_->grad;
     }
 
@@ -119,11 +119,21 @@ public:
     /// Room for the result of an operation on `inputs`.
     template <class... Inputs>
     Var<T> result(Shape shape, const Inputs&... inputs) {
-        return node(arena_.make<T>(shape), {}, (inputs.needs_grad() || ...));
+        return node(room(shape), {}, (inputs.needs_grad() || ...));
+    }
+
+    /// Says that nobody reads x any more, unless a VJP does. Where no gradients are asked for there
+    /// are no VJPs, and the next result of this size takes its place, in memory that is still in
+    /// the cache.
+    void done(Var<T> x) {
+        if (!x.needs_grad()) free_.push_back(x.value());
     }
 
     /// A result that is its input's memory seen differently.
-    Var<T> alias(Tensor<T> value, Var<T> input) { return node(value, {}, input.needs_grad()); }
+    template <class... Inputs>
+    Var<T> alias(Tensor<T> value, const Inputs&... inputs) {
+        return node(value, {}, (inputs.needs_grad() || ...));
+    }
 
     /// Remembers how to pull the gradient of `output` back to the inputs. `vjp` is kept by copy.
     template <class Vjp>
@@ -151,11 +161,10 @@ public:
             if (watching_) watch(step->output.grad(), later);
             later = step->parameter;
             step->run(step->vjp);
-            // Passed on, and never asked for again: the next gradient of this size takes its place,
-            // in memory that is still in the cache.
-            Tensor<T>& done = step->output.node_->grad;
-            free_gradients_.push_back(done);
-            done = {};
+            // Passed on, and never asked for again: the next gradient of this size takes its place.
+            Tensor<T>& passed = step->output.node_->grad;
+            free_.push_back(passed);
+            passed = {};
         }
     }
 
@@ -168,12 +177,12 @@ public:
     }
     std::ptrdiff_t culprit() const { return culprit_; }
 
-    /// Memory for the gradient of a result, with anything in it.
-    Tensor<T> room_for_gradient(const Shape& shape) {
-        for (auto free = free_gradients_.rbegin(); free != free_gradients_.rend(); ++free) {
+    /// Memory for a result or its gradient, with anything in it.
+    Tensor<T> room(const Shape& shape) {
+        for (auto free = free_.rbegin(); free != free_.rend(); ++free) {
             if (free->numel() != shape.numel()) continue;
             const Tensor<T> room = free->reshape(shape);
-            free_gradients_.erase(std::next(free).base());
+            free_.erase(std::next(free).base());
             return room;
         }
         return arena_.make<T>(shape);
@@ -182,7 +191,7 @@ public:
     /// Forgets all operations and frees their memory. Every Var made so far becomes invalid.
     void reset() {
         steps_.clear();
-        free_gradients_.clear();
+        free_.clear();
         arena_.reset();
         scratch_.reset();
     }
@@ -214,7 +223,7 @@ private:
     std::ptrdiff_t last_parameter_ = -1, culprit_ = -1;
     bool watching_ = false;
     std::vector<Step> steps_;  // these keep their capacity between training steps
-    std::vector<Tensor<T>> free_gradients_;
+    std::vector<Tensor<T>> free_;
 };
 
 }  // namespace diffusion

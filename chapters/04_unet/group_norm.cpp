@@ -1,26 +1,63 @@
+#include "04_unet/group_norm.hpp"
+
 #include <algorithm>
+#include <array>
 #include <cmath>
 
-#include "04_unet/image_ops.hpp"
 #include "kernels/exp.hpp"
 #include "kernels/simd.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
+namespace {
+
+/// The channels first .. first + channels - 1 of x, where they lie in memory.
+template <class T>
+struct Part {
+    Tensor<T> value, grad;  ///< no grad: not wanted
+    bool add;               ///< or write, see grad_or_room
+    int first, channels;
+};
 
 template <class T>
-Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T eps) {
-    const int channels = x.shape().back();
-    require(x.shape().rank == 4 && groups > 0 && channels % groups == 0, "group_norm: ", x.shape(),
-            " in ", groups, " groups");
+std::array<Part<T>, 2> parts_of(Joined<T> x, bool gradients) {
+    std::array<Part<T>, 2> parts{};
+    auto* next = parts.data();
+    x.for_each_part([&](Var<T> var, int first) {
+        Part<T>& part = *next++ = {var.value(), {}, true, first, var.size(3)};
+        if (gradients && var.needs_grad()) part.grad = var.grad_or_room(part.add);
+    });
+    return parts;
+}
+
+/// Calls visit(c, part, i, load, store) for every register of the channels begin .. end - 1; c is
+/// its first channel in x, i in the part.
+template <class T, class Visit>
+void for_each_register_of(const std::array<Part<T>, 2>& parts, int begin, int end, Visit visit) {
+    for (const Part<T>& part : parts) {
+        const int from = std::max(begin, part.first),
+                  to = std::min(end, part.first + part.channels);
+        for_each_register<T>(std::max(0, to - from), [&](int i, auto load, auto store) {
+            visit(from + i, part, from + i - part.first, load, store);
+        });
+    }
+}
+
+}  // namespace
+
+template <class T>
+NormLines<T> group_norm_forward(const NormSilu<T>& norm, bool silu, Tensor<T> y) {
+    const Var<T> gain = norm.gain, bias = norm.bias;
+    const Shape shape = norm.x.shape();
+    const int groups = norm.groups, channels = shape[3];
+    require(groups > 0 && channels % groups == 0, "group_norm: ", shape, " in ", groups, " groups");
     require(gain.shape() == Shape{channels} && bias.shape() == Shape{channels},
             "group_norm: x ends in ", channels, " channels, gain is ", gain.shape(), ", bias is ",
             bias.shape());
-    Arena &arena = x.tape().arena(), &scratch = x.tape().scratch();
-    const int images = x.size(0), pixels = x.size(1) * x.size(2), per_group = channels / groups;
+    Arena &arena = gain.tape().arena(), &scratch = gain.tape().scratch();
+    const int images = shape[0], pixels = shape[1] * shape[2], per_group = channels / groups;
     const T numbers = static_cast<T>(pixels * per_group);
-    Var<T> y = x.tape().result(x.shape(), x, gain, bias);
-    // Normalising and then scaling is one line per channel: y = scale x + shift.
+    const auto parts = parts_of(norm.x, false);
     const Tensor<T> scale = arena.template make<T>({images, channels}),
                     shift = arena.template make<T>({images, channels});
     const Tensor<T> mean = arena.template make<T>({images, groups}),
@@ -32,9 +69,7 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                  *const center = scratch.template make<T>({channels}).data();
         in_parts(groups, 2, [&](int first_group, int last_group) {
             // Everything below is about the channels of these groups.
-            const int begin = first_group * per_group, count = last_group * per_group - begin;
-            const T* in = x.value()[n].data() + begin;
-            T* out = y.value()[n].data() + begin;
+            const int begin = first_group * per_group, end = last_group * per_group;
             const auto total = [&](int g) {
                 T of_group = 0;
                 for (int c = g * per_group; c < (g + 1) * per_group; ++c) of_group += sum[c];
@@ -42,23 +77,28 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
             };
             // Means first, then squares of differences: subtracting two large squares would lose
             // digits.
-            for_each_register<T>(count, [&](int c, auto load, auto store) {
-                store(sum + begin + c,
-                      sum_of_terms<V>(pixels, [&](int p) { return load(in + p * channels + c); }));
-            });
+            for_each_register_of(
+                parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
+                    const T* in = part.value[n].data() + i;
+                    store(sum + c, sum_of_terms<V>(pixels, [&, step = part.channels](int p) {
+                              return load(in + p * step);
+                          }));
+                });
             for (int g = first_group; g < last_group; ++g) {
                 mean(n, g) = total(g);
                 std::fill_n(center + g * per_group, per_group, mean(n, g));
             }
-            for_each_register<T>(count, [&](int c, auto load, auto store) {
-                const V middle = load(center + begin + c);
-                store(sum + begin + c, sum_of_terms<V>(pixels, [&](int p) {
-                          const V d = load(in + p * channels + c) - middle;
-                          return d * d;
-                      }));
-            });
+            for_each_register_of(
+                parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
+                    const T* in = part.value[n].data() + i;
+                    const V middle = load(center + c);
+                    store(sum + c, sum_of_terms<V>(pixels, [&, step = part.channels](int p) {
+                              const V d = load(in + p * step) - middle;
+                              return d * d;
+                          }));
+                });
             for (int g = first_group; g < last_group; ++g) {
-                inverse(n, g) = 1 / std::sqrt(total(g) + eps);
+                inverse(n, g) = 1 / std::sqrt(total(g) + norm.eps);
                 // >>> exercise 4.1 points=2 hint="(4.5): norm, gain and bias as one line scale x + shift"
                 for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5)
                     scale(n, c) = inverse(n, g) * gain.value()(c);
@@ -66,80 +106,114 @@ Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, bool silu, T e
                 }
                 // <<<
             }
-            for_each_register<T>(count, [&](int c, auto load, auto store) {
-                const V a = load(&scale(n, begin + c)), b = load(&shift(n, begin + c));
-                for (int p = 0; p < pixels; ++p) {
-                    const V z = a * load(in + p * channels + c) + b;
-                    store(out + p * channels + c, silu ? diffusion::silu(z) : z);
-                }
-            });
+            for_each_register_of(
+                parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
+                    const V a = load(&scale(n, c)), b = load(&shift(n, c));
+                    const T* in = part.value[n].data() + i;
+                    T* out = y[n].data() + c;
+                    for (int p = 0; p < pixels; ++p, in += part.channels, out += channels) {
+                        const V z = a * load(in) + b;
+                        store(out, silu ? diffusion::silu(z) : z);
+                    }
+                });
         });
     }
-    x.tape().record(y, [=, &scratch] {
-        bool add = true;
-        const Tensor<T> x_grad = x.needs_grad() ? x.grad_or_room(add) : Tensor<T>();
-        for (int n = 0; n < images; ++n) {
-            Arena::Scope scope(scratch);
-            const T *in = x.value()[n].data(), *dy = y.grad()[n].data();
-            T* dz = scratch.template make<T>({pixels, channels}).data();  // gradient before SiLU
-            const T *a = scale[n].data(), *b = shift[n].data();
-            T *sum = scratch.template make<T>({channels}).data(),
-              *along = scratch.template make<T>({channels}).data();
-            T* center = scratch.template make<T>({channels}).data();
-            for (int c = 0; c < channels; ++c) center[c] = mean(n, c / per_group);
-            for_each_register<T>(channels, [&](int c, auto load, auto store) {
-                const V ac = load(a + c), bc = load(b + c), middle = load(center + c);
+    return {scale, shift, mean, inverse};
+}
+
+template <class T>
+void group_norm_vjp(const NormSilu<T>& norm, bool silu, const NormLines<T>& lines, Tensor<T> dy,
+                    Tensor<T> y) {
+    const Var<T> gain = norm.gain, bias = norm.bias;
+    const Shape shape = norm.x.shape();
+    const int images = shape[0], pixels = shape[1] * shape[2], channels = shape[3];
+    const int per_group = channels / norm.groups;
+    const T numbers = static_cast<T>(pixels * per_group);
+    Arena& scratch = gain.tape().scratch();
+    const auto parts = parts_of(norm.x, true);
+    using V = typename Simd<T>::Vector;
+    for (int n = 0; n < images; ++n) {
+        Arena::Scope scope(scratch);
+        T *sum = scratch.template make<T>({channels}).data(),
+          *along = scratch.template make<T>({channels}).data();
+        T* center = scratch.template make<T>({channels}).data();
+        for (int c = 0; c < channels; ++c) center[c] = lines.mean(n, c / per_group);
+        for_each_register_of(
+            parts, 0, channels, [&](int c, auto& part, int i, auto load, auto store) {
+                const V a = load(&lines.scale(n, c)), b = load(&lines.shift(n, c));
+                const V middle = load(center + c);
                 V total{}, total_along{};
-                for (int p = 0; p < pixels; ++p) {
-                    const V x_p = load(in + p * channels + c);
-                    V g = load(dy + p * channels + c);
+                const T* in = part.value[n].data() + i;
+                T *out = silu ? y[n].data() + c : nullptr, *g = dy[n].data() + c;
+                for (int p = 0; p < pixels; ++p, in += part.channels, g += channels) {
+                    const V x = load(in);
+                    V dz = load(g);
                     if (silu) {
-                        g *= silu_slope(ac * x_p + bc);
-                        store(dz + p * channels + c, g);
+                        const V z = a * x + b, s = logistic(z), again = z * s;
+                        dz *= s + again * (1 - s);  // (2.6)
+                        store(g, dz);
+                        store(out, again);
+                        out += channels;
                     }
-                    total += g;
-                    total_along += g * (x_p - middle);
+                    total += dz;
+                    total_along += dz * (x - middle);
                 }
                 store(sum + c, total);
                 store(along + c, total_along);
             });
-            // (4.6) dx = inverse (g - mean(g) - normal mean(g normal)) with g = gain dz, as p dz +
-            // q x + r for each channel
-            T *q = scratch.template make<T>({channels}).data(),
-              *r = scratch.template make<T>({channels}).data();
-            for (int group = 0; group < groups; ++group) {
-                const T inv = inverse(n, group);
-                T g_mean = 0, g_along = 0;
-                for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
-                    if (gain.needs_grad()) gain.grad()(c) += along[c] * inv;
-                    if (bias.needs_grad()) bias.grad()(c) += sum[c];
-                    g_mean += gain.value()(c) * sum[c] / numbers;
-                    g_along += gain.value()(c) * along[c] * inv / numbers;
-                }
-                // >>> exercise 4.2 points=3 hint="(4.6): q and r of this group's channels"
-                for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
-                    q[c] = -inv * inv * g_along;
-                    r[c] = -inv * g_mean - q[c] * center[c];
-                }
-                // <<<
+        // (4.6) dx = inverse (g - mean(g) - normal mean(g normal)) with g = gain dz, as p dz +
+        // q x + r for each channel
+        T *q = scratch.template make<T>({channels}).data(),
+          *r = scratch.template make<T>({channels}).data();
+        for (int group = 0; group < norm.groups; ++group) {
+            const T inv = lines.inverse(n, group);
+            T g_mean = 0, g_along = 0;
+            for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
+                if (gain.needs_grad()) gain.grad()(c) += along[c] * inv;
+                if (bias.needs_grad()) bias.grad()(c) += sum[c];
+                g_mean += gain.value()(c) * sum[c] / numbers;
+                g_along += gain.value()(c) * along[c] * inv / numbers;
             }
-            if (!x.needs_grad()) continue;
-            T* dx = x_grad[n].data();
-            for_each_register<T>(channels, [&](int c, auto load, auto store) {
-                const V ac = load(a + c), qc = load(q + c), rc = load(r + c);
-                const T* g = silu ? dz : dy;
+            // >>> exercise 4.2 points=3 hint="(4.6): q and r of this group's channels"
+            for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
+                q[c] = -inv * inv * g_along;
+                r[c] = -inv * g_mean - q[c] * center[c];
+            }
+            // <<<
+        }
+        for_each_register_of(
+            parts, 0, channels, [&](int c, auto& part, int i, auto load, auto store) {
+                if (!part.grad) return;
+                const V pc = load(&lines.scale(n, c)), qc = load(q + c), rc = load(r + c);
+                const T *in = part.value[n].data() + i, *dz = dy[n].data() + c;
+                T* dx = part.grad[n].data() + i;
                 for (int p = 0; p < pixels; ++p) {
-                    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(p) * channels + c;
-                    const V d = ac * load(g + at) + qc * load(in + at) + rc;
-                    store(dx + at, add ? load(dx + at) + d : d);
+                    const V d = pc * load(dz) + qc * load(in) + rc;
+                    store(dx, part.add ? load(dx) + d : d);
+                    dz += channels;
+                    in += part.channels;
+                    dx += part.channels;
                 }
             });
-        }
-    });
+    }
+}
+
+template <class T>
+Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, T eps) {
+    const NormSilu<T> norm{x, gain, bias, groups, eps};
+    const Var<T> y = x.tape().result(x.shape(), x, gain, bias);
+    const NormLines<T> lines = group_norm_forward(norm, false, y.value());
+    x.tape().record(y, [=] { group_norm_vjp(norm, false, lines, y.grad(), {}); });
     return y;
 }
 
-template Var<float> group_norm(Var<float>, Var<float>, Var<float>, int, bool, float);
-template Var<double> group_norm(Var<double>, Var<double>, Var<double>, int, bool, double);
+#define DIFFUSION_INSTANTIATE(T)                                                           \
+    template NormLines<T> group_norm_forward(const NormSilu<T>&, bool, Tensor<T>);         \
+    template void group_norm_vjp(const NormSilu<T>&, bool, const NormLines<T>&, Tensor<T>, \
+                                 Tensor<T>);                                               \
+    template Var<T> group_norm(Var<T>, Var<T>, Var<T>, int, T);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
 
 }  // namespace diffusion

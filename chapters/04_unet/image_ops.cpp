@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "04_unet/group_norm.hpp"
 #include "kernels/conv.hpp"
 #include "kernels/simd.hpp"
 
@@ -15,12 +16,20 @@ void accumulate(T* to, const T* from, std::ptrdiff_t n) {
     for (std::ptrdiff_t i = 0; i < n; ++i) to[i] += from[i];
 }
 
-}  // namespace
-
+/// The weights of a part's channels: a range of rows, as K = 1 if there are two parts.
 template <class T>
-Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other) {
-    Tape<T>& tape = x.tape();
-    const Shape shape = conv2d_shape(x.shape(), weight.shape(), stride);
+Tensor<T> rows_of_part(Tensor<T> weight, int first, int channels) {
+    return {&weight(0, 0, first, 0), {weight.size(0), weight.size(1), channels, weight.size(3)}};
+}
+
+/// The convolution of x, or of silu(group_norm(x)) if there is a gain.
+template <class T>
+Var<T> convolution(NormSilu<T> in, Var<T> weight, Var<T> bias, int stride, Var<T> shift,
+                   Var<T> other, bool onto) {
+    Tape<T>& tape = weight.tape();
+    Arena& scratch = tape.scratch();
+    const bool normed = static_cast<bool>(in.gain);
+    const Shape in_shape = in.x.shape(), shape = conv2d_shape(in_shape, weight.shape(), stride);
     const int images = shape[0], outputs = shape[3];
     require(bias.shape() == Shape{outputs}, "conv2d: bias is ", bias.shape(), ", expected [",
             outputs, "]");
@@ -28,7 +37,11 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Va
             shift ? shift.shape() : Shape{}, ", expected [", images, ",", outputs, "]");
     require(!other || other.shape() == shape, "conv2d: the result is ", shape,
             ", what is added to it ", other ? other.shape() : Shape{});
-    Var<T> y = tape.result(shape, x, weight, bias, shift, other);
+    require(normed || !in.x.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
+    Var<T> y =
+        onto ? tape.alias(other.value(), in.x.a, in.x.b, in.gain, in.bias, weight, bias, shift,
+                          other)
+             : tape.result(shape, in.x.a, in.x.b, in.gain, in.bias, weight, bias, shift, other);
     Plus<T> plus{bias.value().data()};
     if (shift) {
         const Tensor<T> row = tape.arena().template make<T>({images, outputs});
@@ -39,14 +52,26 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Va
         plus.row_step = outputs;
     }
     if (other) plus.pixels = other.value().data();
-    conv2d<T>(x.value(), weight.value(), stride, y.value(), tape.scratch(), plus);
-    tape.record(y, [=] {
-        Arena& scratch = x.tape().scratch();
+    NormLines<T> lines;
+    if (normed) {
+        Arena::Scope scope(scratch);
+        const Tensor<T> x = scratch.template make<T>(in_shape);
+        lines = group_norm_forward(in, true, x);
+        conv2d<T>(x, weight.value(), stride, y.value(), scratch, plus);
+    } else {
+        in.x.for_each_part([&](Var<T> x, int first) {
+            if (first > 0) plus = {nullptr, 0, y.value().data()};
+            conv2d<T>(x.value(), rows_of_part(weight.value(), first, x.size(3)), stride, y.value(),
+                      scratch, plus);
+        });
+    }
+    tape.record(y, [=, &scratch] {
+        Arena::Scope scope(scratch);
         const Tensor<T> dy = y.grad();
         if (shift
                 .needs_grad()) {  // (4.12) a sum over the pixels; the bias's is one over images too
             for (int n = 0; n < images; ++n) {
-                Arena::Scope scope(scratch);
+                Arena::Scope image(scratch);
                 T* sum = scratch.template zeros<T>({outputs}).data();
                 add_rows(dy[n].data(), dy[n].rows().size(0), outputs, sum);
                 accumulate(shift.grad()[n].data(), sum, outputs);
@@ -56,15 +81,41 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Va
             add_rows(dy.data(), dy.rows().size(0), outputs, bias.grad().data());
         }
         if (other.needs_grad()) other.add_to_grad(dy);  // (4.13)
-        if (weight.needs_grad())
-            conv2d_weight_vjp<T>(x.value(), dy, stride, weight.grad(), scratch);  // (4.3)
-        if (x.needs_grad()) {
-            bool add = true;
-            const Tensor<T> dx = x.grad_or_room(add);
-            conv2d_data_vjp<T>(dy, weight.value(), stride, add, dx, scratch);  // (4.2)
+        if (normed) {
+            const Tensor<T> x = scratch.template make<T>(in_shape),
+                            dx = scratch.template make<T>(in_shape);
+            conv2d_data_vjp<T>(dy, weight.value(), stride, false, dx, scratch);
+            group_norm_vjp(in, true, lines, dx, x);  // makes x again
+            if (weight.needs_grad()) conv2d_weight_vjp<T>(x, dy, stride, weight.grad(), scratch);
+            return;
         }
+        in.x.for_each_part([&](Var<T> x, int first) {
+            const Tensor<T> w = rows_of_part(weight.value(), first, x.size(3));
+            if (weight.needs_grad()) {
+                const Tensor<T> dw = rows_of_part(weight.grad(), first, x.size(3));
+                conv2d_weight_vjp<T>(x.value(), dy, stride, dw, scratch);  // (4.3)
+            }
+            if (x.needs_grad()) {
+                bool add = true;
+                const Tensor<T> dx = x.grad_or_room(add);
+                conv2d_data_vjp<T>(dy, w, stride, add, dx, scratch);  // (4.2)
+            }
+        });
     });
     return y;
+}
+
+}  // namespace
+
+template <class T>
+Var<T> conv2d(Joined<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
+              bool onto) {
+    return convolution<T>({x, {}, {}, 0}, weight, bias, stride, shift, other, onto);
+}
+template <class T>
+Var<T> conv2d(NormSilu<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
+              bool onto) {
+    return convolution(x, weight, bias, stride, shift, other, onto);
 }
 
 template <class T>
@@ -144,10 +195,11 @@ Var<T> upsample_nearest(Var<T> x, int height, int width) {
     return y;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                         \
-    template Var<T> conv2d(Var<T>, Var<T>, Var<T>, int, Var<T>, Var<T>); \
-    template Var<T> concat_channels(Var<T>, Var<T>);                     \
-    template Var<T> slice_channels(Var<T>, int, int);                    \
+#define DIFFUSION_INSTANTIATE(T)                                                    \
+    template Var<T> conv2d(Joined<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);   \
+    template Var<T> conv2d(NormSilu<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool); \
+    template Var<T> concat_channels(Var<T>, Var<T>);                                \
+    template Var<T> slice_channels(Var<T>, int, int);                               \
     template Var<T> upsample_nearest(Var<T>, int, int);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

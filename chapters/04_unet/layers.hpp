@@ -22,19 +22,30 @@ struct Conv2d {
         weight = list.add(name + ".weight", {kernel, kernel, inputs, outputs}, Layout::conv, bound);
         bias = list.add(name + ".bias", {outputs}, Layout::plain, bound);
     }
-    template <class T>
-    Var<T> operator()(Var<T> x) const {
-        return conv2d(x, x.tape().parameter(weight), x.tape().parameter(bias), stride);
+    /// X is a Var, Joined images or a NormSilu, here and below.
+    template <class X>
+    auto operator()(X x) const {
+        auto& tape = x.tape();
+        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride);
     }
     /// With shift[N,C] added to every pixel of an image.
-    template <class T>
-    Var<T> shifted(Var<T> x, Var<T> shift) const {
-        return conv2d(x, x.tape().parameter(weight), x.tape().parameter(bias), stride, shift);
+    template <class X, class T>
+    Var<T> shifted(X x, Var<T> shift) const {
+        Tape<T>& tape = x.tape();
+        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride, shift);
     }
     /// other + the convolution.
-    template <class T>
-    Var<T> added_to(Var<T> other, Var<T> x) const {
-        return conv2d(x, x.tape().parameter(weight), x.tape().parameter(bias), stride, {}, other);
+    template <class X, class T>
+    Var<T> added_to(Var<T> other, X x) const {
+        Tape<T>& tape = x.tape();
+        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride, {}, other);
+    }
+    /// The same in the memory of `other`, which nothing else may read.
+    template <class X, class T>
+    Var<T> added_onto(Var<T> other, X x) const {
+        Tape<T>& tape = x.tape();
+        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride, Var<T>(), other,
+                      true);
     }
 };
 
@@ -49,12 +60,16 @@ struct GroupNorm {
     }
     template <class T>
     Var<T> operator()(Var<T> x) const {
-        return group_norm(x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups, false);
+        return group_norm(x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups);
     }
-    /// The norm and SiLU after it, in one pass.
+    /// The norm and SiLU after it, for a convolution to compute.
     template <class T>
-    Var<T> silu(Var<T> x) const {
-        return group_norm(x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups, true);
+    NormSilu<T> silu(Joined<T> x) const {
+        return {x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups};
+    }
+    template <class T>
+    NormSilu<T> silu(Var<T> x) const {
+        return silu(Joined<T>(x));
     }
 };
 

@@ -36,11 +36,14 @@ ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int
 }
 
 template <class T>
-Var<T> ResBlock::operator()(Var<T> x, Var<T> silu_time) const {
+Var<T> ResBlock::operator()(Joined<T> x, Var<T> silu_time) const {
     // >>> exercise 4.5 points=2 hint="(4.11) and (4.12) make h; (4.11) and (4.13) the result"
     const Var<T> h = conv1.shifted(norm1.silu(x), time(silu_time));  // (4.11), (4.12)
-    return conv2.added_to(skip ? (*skip)(x) : x, norm2.silu(h));     // (4.11), (4.13)
+    const Var<T> y = skip ? conv2.added_onto((*skip)(x), norm2.silu(h))
+                          : conv2.added_to(x.a, norm2.silu(h));  // (4.11), (4.13)
     // <<<
+    h.tape().done(h);
+    return y;
 }
 
 AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int channels,
@@ -132,11 +135,17 @@ Var<T> UNet::operator()(Var<T> x, std::span<const int> t) const {
     h = (*middle2_)((*attention_)((*middle1_)(h, time)), time);
     for (const Level& level : up_) {
         for (const ResBlock& block : level.blocks) {
-            h = block(concat_channels(h, stack(--top)), time);
+            const Joined<T> both(h, stack(--top));
+            h = block(both, time);
+            tape.done(both.a);
+            tape.done(both.b);
         }
         if (level.resample) {
             const Var<T> next = stack(top - 1);  // the finer level's size
-            h = (*level.resample)(upsample_nearest(h, next.size(1), next.size(2)));
+            const Var<T> large = upsample_nearest(h, next.size(1), next.size(2));
+            tape.done(h);
+            h = (*level.resample)(large);
+            tape.done(large);
         }
     }
     return out_(norm_.silu(h));
@@ -144,7 +153,7 @@ Var<T> UNet::operator()(Var<T> x, std::span<const int> t) const {
 
 #define DIFFUSION_INSTANTIATE(T)                                              \
     template Tensor<T> timestep_embedding(std::span<const int>, int, Arena&); \
-    template Var<T> ResBlock::operator()(Var<T>, Var<T>) const;               \
+    template Var<T> ResBlock::operator()(Joined<T>, Var<T>) const;            \
     template Var<T> AttentionBlock::operator()(Var<T>) const;                 \
     template Var<T> UNet::operator()(Var<T>, std::span<const int>) const;
 DIFFUSION_INSTANTIATE(float)

@@ -26,8 +26,13 @@ Tensor<T> timestep_embedding(std::span<const int> t, int width, Arena& arena);
 struct ResBlock {
     ResBlock(ParameterList& list, const std::string& name, int inputs, int outputs, int time_width);
 
+    /// x is one image per sample, or two to be read as one.
     template <class T>
-    Var<T> operator()(Var<T> x, Var<T> silu_time) const;
+    Var<T> operator()(Joined<T> x, Var<T> silu_time) const;
+    template <class T>
+    Var<T> operator()(Var<T> x, Var<T> silu_time) const {
+        return (*this)(Joined<T>(x), silu_time);
+    }
 
     GroupNorm norm1, norm2;
     Conv2d conv1, conv2;

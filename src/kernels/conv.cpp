@@ -36,18 +36,19 @@ Tensor<T> spread(Tensor<const T> x, int pad, int gap, int height, int width, Are
     return out;
 }
 
-/// y (+)= the convolution of an image that carries its padding. The K pixels under one row of the
-/// kernel lie next to each other in memory, so a row of outputs is the sum of K matrix products
-/// whose left operand has overlapping rows.
+/// y (+)= the convolution of an image that carries its padding, plus a row [O] at every pixel, if
+/// there is one. The K pixels under one row of the kernel lie next to each other in memory, so a row
+/// of outputs is the sum of K matrix products whose left operand has overlapping rows.
 template <class T>
 void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel, int stride,
-                     Tensor<T> y, bool accumulate) {
+                     Tensor<T> y, bool accumulate, const T* plus = nullptr) {
     const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(stride) * padded.size(2);
     in_parts(y.size(0), 4, [&](int begin, int end) {
         for (int i = begin; i < end; ++i) {
             for (int u = 0; u < kernel; ++u) {
                 gemm<T>(y.size(1), {&padded(stride * i + u, 0, 0), step, 1},
-                        rows[static_cast<std::size_t>(u)], &y(i, 0, 0), accumulate || u > 0);
+                        rows[static_cast<std::size_t>(u)], &y(i, 0, 0), accumulate || u > 0, 0,
+                        u == 0 ? plus : nullptr);
             }
         }
     });
@@ -59,10 +60,11 @@ bool few(int outputs) {
     return outputs <= Simd<T>::width / 4;
 }
 
-/// The same for few outputs: y += a scalar product of the window with the weights [O,K,K*C] of each
+/// The same for few outputs: a scalar product of the window with the weights [O,K,K*C] of each
 /// output, registers full of channels.
 template <class T>
-void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<T> y) {
+void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<T> y,
+                         bool accumulate, const T* plus) {
     using V = typename Simd<T>::Vector;
     const int kernel = weight.size(1);
     for (int i = 0; i < y.size(0); ++i) {
@@ -75,25 +77,9 @@ void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<
                         sums[u] += load(window + c) * load(&weight(o, u, c));
                     });
                 }
-                y(i, j, o) += sum_of_elements<T>(sums[0] + sums[1] + sums[2]);
-            }
-        }
-    }
-}
-
-/// y = what the sums are to be added to.
-template <class T>
-void set_start(Tensor<T> y, Plus<T> plus) {
-    const int channels = y.size(3);
-    for (int n = 0; n < y.size(0); ++n) {
-        const Tensor<T> pixels = y[n].rows();
-        const std::ptrdiff_t first = pixels.data() - y.data();
-        for (int p = 0; p < pixels.size(0); ++p) {
-            T* to = pixels[p].data();
-            const std::ptrdiff_t at = first + static_cast<std::ptrdiff_t>(p) * channels;
-            for (int c = 0; c < channels; ++c) {
-                to[c] = (plus.row != nullptr ? plus.row[n * plus.row_step + c] : T(0)) +
-                        (plus.pixels != nullptr ? plus.pixels[at + c] : T(0));
+                y(i, j, o) = sum_of_elements<T>(sums[0] + sums[1] + sums[2]) +
+                             (plus != nullptr ? plus[o] : T(0)) +
+                             (accumulate ? y(i, j, o) : T(0));
             }
         }
     }
@@ -138,13 +124,18 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor
                    Arena& scratch, Plus<T> plus) {
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
-    set_start(y, plus);
+    const bool accumulate = plus.pixels != nullptr;
+    if (accumulate && plus.pixels != y.data()) std::copy_n(plus.pixels, y.numel(), y.data());
     if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
         const Packed<T> w = pack(k, outputs, by_rows<T>(weight.data(), outputs), scratch);
-        in_parts(y.rows().size(0), 48, [&](int begin, int end) {
-            gemm<T>(end - begin, by_rows<T>(x.data() + static_cast<std::ptrdiff_t>(begin) * k, k),
-                    w, y.data() + static_cast<std::ptrdiff_t>(begin) * outputs, true);
-        });
+        for (int n = 0; n < x.size(0); ++n) {
+            const Tensor<const T> in = x[n].rows();
+            const Tensor<T> out = y[n].rows();
+            in_parts(out.size(0), 48, [&](int begin, int end) {
+                gemm<T>(end - begin, by_rows<T>(in[begin].data(), k), w, out[begin].data(),
+                        accumulate, 0, plus.row_of(n));
+            });
+        }
         return;
     }
     std::array<Packed<T>, 3> rows{};
@@ -169,9 +160,9 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor
             spread(x[n], kernel / 2, 1, padded_size(x.size(1), kernel, stride, y.size(1)),
                    padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
         if (by_output) {
-            convolve_padded_few(padded, by_output, stride, y[n]);
+            convolve_padded_few(padded, by_output, stride, y[n], accumulate, plus.row_of(n));
         } else {
-            convolve_padded(padded, rows, kernel, stride, y[n], true);
+            convolve_padded(padded, rows, kernel, stride, y[n], accumulate, plus.row_of(n));
         }
     }
 }

@@ -20,6 +20,8 @@ struct Plus {
     const T* row = nullptr;     ///< one number for each channel of y
     int row_step = 0;           ///< from the row of one image to that of the next; 0: one for all
     const T* pixels = nullptr;  ///< laid out like y; may be y itself
+
+    const T* row_of(int image) const { return row == nullptr ? nullptr : row + image * row_step; }
 };
 
 template <class T>

@@ -56,7 +56,12 @@ V fast_exp(V x) {
     return x == x ? power : x;  // NOLINT(misc-redundant-expression): false for NaN
 }
 
-/// SiLU: z sigma(z), where sigma(z) = 1 / (1 + e^-z) is the logistic function.
+/// The logistic function sigma(z) = 1 / (1 + e^-z).
+template <class V>
+V logistic(V z) {
+    return 1 / (1 + exp_of_number(-z));
+}
+/// SiLU: z sigma(z).
 template <class V>
 V silu(V z) {
     return z / (1 + exp_of_number(-z));
@@ -64,7 +69,7 @@ V silu(V z) {
 /// Its derivative (2.6).
 template <class V>
 V silu_slope(V z) {
-    const V s = 1 / (1 + exp_of_number(-z));
+    const V s = logistic(z);
     return s + z * s * (1 - s);
 }
 

@@ -14,7 +14,7 @@ namespace {
 /// multiply-adds for Rows + Vectors loads.
 template <class T, int Vectors, int Rows>
 void tile(int k, const T* a, std::ptrdiff_t a_row, std::ptrdiff_t a_column, const T* panel,
-          std::ptrdiff_t panel_row, T* c, std::ptrdiff_t c_row, bool accumulate) {
+          std::ptrdiff_t panel_row, T* c, std::ptrdiff_t c_row, bool accumulate, const T* plus) {
     using V = typename Simd<T>::Vector;
     constexpr int w = Simd<T>::width;
     // One pointer for every four rows: base, base + row, base + 2 row and base + 3 row are
@@ -39,7 +39,10 @@ void tile(int k, const T* a, std::ptrdiff_t a_row, std::ptrdiff_t a_column, cons
     for (int i = 0; i < Rows; ++i) {
         for (int v = 0; v < Vectors; ++v) {
             T* to = c + i * c_row + v * w;
-            Simd<T>::store(to, accumulate ? Simd<T>::load(to) + sum[i][v] : sum[i][v]);
+            V total = sum[i][v];
+            if (plus != nullptr) total += Simd<T>::load(plus + v * w);
+            if (accumulate) total += Simd<T>::load(to);
+            Simd<T>::store(to, total);
         }
     }
 }
@@ -48,7 +51,7 @@ void tile(int k, const T* a, std::ptrdiff_t a_row, std::ptrdiff_t a_column, cons
 /// it as soon as it is written, would wait for all stores of the tile before.
 template <class T>
 using TileFunction = void (*)(int, const T*, std::ptrdiff_t, std::ptrdiff_t, const T*,
-                              std::ptrdiff_t, T*, std::ptrdiff_t, bool);
+                              std::ptrdiff_t, T*, std::ptrdiff_t, bool, const T*);
 
 /// tiles[r]: the tile of r + 1 rows.
 template <class T, int Vectors, std::size_t... R>
@@ -61,7 +64,7 @@ constexpr std::array<TileFunction<T>, sizeof...(R)> make_tiles(std::index_sequen
 /// through memory on the side.
 template <class T, int Vectors>
 void panel_product(int m, int k, Strided<T> a, const T* panel, std::ptrdiff_t panel_row, T* c,
-                   std::ptrdiff_t c_row, int columns, bool accumulate) {
+                   std::ptrdiff_t c_row, int columns, bool accumulate, const T* plus) {
     constexpr int most = 2 * kTileRows / Vectors, width = Vectors * Simd<T>::width;
     static constexpr auto tiles = make_tiles<T, Vectors>(std::make_index_sequence<most>());
     const int count = (m + most - 1) / most;
@@ -72,15 +75,17 @@ void panel_product(int m, int k, Strided<T> a, const T* panel, std::ptrdiff_t pa
         T* to = c + begin * c_row;
         begin += rows;
         if (columns == width) {
-            product(k, from, a.row, a.column, panel, panel_row, to, c_row, accumulate);
+            product(k, from, a.row, a.column, panel, panel_row, to, c_row, accumulate, plus);
             continue;
         }
         alignas(kAlignment) T edge[most * width];
-        product(k, from, a.row, a.column, panel, panel_row, edge, width, false);
+        product(k, from, a.row, a.column, panel, panel_row, edge, width, false, nullptr);
         for (int i = 0; i < rows; ++i) {
             T* row = to + i * c_row;
             const T* sum = edge + i * width;
-            for (int j = 0; j < columns; ++j) row[j] = accumulate ? row[j] + sum[j] : sum[j];
+            for (int j = 0; j < columns; ++j) {
+                row[j] = sum[j] + (plus != nullptr ? plus[j] : T(0)) + (accumulate ? row[j] : T(0));
+            }
         }
     }
 }
@@ -106,14 +111,15 @@ Packed<T> pack(int k, int n, Strided<T> b, Arena& memory) {
 }
 
 template <class T>
-void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_t c_row) {
+void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_t c_row,
+          const T* plus) {
     constexpr int w = Simd<T>::width;
     if (c_row == 0) c_row = b.n;
     for (int j = 0; j < b.n; j += 2 * w) {
         const int columns = std::min(2 * w, b.n - j), vectors = columns > w ? 2 : 1;
         const auto product = vectors == 2 ? panel_product<T, 2> : panel_product<T, 1>;
         product(m, b.k, a, b.data + j * b.column, b.row == 0 ? vectors * w : b.row, c + j, c_row,
-                columns, accumulate);
+                columns, accumulate, plus == nullptr ? nullptr : plus + j);
     }
 }
 
@@ -140,8 +146,9 @@ void gemm_obvious(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool ac
 
 template Packed<float> pack(int, int, Strided<float>, Arena&);
 template Packed<double> pack(int, int, Strided<double>, Arena&);
-template void gemm(int, Strided<float>, Packed<float>, float*, bool, std::ptrdiff_t);
-template void gemm(int, Strided<double>, Packed<double>, double*, bool, std::ptrdiff_t);
+template void gemm(int, Strided<float>, Packed<float>, float*, bool, std::ptrdiff_t, const float*);
+template void gemm(int, Strided<double>, Packed<double>, double*, bool, std::ptrdiff_t,
+                   const double*);
 template void gemm(int, int, int, Strided<float>, Strided<float>, float*, bool, Arena&,
                    std::ptrdiff_t);
 template void gemm(int, int, int, Strided<double>, Strided<double>, double*, bool, Arena&,

@@ -37,10 +37,12 @@ struct Packed {
 template <class T>
 Packed<T> pack(int k, int n, Strided<T> b, Arena& memory);
 
-/// c[m,n] = a[m,k] b[k,n], or c += with `accumulate`; the rows of c are c_row apart (0: n). Every
-/// element is summed over k in order, so the result does not depend on how the work is cut.
+/// c[m,n] = a[m,k] b[k,n], or c += with `accumulate`; the rows of c are c_row apart (0: n). `plus`,
+/// if given, is a row [n] that is added to every row of c. Every element is summed over k in order,
+/// so the result does not depend on how the work is cut.
 template <class T>
-void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_t c_row = 0);
+void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_t c_row = 0,
+          const T* plus = nullptr);
 
 /// The same for a b that is used once. `scratch` lends memory for the packed b and gets it back.
 template <class T>

@@ -169,7 +169,7 @@ void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, R
         for (int p = 0; p < count; ++p) {
             const T* from = points.data + p * channels.count();
             tiles.with_pixels<kTile>(y.size(3), first + p, 0, [&](auto at, int image) {
-                const T* row = plus.row + image * plus.row_step;
+                const T* row = plus.row_of(image);
                 for_each_register<T>(channels.count(), [&](int i, auto load, auto store) {
                     const int c = channels.begin + i;
                     both_ways<kPatch, kTile, V>(
