@@ -22,14 +22,40 @@ Tensor<T> rows_of_part(Tensor<T> weight, int first, int channels) {
     return {&weight(0, 0, first, 0), {weight.size(0), weight.size(1), channels, weight.size(3)}};
 }
 
-/// The convolution of x, or of silu(group_norm(x)) if there is a gain.
+// What a convolution needs of an input that is still to be computed: its values, which come with
+// something to keep for the way back; and there the values once more, while the gradients of what
+// they are made of are added to. dy is lost.
 template <class T>
-Var<T> convolution(NormSilu<T> in, Var<T> weight, Var<T> bias, int stride, Var<T> shift,
-                   Var<T> other, bool onto) {
+NormLines<T> compute(const NormSilu<T>& in, Tensor<T> y) {
+    return group_norm_forward(in, true, y);
+}
+template <class T>
+void compute_vjp(const NormSilu<T>& in, const NormLines<T>& kept, Tensor<T> dy, Tensor<T> y) {
+    group_norm_vjp(in, true, kept, dy, y);
+}
+
+struct Nothing {};
+template <class T>
+Nothing compute(const Upsampled<T>& in, Tensor<T> y) {
+    upsample<T>(in.x.value(), y);  // (4.8)
+    return {};
+}
+template <class T>
+void compute_vjp(const Upsampled<T>& in, Nothing, Tensor<T> dy, Tensor<T> y) {
+    upsample<T>(in.x.value(), y);
+    if (!in.needs_grad()) return;
+    bool add = true;
+    const Tensor<T> dx = in.x.grad_or_room(add);
+    upsample_vjp<T>(dy, add, dx);  // (4.8): a pixel that was copied to four places collects four
+}
+
+template <class T, class In>
+Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
+                   bool onto) {
+    constexpr bool joined = std::is_same_v<In, Joined<T>>;
     Tape<T>& tape = weight.tape();
     Arena& scratch = tape.scratch();
-    const bool normed = static_cast<bool>(in.gain);
-    const Shape in_shape = in.x.shape(), shape = conv2d_shape(in_shape, weight.shape(), stride);
+    const Shape in_shape = in.shape(), shape = conv2d_shape(in_shape, weight.shape(), stride);
     const int images = shape[0], outputs = shape[3];
     require(bias.shape() == Shape{outputs}, "conv2d: bias is ", bias.shape(), ", expected [",
             outputs, "]");
@@ -37,11 +63,8 @@ Var<T> convolution(NormSilu<T> in, Var<T> weight, Var<T> bias, int stride, Var<T
             shift ? shift.shape() : Shape{}, ", expected [", images, ",", outputs, "]");
     require(!other || other.shape() == shape, "conv2d: the result is ", shape,
             ", what is added to it ", other ? other.shape() : Shape{});
-    require(normed || !in.x.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
-    Var<T> y =
-        onto ? tape.alias(other.value(), in.x.a, in.x.b, in.gain, in.bias, weight, bias, shift,
-                          other)
-             : tape.result(shape, in.x.a, in.x.b, in.gain, in.bias, weight, bias, shift, other);
+    Var<T> y = onto ? tape.alias(other.value(), in, weight, bias, shift, other)
+                    : tape.result(shape, in, weight, bias, shift, other);
     Plus<T> plus{bias.value().data()};
     if (shift) {
         const Tensor<T> row = tape.arena().template make<T>({images, outputs});
@@ -52,21 +75,7 @@ Var<T> convolution(NormSilu<T> in, Var<T> weight, Var<T> bias, int stride, Var<T
         plus.row_step = outputs;
     }
     if (other) plus.pixels = other.value().data();
-    NormLines<T> lines;
-    if (normed) {
-        Arena::Scope scope(scratch);
-        const Tensor<T> x = scratch.template make<T>(in_shape);
-        lines = group_norm_forward(in, true, x);
-        conv2d<T>(x, weight.value(), stride, y.value(), scratch, plus);
-    } else {
-        in.x.for_each_part([&](Var<T> x, int first) {
-            if (first > 0) plus = {nullptr, 0, y.value().data()};
-            conv2d<T>(x.value(), rows_of_part(weight.value(), first, x.size(3)), stride, y.value(),
-                      scratch, plus);
-        });
-    }
-    tape.record(y, [=, &scratch] {
-        Arena::Scope scope(scratch);
+    const auto sums_vjp = [=, &scratch] {  // of what is added to the products
         const Tensor<T> dy = y.grad();
         if (shift
                 .needs_grad()) {  // (4.12) a sum over the pixels; the bias's is one over images too
@@ -81,27 +90,45 @@ Var<T> convolution(NormSilu<T> in, Var<T> weight, Var<T> bias, int stride, Var<T
             add_rows(dy.data(), dy.rows().size(0), outputs, bias.grad().data());
         }
         if (other.needs_grad()) other.add_to_grad(dy);  // (4.13)
-        if (normed) {
-            const Tensor<T> x = scratch.template make<T>(in_shape),
-                            dx = scratch.template make<T>(in_shape);
-            conv2d_data_vjp<T>(dy, weight.value(), stride, false, dx, scratch);
-            group_norm_vjp(in, true, lines, dx, x);  // makes x again
-            if (weight.needs_grad()) conv2d_weight_vjp<T>(x, dy, stride, weight.grad(), scratch);
-            return;
-        }
-        in.x.for_each_part([&](Var<T> x, int first) {
-            const Tensor<T> w = rows_of_part(weight.value(), first, x.size(3));
-            if (weight.needs_grad()) {
-                const Tensor<T> dw = rows_of_part(weight.grad(), first, x.size(3));
-                conv2d_weight_vjp<T>(x.value(), dy, stride, dw, scratch);  // (4.3)
-            }
-            if (x.needs_grad()) {
-                bool add = true;
-                const Tensor<T> dx = x.grad_or_room(add);
-                conv2d_data_vjp<T>(dy, w, stride, add, dx, scratch);  // (4.2)
-            }
+    };
+    if constexpr (joined) {
+        require(!in.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
+        in.for_each_part([&](Var<T> x, int first) {
+            if (first > 0) plus = {nullptr, 0, y.value().data()};
+            conv2d<T>(x.value(), rows_of_part(weight.value(), first, x.size(3)), stride, y.value(),
+                      scratch, plus);
         });
-    });
+        tape.record(y, [=, &scratch] {
+            sums_vjp();
+            const Tensor<T> dy = y.grad();
+            in.for_each_part([&](Var<T> x, int first) {
+                const Tensor<T> w = rows_of_part(weight.value(), first, x.size(3));
+                if (weight.needs_grad()) {
+                    const Tensor<T> dw = rows_of_part(weight.grad(), first, x.size(3));
+                    conv2d_weight_vjp<T>(x.value(), dy, stride, dw, scratch);  // (4.3)
+                }
+                if (x.needs_grad()) {
+                    bool add = true;
+                    const Tensor<T> dx = x.grad_or_room(add);
+                    conv2d_data_vjp<T>(dy, w, stride, add, dx, scratch);  // (4.2)
+                }
+            });
+        });
+    } else {
+        Arena::Scope scope(scratch);
+        const Tensor<T> x = scratch.template make<T>(in_shape);
+        const auto kept = compute(in, x);
+        conv2d<T>(x, weight.value(), stride, y.value(), scratch, plus);
+        tape.record(y, [=, &scratch] {
+            Arena::Scope again(scratch);
+            sums_vjp();
+            const Tensor<T> dy = y.grad(), z = scratch.template make<T>(in_shape),
+                            dz = scratch.template make<T>(in_shape);
+            conv2d_data_vjp<T>(dy, weight.value(), stride, false, dz, scratch);
+            compute_vjp(in, kept, dz, z);
+            if (weight.needs_grad()) conv2d_weight_vjp<T>(z, dy, stride, weight.grad(), scratch);
+        });
+    }
     return y;
 }
 
@@ -110,10 +137,15 @@ Var<T> convolution(NormSilu<T> in, Var<T> weight, Var<T> bias, int stride, Var<T
 template <class T>
 Var<T> conv2d(Joined<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
               bool onto) {
-    return convolution<T>({x, {}, {}, 0}, weight, bias, stride, shift, other, onto);
+    return convolution(x, weight, bias, stride, shift, other, onto);
 }
 template <class T>
 Var<T> conv2d(NormSilu<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
+              bool onto) {
+    return convolution(x, weight, bias, stride, shift, other, onto);
+}
+template <class T>
+Var<T> conv2d(Upsampled<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
               bool onto) {
     return convolution(x, weight, bias, stride, shift, other, onto);
 }
@@ -168,39 +200,12 @@ Var<T> slice_channels(Var<T> x, int begin, int count) {
     return y;
 }
 
-template <class T>
-Var<T> upsample_nearest(Var<T> x, int height, int width) {
-    require(x.shape().rank == 4 && (height + 1) / 2 == x.size(1) && (width + 1) / 2 == x.size(2),
-            "upsample_nearest: ", x.shape(), " does not double to ", height, " x ", width);
-    const int channels = x.size(3);
-    Var<T> y = x.tape().result({x.size(0), height, width, channels}, x);
-    const auto for_each_pixel = [=](auto visit) {
-        for (int n = 0; n < x.size(0); ++n) {
-            for (int i = 0; i < height; ++i) {
-                for (int j = 0; j < width; ++j) visit(n, i, j);
-            }
-        }
-    };
-    const Tensor<T> in = x.value(), out = y.value();
-    for_each_pixel([=](int n, int i, int j) {
-        std::copy_n(&in(n, i / 2, j / 2, 0), channels, &out(n, i, j, 0));
-    });
-    x.tape().record(y,
-                    [=] {  // (4.8): a pixel that was copied to four places collects four gradients
-                        const Tensor<T> dy = y.grad(), dx = x.grad();
-                        for_each_pixel([=](int n, int i, int j) {
-                            accumulate(&dx(n, i / 2, j / 2, 0), &dy(n, i, j, 0), channels);
-                        });
-                    });
-    return y;
-}
-
-#define DIFFUSION_INSTANTIATE(T)                                                    \
-    template Var<T> conv2d(Joined<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);   \
-    template Var<T> conv2d(NormSilu<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool); \
-    template Var<T> concat_channels(Var<T>, Var<T>);                                \
-    template Var<T> slice_channels(Var<T>, int, int);                               \
-    template Var<T> upsample_nearest(Var<T>, int, int);
+#define DIFFUSION_INSTANTIATE(T)                                                     \
+    template Var<T> conv2d(Joined<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
+    template Var<T> conv2d(NormSilu<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);  \
+    template Var<T> concat_channels(Var<T>, Var<T>);                                 \
+    template Var<T> conv2d(Upsampled<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool); \
+    template Var<T> slice_channels(Var<T>, int, int);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

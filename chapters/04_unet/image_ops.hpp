@@ -17,6 +17,7 @@ struct Joined {
 
     Joined(Var<T> a_, Var<T> b_ = {}) : a(a_), b(b_) {}  // NOLINT: one image is the usual case
     Tape<T>& tape() const { return a.tape(); }
+    bool needs_grad() const { return a.needs_grad() || b.needs_grad(); }
     Shape shape() const {
         require(a.shape().rank == 4 &&
                     (!b || b.shape() == Shape{a.size(0), a.size(1), a.size(2), b.shape().back()}),
@@ -31,6 +32,19 @@ struct Joined {
     }
 };
 
+/// (4.8) Every pixel becomes four: an image [N,ceil(H/2),ceil(W/2),C] as [N,H,W,C], whose row i is
+/// row i / 2 of x. (An odd size leaves out a last row or column, which undoes a stride of 2.) Still
+/// to be computed, in scratch memory, by the convolution that is given it.
+template <class T>
+struct Upsampled {
+    Var<T> x;
+    int height, width;
+
+    Tape<T>& tape() const { return x.tape(); }
+    bool needs_grad() const { return x.needs_grad(); }
+    Shape shape() const { return {x.size(0), height, width, x.size(3)}; }
+};
+
 /// SiLU of a group norm's result, still to be computed. A convolution that is given one computes it
 /// in scratch memory, and once more on the way back: the tape keeps x, and not a second tensor of
 /// its size.
@@ -42,6 +56,8 @@ struct NormSilu {
     T eps = T(1e-5);
 
     Tape<T>& tape() const { return x.tape(); }
+    bool needs_grad() const { return x.needs_grad() || gain.needs_grad() || bias.needs_grad(); }
+    Shape shape() const { return x.shape(); }
 };
 
 /// Convolution with a square kernel, weight [K,K,C,O], bias [O], K = 1 or 3, stride 1 or 2, zero
@@ -57,6 +73,9 @@ template <class T>
 Var<T> conv2d(NormSilu<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
               Var<T> other = {}, bool onto = false);
 template <class T>
+Var<T> conv2d(Upsampled<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
+              Var<T> other = {}, bool onto = false);
+template <class T>
 Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
               Var<T> other = {}, bool onto = false) {
     return conv2d(Joined<T>(x), weight, bias, stride, shift, other, onto);
@@ -69,11 +88,5 @@ Var<T> concat_channels(Var<T> a, Var<T> b);
 /// Channels begin .. begin + count - 1.
 template <class T>
 Var<T> slice_channels(Var<T> x, int begin, int count);
-
-/// Every pixel becomes four: [N,H,W,C] to [N,2H,2W,C] (4.8). Output row i is input row i / 2; a
-/// last row or column beyond `height` or `width` is left out, which undoes a stride of 2 on an odd
-/// size.
-template <class T>
-Var<T> upsample_nearest(Var<T> x, int height, int width);
 
 }  // namespace diffusion

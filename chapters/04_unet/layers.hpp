@@ -22,7 +22,7 @@ struct Conv2d {
         weight = list.add(name + ".weight", {kernel, kernel, inputs, outputs}, Layout::conv, bound);
         bias = list.add(name + ".bias", {outputs}, Layout::plain, bound);
     }
-    /// X is a Var, Joined images or a NormSilu, here and below.
+    /// X is a Var or one of those that are still to be computed: Joined, NormSilu, Upsampled.
     template <class X>
     auto operator()(X x) const {
         auto& tape = x.tape();

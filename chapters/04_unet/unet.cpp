@@ -142,10 +142,9 @@ Var<T> UNet::operator()(Var<T> x, std::span<const int> t) const {
         }
         if (level.resample) {
             const Var<T> next = stack(top - 1);  // the finer level's size
-            const Var<T> large = upsample_nearest(h, next.size(1), next.size(2));
-            tape.done(h);
-            h = (*level.resample)(large);
-            tape.done(large);
+            const Var<T> small = h;
+            h = (*level.resample)(Upsampled<T>{small, next.size(1), next.size(2)});
+            tape.done(small);
         }
     }
     return out_(norm_.silu(h));

@@ -37,8 +37,8 @@ Tensor<T> spread(Tensor<const T> x, int pad, int gap, int height, int width, Are
 }
 
 /// y (+)= the convolution of an image that carries its padding, plus a row [O] at every pixel, if
-/// there is one. The K pixels under one row of the kernel lie next to each other in memory, so a row
-/// of outputs is the sum of K matrix products whose left operand has overlapping rows.
+/// there is one. The K pixels under one row of the kernel lie next to each other in memory, so a
+/// row of outputs is the sum of K matrix products whose left operand has overlapping rows.
 template <class T>
 void convolve_padded(Tensor<T> padded, std::array<Packed<T>, 3> rows, int kernel, int stride,
                      Tensor<T> y, bool accumulate, const T* plus = nullptr) {
@@ -78,8 +78,7 @@ void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<
                     });
                 }
                 y(i, j, o) = sum_of_elements<T>(sums[0] + sums[1] + sums[2]) +
-                             (plus != nullptr ? plus[o] : T(0)) +
-                             (accumulate ? y(i, j, o) : T(0));
+                             (plus != nullptr ? plus[o] : T(0)) + (accumulate ? y(i, j, o) : T(0));
             }
         }
     }
@@ -331,6 +330,36 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
     }
 }
 
+template <class T>
+void upsample(Tensor<const T> x, Tensor<T> y) {
+    require(x.shape().rank == 4 && y.shape().rank == 4 &&
+                x.shape() == Shape{y.size(0), (y.size(1) + 1) / 2, (y.size(2) + 1) / 2, y.size(3)},
+            "upsample: ", x.shape(), " does not double to ", y.shape());
+    const int channels = x.size(3);
+    for (int n = 0; n < y.size(0); ++n) {
+        for (int i = 0; i < y.size(1); ++i) {
+            for (int j = 0; j < y.size(2); ++j)
+                std::copy_n(&x(n, i / 2, j / 2, 0), channels, &y(n, i, j, 0));
+        }
+    }
+}
+
+template <class T>
+void upsample_vjp(Tensor<const T> dy, bool add, Tensor<T> dx) {
+    const int channels = dx.size(3);
+    if (!add) std::fill(dx.begin(), dx.end(), T(0));
+    for (int n = 0; n < dy.size(0); ++n) {
+        for (int i = 0; i < dy.size(1); ++i) {
+            for (int j = 0; j < dy.size(2); ++j) {
+                const T* from = &dy(n, i, j, 0);
+                T* to = &dx(n, i / 2, j / 2, 0);
+#pragma omp simd
+                for (int c = 0; c < channels; ++c) to[c] += from[c];
+            }
+        }
+    }
+}
+
 #define DIFFUSION_INSTANTIATE(T)                                                                   \
     template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&, Plus<T>);       \
     template void conv2d_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&,          \
@@ -340,7 +369,9 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
                                          Arena&);                                                  \
     template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);     \
     template void conv2d_weight_vjp_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>,       \
-                                           Arena&);
+                                           Arena&);                                                \
+    template void upsample(Tensor<const T>, Tensor<T>);                                            \
+    template void upsample_vjp(Tensor<const T>, bool, Tensor<T>);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

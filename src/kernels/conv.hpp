@@ -39,7 +39,14 @@ template <class T>
 void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
                        Arena& scratch);
 
-// The same without Winograd: windows as overlapping rows of memory, and matrix products. For what
+/// Nearest neighbour: row i of y [N,H,W,C] is row i / 2 of x [N,ceil(H/2),ceil(W/2),C], and so are
+/// the columns. Its adjoint: dx (+)= the sum of the up to four gradients of its copies.
+template <class T>
+void upsample(Tensor<const T> x, Tensor<T> y);
+template <class T>
+void upsample_vjp(Tensor<const T> dy, bool add, Tensor<T> dx);
+
+// conv2d without Winograd: windows as overlapping rows of memory, and matrix products. For what
 // Winograd's way does not do, and to compare.
 template <class T>
 void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y,
