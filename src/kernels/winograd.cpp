@@ -74,7 +74,7 @@ constexpr auto weight_to_points_vjp = []<class V>(const V* u, V* g) {
 /// Applies a one-dimensional map along the columns and then along the rows: a From x From tile of
 /// registers, read by get(k), becomes To x To, written by put(k, v).
 template <int From, int To, class V, class Map, class Get, class Put>
-void both_ways(Map map, Get get, Put put) {
+[[gnu::always_inline]] inline void both_ways(Map map, Get get, Put put) {
     V half[To * From];
 #pragma GCC unroll 6
     for (int j = 0; j < From; ++j) {
