@@ -130,10 +130,11 @@ void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, c
     const int channels = x.size(3);
     for (int p = 0; p < count; ++p) {
         T* to = points.data + p * channels;
-        tiles.with_pixels<kPatch>(channels, first + p, 1, [&](auto at, int) {
+        tiles.with_pixels<kPatch>(channels, first + p, 1, [&](auto pixels, int) {
+            const auto at = pixels(x.data(), zeros);
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 both_ways<kPatch, kPatch, V>(
-                    to_points, [&](int k) { return load(at(x.data(), zeros, k) + c); },
+                    to_points, [&](int k) { return load(at(k) + c); },
                     [&](int k, V v) { store(to + k * points.stride + c, v); });
             });
         });
@@ -148,10 +149,11 @@ void output_points_vjp(Tensor<const T> dy, const Tiles& tiles, int first, int co
     const int channels = dy.size(3);
     for (int p = 0; p < count; ++p) {
         T* to = points.data + p * channels;
-        tiles.with_pixels<kTile>(channels, first + p, 0, [&](auto at, int) {
+        tiles.with_pixels<kTile>(channels, first + p, 0, [&](auto pixels, int) {
+            const auto at = pixels(dy.data(), zeros);
             for_each_register<T>(channels, [&](int c, auto load, auto store) {
                 both_ways<kTile, kPatch, V>(
-                    from_points_vjp, [&](int k) { return load(at(dy.data(), zeros, k) + c); },
+                    from_points_vjp, [&](int k) { return load(at(k) + c); },
                     [&](int k, V v) { store(to + k * points.stride + c, v); });
             });
         });
@@ -164,27 +166,27 @@ template <class T>
 void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, Range channels,
                    Plus<T> plus, T* dropped, Tensor<T> y) {
     using V = typename Simd<T>::Vector;
+    const T *added_to = plus.pixels != nullptr ? plus.pixels : y.data(), *nothing = dropped;
     // `start` is what the sums are to be added to.
     const auto write = [&](auto start) {
         for (int p = 0; p < count; ++p) {
             const T* from = points.data + p * channels.count();
-            tiles.with_pixels<kTile>(y.size(3), first + p, 0, [&](auto at, int image) {
+            tiles.with_pixels<kTile>(y.size(3), first + p, 0, [&](auto pixels, int image) {
+                const auto at = pixels(y.data(), dropped);
+                const auto added = pixels(added_to, nothing);
                 const T* row = plus.row_of(image);
                 for_each_register<T>(channels.count(), [&](int i, auto load, auto store) {
                     const int c = channels.begin + i;
                     both_ways<kPatch, kTile, V>(
                         from_points, [&](int k) { return load(from + k * points.stride + i); },
-                        [&](int k, V v) {
-                            store(at(y.data(), dropped, k) + c, v + start(load, at, row, k, c));
-                        });
+                        [&](int k, V v) { store(at(k) + c, v + start(load, added, row, k, c)); });
                 });
             });
         }
     };
-    const T* nothing = dropped;  // for pixels outside
-    const auto of_row = [](auto load, auto, const T* row, int, int c) { return load(row + c); };
-    const auto of_pixel = [&](auto load, auto at, const T*, int k, int c) {
-        return load(at(plus.pixels, nothing, k) + c);
+    const auto of_row = [](auto load, auto&, const T* row, int, int c) { return load(row + c); };
+    const auto of_pixel = [](auto load, auto added, const T*, int k, int c) {
+        return load(added(k) + c);
     };
     if (plus.row == nullptr && plus.pixels == nullptr) {
         write([](auto...) { return V{}; });

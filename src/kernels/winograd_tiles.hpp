@@ -76,10 +76,11 @@ struct Tiles {
                 down.pixels(row), across.pixels(column)};
     }
 
-    /// Calls f(at, image) for the size x size pixels whose first one lies `margin` above and left
-    /// of tile `index`. at(x, outside, k) is the address of pixel k, in reading order, of images x
-    /// with this many channels; or it is `outside`, if the pixel is not in the picture or, without
-    /// a margin, not in the tile. A tile that lies inside knows its addresses without looking.
+    /// Calls f(pixels, image) for the size x size pixels whose first one lies `margin` above and
+    /// left of tile `index`. pixels(x, outside)(k) is the address of pixel k, in reading order, of
+    /// images x with this many channels; or it is `outside`, if the pixel is not in the picture or,
+    /// without a margin, not in the tile. A tile that lies inside knows its addresses without
+    /// looking.
     template <int size, class F>
     void with_pixels(int channels, int index, int margin, F f) const {
         const Place tile = place(index);
@@ -91,23 +92,25 @@ struct Tiles {
                                  (static_cast<std::ptrdiff_t>(tile.image) * height + top) * line +
                                  left * step;
         if (top >= 0 && left >= 0 && top + size <= bottom && left + size <= right) {
-            f([=](auto* x, auto*, int k) { return x + first + k / size * line + k % size * step; },
-              tile.image);
+            f(
+                [=](auto* x, auto*) {
+                    return [=](int k) { return x + first + k / size * line + k % size * step; };
+                },
+                tile.image);
             return;
         }
-        constexpr std::ptrdiff_t kOutside = -1;
-        std::array<std::ptrdiff_t, size * size> at;
-        for (int i = 0; i < size; ++i) {
-            const bool row_inside = (top + i >= 0) & (top + i < bottom);
-            for (int j = 0; j < size; ++j) {
-                const bool inside = row_inside & (left + j >= 0) & (left + j < right);
-                at.data()[i * size + j] = inside ? first + i * line + j * step : kOutside;
-            }
-        }
         f(
-            [&at](auto* x, auto* outside, int k) {
-                const std::ptrdiff_t offset = at[static_cast<std::size_t>(k)];
-                return offset == kOutside ? outside : x + offset;
+            [=](auto* x, decltype(x) outside) {
+                std::array<decltype(x), size * size> at;
+                for (int i = 0; i < size; ++i) {
+                    const bool row_inside = (top + i >= 0) & (top + i < bottom);
+                    for (int j = 0; j < size; ++j) {
+                        const bool inside = row_inside & (left + j >= 0) & (left + j < right);
+                        at.data()[i * size + j] =
+                            inside ? x + first + i * line + j * step : outside;
+                    }
+                }
+                return [at](int k) { return at.data()[k]; };
             },
             tile.image);
     }
