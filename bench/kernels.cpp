@@ -5,9 +5,10 @@
 #include <cstdio>
 #include <utility>
 
+#include "02_gradients/ops.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "04_unet/attention.hpp"
-#include "04_unet/image_ops.hpp"
+#include "04_unet/group_norm.hpp"
 #include "bench.hpp"
 #include "io/csv.hpp"
 #include "kernels/conv.hpp"
@@ -97,6 +98,21 @@ void convolutions(const Machine& machine, Table& table, const char* title,
     std::printf("\n");
 }
 
+/// Leaves with ones and zeros.
+std::pair<Var<float>, Var<float>> gain_and_bias(Tape<float>& tape, int channels) {
+    const Tensor<float> gain = tape.arena().make<float>({channels});
+    std::fill(gain.begin(), gain.end(), 1.0f);
+    return {tape.leaf(gain), tape.leaf(tape.arena().zeros<float>({channels}))};
+}
+
+/// What a convolution does before and after its products, as an operation.
+Var<float> norm_silu(NormSilu<float> in) {
+    const Var<float> y = in.tape().result(in.shape(), in);
+    const NormLines<float> lines = group_norm_forward(in, true, y.value());
+    in.tape().record(y, [=] { group_norm_vjp(in, true, lines, y.grad(), y.value()); });
+    return y;
+}
+
 struct Room {
     Arena memory, arena;
     Tape<float> tape{arena};
@@ -180,15 +196,28 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
         const double bytes = 4.0 * static_cast<double>(shape.numel());
         operation(machine, table, name, "GB/s", machine.copy, shape, 2 * bytes, 3 * bytes,
                   [silu, channels](Tape<float>& tape, Var<float> x) {
-                      const Tensor<float> gain = tape.arena().make<float>({channels}),
-                                          bias = tape.arena().zeros<float>({channels});
-                      std::fill(gain.begin(), gain.end(), 1.0f);
-                      return group_norm(x, tape.leaf(gain), tape.leaf(bias), 8);
+                      const auto [gain, bias] = gain_and_bias(tape, channels);
+                      return silu ? norm_silu({x, gain, bias, 8}) : group_norm(x, gain, bias, 8);
                   });
     };
     norm("group norm 28x28 32", 28, 32, false);
     norm("group norm and SiLU 28x28 32", 28, 32, true);
     norm("group norm and SiLU 14x14 64", 14, 64, true);
+    const Shape rows{kImages, 64, 256};
+    const auto by_bytes = [&](const char* name, auto op) {
+        const double bytes = 4.0 * static_cast<double>(rows.numel());
+        operation(machine, table, name, "GB/s", machine.copy, rows, 2 * bytes, 3 * bytes, op);
+    };
+    by_bytes("SiLU", [](Tape<float>&, Var<float> x) { return silu(x); });
+    by_bytes("GELU", [](Tape<float>&, Var<float> x) { return gelu(x); });
+    by_bytes("softmax, rows of 256", [](Tape<float>&, Var<float> x) { return softmax(x); });
+    by_bytes("layer norm, rows of 256", [](Tape<float>& tape, Var<float> x) {
+        const auto [gain, bias] = gain_and_bias(tape, 256);
+        return layer_norm(x, gain, bias);
+    });
+    by_bytes("RMS norm, rows of 256", [](Tape<float>& tape, Var<float> x) {
+        return rms_norm(x, gain_and_bias(tape, 256).first);
+    });
     for (const int tokens : {49, 256, 1024}) {
         const double product = 2.0 * tokens * tokens * 64;
         operation(machine, table, "attention " + std::to_string(tokens) + " tokens 4 x 16",

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "02_gradients/ops.hpp"
+#include "kernels/exp.hpp"
 
 namespace diffusion {
 namespace {
@@ -13,17 +14,28 @@ namespace {
 /// avoids overflow.
 template <class T>
 void softmax_row(const T* x, T* y, int n) {
-    const T largest = *std::max_element(x, x + n);
-    T sum = 0;
-    for (int i = 0; i < n; ++i) sum += y[i] = std::exp(x[i] - largest);
-    for (int i = 0; i < n; ++i) y[i] /= sum;
+    T largest = x[0], sum = 0;
+#pragma omp simd reduction(max : largest)
+    for (int i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; ++i) sum += y[i] = fast_exp(x[i] - largest);
+    const T factor = 1 / sum;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) y[i] *= factor;
 }
 
 template <class T>
 T dot(const T* a, const T* b, int n) {
     T sum = 0;
+#pragma omp simd reduction(+ : sum)
     for (int i = 0; i < n; ++i) sum += a[i] * b[i];
     return sum;
+}
+
+/// Where a gradient is to be added; nullptr if it is not wanted.
+template <class T>
+T* wanted_gradient(Var<T> x) {
+    return x.needs_grad() ? x.grad().data() : nullptr;
 }
 
 template <class T>
@@ -44,8 +56,10 @@ Var<T> softmax(Var<T> x) {
         const Tensor<T> dy = y.grad().rows(), dx = x.grad().rows();
         for (int r = 0; r < out.size(0); ++r) {  // (2.10) dx = y (dy - <dy, y>)
             // >>> exercise 2.4 points=2 hint="(2.10): subtract the weighted mean, then weight"
-            const T mean = dot(dy[r].data(), out[r].data(), n);
-            for (int i = 0; i < n; ++i) dx(r, i) += out(r, i) * (dy(r, i) - mean);
+            const T *p = out[r].data(), *g = dy[r].data(), mean = dot(g, p, n);
+            T* d = dx[r].data();
+#pragma omp simd
+            for (int i = 0; i < n; ++i) d[i] += p[i] * (g[i] - mean);
             // <<<
         }
     });
@@ -59,36 +73,56 @@ Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps) {
     Var<T> y = x.tape().result(x.shape(), x, gain, bias);
     const Tensor<T> in = x.value().rows(), out = y.value().rows();
     const int rows = in.size(0), n = in.size(1);
-    const Tensor<T> normal =
+    const Tensor<T> normals =
         x.tape().arena().template make<T>(in.shape());                    // (x - mean) / deviation
     const Tensor<T> inverse = x.tape().arena().template make<T>({rows});  // 1 / deviation
+    const T *scale = gain.value().data(), *shift = bias.value().data();
     for (int r = 0; r < rows; ++r) {
+        const T* v = in[r].data();
+        T *normal = normals[r].data(), *to = out[r].data();
         T mean = 0, variance = 0;
-        for (int i = 0; i < n; ++i) mean += in(r, i) / static_cast<T>(n);
-        for (int i = 0; i < n; ++i) variance += (in(r, i) - mean) * (in(r, i) - mean);
-        inverse(r) = 1 / std::sqrt(variance / static_cast<T>(n) + eps);
+#pragma omp simd reduction(+ : mean)
+        for (int i = 0; i < n; ++i) mean += v[i];
+        mean /= static_cast<T>(n);
+#pragma omp simd reduction(+ : variance)
+        for (int i = 0; i < n; ++i) variance += (v[i] - mean) * (v[i] - mean);
+        const T inv = inverse(r) = 1 / std::sqrt(variance / static_cast<T>(n) + eps);
+#pragma omp simd
         for (int i = 0; i < n; ++i) {
-            normal(r, i) = (in(r, i) - mean) * inverse(r);
-            out(r, i) = normal(r, i) * gain.value()(i) + bias.value()(i);
+            normal[i] = (v[i] - mean) * inv;
+            to[i] = normal[i] * scale[i] + shift[i];
         }
     }
     x.tape().record(y, [=] {
-        const Tensor<T> dy = y.grad().rows();
+        T *dgain = wanted_gradient(gain), *dbias = wanted_gradient(bias);
+        T* dx = wanted_gradient(x);
         for (int r = 0; r < rows; ++r) {
+            const T *dy = y.grad().rows()[r].data(), *normal = normals[r].data(), inv = inverse(r);
             T mean = 0,
               along = 0;  // of g = gain dy: its mean, and its component along the normalised row
+#pragma omp simd reduction(+ : mean, along)
             for (int i = 0; i < n; ++i) {
-                const T g = gain.value()(i) * dy(r, i) / static_cast<T>(n);
+                const T g = scale[i] * dy[i];
                 mean += g;
-                along += g * normal(r, i);
+                along += g * normal[i];
             }
+            mean /= static_cast<T>(n);
+            along /= static_cast<T>(n);
+            if (dgain != nullptr) {
+#pragma omp simd
+                for (int i = 0; i < n; ++i) dgain[i] += dy[i] * normal[i];
+            }
+            if (dbias != nullptr) {
+#pragma omp simd
+                for (int i = 0; i < n; ++i) dbias[i] += dy[i];
+            }
+            if (dx == nullptr) continue;
+#pragma omp simd
             for (int i = 0; i < n; ++i) {
-                if (gain.needs_grad()) gain.grad()(i) += dy(r, i) * normal(r, i);
-                if (bias.needs_grad()) bias.grad()(i) += dy(r, i);
-                if (!x.needs_grad()) continue;
-                const T g = gain.value()(i) * dy(r, i);  // (2.11)
-                x.grad().rows()(r, i) += inverse(r) * (g - mean - normal(r, i) * along);
+                const T g = scale[i] * dy[i];  // (2.11)
+                dx[i] += inv * (g - mean - normal[i] * along);
             }
+            dx += n;
         }
     });
     return y;
@@ -101,24 +135,33 @@ Var<T> rms_norm(Var<T> x, Var<T> gain, T eps) {
     const Tensor<T> in = x.value().rows(), out = y.value().rows();
     const int rows = in.size(0), n = in.size(1);
     const Tensor<T> inverse = x.tape().arena().template make<T>({rows});
+    const T* scale = gain.value().data();
     for (int r = 0; r < rows; ++r) {
-        const T square = dot(in[r].data(), in[r].data(), n) / static_cast<T>(n);
-        inverse(r) = 1 / std::sqrt(square + eps);
-        for (int i = 0; i < n; ++i) out(r, i) = in(r, i) * inverse(r) * gain.value()(i);
+        const T *v = in[r].data(), square = dot(v, v, n) / static_cast<T>(n);
+        const T inv = inverse(r) = 1 / std::sqrt(square + eps);
+        T* to = out[r].data();
+#pragma omp simd
+        for (int i = 0; i < n; ++i) to[i] = v[i] * inv * scale[i];
     }
     x.tape().record(y, [=] {
-        const Tensor<T> dy = y.grad().rows();
+        T *dgain = wanted_gradient(gain), *dx = wanted_gradient(x);
         for (int r = 0; r < rows; ++r) {
+            const T *dy = y.grad().rows()[r].data(), *v = in[r].data(), inv = inverse(r);
             T along = 0;
+#pragma omp simd reduction(+ : along)
+            for (int i = 0; i < n; ++i) along += scale[i] * dy[i] * v[i];
+            along *= inv / static_cast<T>(n);
+            if (dgain != nullptr) {
+#pragma omp simd
+                for (int i = 0; i < n; ++i) dgain[i] += dy[i] * v[i] * inv;
+            }
+            if (dx == nullptr) continue;
+#pragma omp simd
             for (int i = 0; i < n; ++i) {
-                const T normal = in(r, i) * inverse(r);
-                if (gain.needs_grad()) gain.grad()(i) += dy(r, i) * normal;
-                along += gain.value()(i) * dy(r, i) * normal / static_cast<T>(n);
+                const T g = scale[i] * dy[i];  // (2.12)
+                dx[i] += inv * (g - v[i] * inv * along);
             }
-            for (int i = 0; x.needs_grad() && i < n; ++i) {  // (2.12)
-                const T g = gain.value()(i) * dy(r, i);
-                x.grad().rows()(r, i) += inverse(r) * (g - in(r, i) * inverse(r) * along);
-            }
+            dx += n;
         }
     });
     return y;

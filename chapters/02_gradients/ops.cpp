@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
+#include "kernels/exp.hpp"
 #include "kernels/gemm.hpp"
 
 namespace diffusion {
@@ -13,12 +13,15 @@ namespace {
 template <class T, class F, class Slope>
 Var<T> elementwise(Var<T> x, F f, Slope slope) {
     Var<T> y = x.tape().result(x.shape(), x);
-    const Tensor<T> in = x.value(), out = y.value();
-    for (std::ptrdiff_t i = 0; i < in.numel(); ++i) out.data()[i] = f(in.data()[i]);
-    x.tape().record(y, [x, y, slope] {
+    const T* in = x.value().data();
+    T* out = y.value().data();
+    const std::ptrdiff_t n = x.value().numel();
+#pragma omp simd
+    for (std::ptrdiff_t i = 0; i < n; ++i) out[i] = f(in[i]);
+    x.tape().record(y, [x, y, slope, n] {
         const T *xs = x.value().data(), *ys = y.value().data(), *dy = y.grad().data();
         T* dx = x.grad().data();
-        const std::ptrdiff_t n = x.value().numel();
+#pragma omp simd
         for (std::ptrdiff_t i = 0; i < n; ++i) dx[i] += slope(xs[i], ys[i]) * dy[i];
     });
     return y;
@@ -48,11 +51,6 @@ Var<T> sum_of(const char* name, Var<T> a, T cb, Var<T> b) {
         if (b.needs_grad()) b.add_to_grad(y.grad(), cb);
     });
     return y;
-}
-
-template <class T>
-T logistic(T x) {
-    return T(1) / (T(1) + std::exp(-x));
 }
 
 }  // namespace
@@ -95,7 +93,7 @@ Var<T> scale(Var<T> x, T c) {
 template <class T>
 Var<T> exp(Var<T> x) {
     return elementwise(
-        x, [](T v) { return std::exp(v); }, [](T, T y) { return y; });
+        x, [](T v) { return fast_exp(v); }, [](T, T y) { return y; });
 }
 template <class T>
 Var<T> log(Var<T> x) {
@@ -170,7 +168,7 @@ Var<T> relu(Var<T> x) {
 template <class T>
 Var<T> sigmoid(Var<T> x) {
     return elementwise(
-        x, [](T v) { return logistic(v); }, [](T, T y) { return y * (1 - y); });
+        x, [](T v) { return 1 / (1 + fast_exp(-v)); }, [](T, T y) { return y * (1 - y); });
 }
 template <class T>
 Var<T> tanh(Var<T> x) {
@@ -190,14 +188,9 @@ Var<T> silu(Var<T> x) {
 }
 template <class T>
 Var<T> gelu(Var<T> x) {
-    const auto normal_cdf = [](T v) { return T(0.5) * std::erfc(-v / std::numbers::sqrt2_v<T>); };
     return elementwise(
-        x, [=](T v) { return v * normal_cdf(v); },
-        [=](T v, T) {
-            const T density =
-                std::exp(-v * v / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
-            return normal_cdf(v) + v * density;
-        });
+        x, [](T v) { return v * normal_cdf(v); },
+        [](T v, T) { return normal_cdf(v) + v * normal_density(v); });
 }
 
 template <class T>

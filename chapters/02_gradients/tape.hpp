@@ -6,6 +6,7 @@
 #include <iterator>
 #include <new>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "tensor/arena.hpp"
@@ -68,6 +69,16 @@ public:
         } else {
 #pragma omp simd
             for (std::ptrdiff_t i = 0; i < n; ++i) g[i] = c * s[i];
+        }
+    }
+
+    /// Passes the gradient on to x, of which this value is the sum with something else, in a VJP that
+    /// has no other use for it: the memory changes hands, if x has no gradient yet.
+    void hand_gradient_to(Var x) const {
+        if (x.node_->grad) {
+            x.add_to_grad(node_->grad);
+        } else {
+            std::swap(x.node_->grad, node_->grad);
         }
     }
 
@@ -163,7 +174,7 @@ public:
             step->run(step->vjp);
             // Passed on, and never asked for again: the next gradient of this size takes its place.
             Tensor<T>& passed = step->output.node_->grad;
-            free_.push_back(passed);
+            if (passed) free_.push_back(passed);
             passed = {};
         }
     }

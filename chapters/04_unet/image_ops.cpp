@@ -75,7 +75,7 @@ Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, 
         plus.row_step = outputs;
     }
     if (other) plus.pixels = other.value().data();
-    const auto sums_vjp = [=, &scratch] {  // of what is added to the products
+    const auto rows_vjp = [=, &scratch] {  // of the rows that are added to the products
         const Tensor<T> dy = y.grad();
         if (shift
                 .needs_grad()) {  // (4.12) a sum over the pixels; the bias's is one over images too
@@ -89,7 +89,6 @@ Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, 
         } else if (bias.needs_grad()) {  // (2.7)
             add_rows(dy.data(), dy.rows().size(0), outputs, bias.grad().data());
         }
-        if (other.needs_grad()) other.add_to_grad(dy);  // (4.13)
     };
     if constexpr (joined) {
         require(!in.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
@@ -99,7 +98,7 @@ Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, 
                       scratch, plus);
         });
         tape.record(y, [=, &scratch] {
-            sums_vjp();
+            rows_vjp();
             const Tensor<T> dy = y.grad();
             in.for_each_part([&](Var<T> x, int first) {
                 const Tensor<T> w = rows_of_part(weight.value(), first, x.size(3));
@@ -113,6 +112,7 @@ Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, 
                     conv2d_data_vjp<T>(dy, w, stride, add, dx, scratch);  // (4.2)
                 }
             });
+            if (other.needs_grad()) y.hand_gradient_to(other);  // (4.13)
         });
     } else {
         Arena::Scope scope(scratch);
@@ -121,12 +121,13 @@ Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, 
         conv2d<T>(x, weight.value(), stride, y.value(), scratch, plus);
         tape.record(y, [=, &scratch] {
             Arena::Scope again(scratch);
-            sums_vjp();
+            rows_vjp();
             const Tensor<T> dy = y.grad(), z = scratch.template make<T>(in_shape),
                             dz = scratch.template make<T>(in_shape);
             conv2d_data_vjp<T>(dy, weight.value(), stride, false, dz, scratch);
             compute_vjp(in, kept, dz, z);
             if (weight.needs_grad()) conv2d_weight_vjp<T>(z, dy, stride, weight.grad(), scratch);
+            if (other.needs_grad()) y.hand_gradient_to(other);  // (4.13)
         });
     }
     return y;

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <numbers>
 
 #include "kernels/simd.hpp"
 
@@ -71,6 +72,25 @@ template <class V>
 V silu_slope(V z) {
     const V s = logistic(z);
     return s + z * s * (1 - s);
+}
+
+/// The density of the standard normal distribution.
+template <class T>
+T normal_density(T z) {
+    return fast_exp(-z * z / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
+}
+/// Its distribution function Phi(z), with an error below 1.5e-7 (Abramowitz, Stegun 1964, 7.1.26).
+inline float normal_cdf(float z) {
+    const float a = z < 0 ? -z : z, t = 1 / (1 + 0.231641888f * a);
+    float p = 1.061405429f * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    const float tail = 0.5f * p * t * fast_exp(-a * a / 2);
+    return z < 0 ? tail : 1 - tail;
+}
+inline double normal_cdf(double z) {
+    return 0.5 * std::erfc(-z / std::numbers::sqrt2);
 }
 
 }  // namespace diffusion
