@@ -1,4 +1,5 @@
 // What the machine can do at most, and the benchmarks' tables.
+#include <atomic>
 #include <cstdint>
 
 #include "bench.hpp"
@@ -52,6 +53,20 @@ Machine measure_machine(int threads) {
     });
     const double bytes = 4.0 * kCount * threads / 1e9;
     return {threads, flops(1), flops(threads), bytes / reading, 2 * bytes / copying};
+}
+
+double message_and_back() {
+    constexpr int kTimes = 20'000;
+    std::atomic<int> turn = 0;
+    return seconds_per_call(2, 1,
+                            [&](int thread) {
+                                for (int i = 0; i < kTimes; ++i) {
+                                    while (turn.load(std::memory_order_acquire) % 2 != thread) {
+                                    }
+                                    turn.fetch_add(1, std::memory_order_release);
+                                }
+                            }) /
+           kTimes;
 }
 
 Table::Table(const std::filesystem::path& path, const std::string& columns)

@@ -114,6 +114,7 @@ void bench_network(const NetworkOptions& options, int threads,
     const double training = options.batch / network.step(), memory = peak_memory(),
                  call = options.batch / network.call(), draw = network.draw(options.batch);
     const double one = network.draw(1);
+    const double message = threads > 1 ? message_and_back() : 0;
     pick_threads(1);
     const double one_alone = threads > 1 ? network.draw(1) : one;
     const double training_alone = threads > 1 ? options.batch / network.step() : training;
@@ -128,16 +129,18 @@ void bench_network(const NetworkOptions& options, int threads,
                 50 * options.batch / draw);
     std::printf("%-44s%10.3f s  (1 thread: %.3f, %.2f times)\n", "drawing one picture in 50 steps",
                 one, one_alone, one_alone / one);
+    if (threads > 1)
+        std::printf("%-44s%10.0f ns\n", "a message to another core and back", 1e9 * message);
     std::printf("%-44s%10.0f MiB\n\n", "most memory in training", memory);
     Table table(folder / "network.csv",
                 "base,batch,pixels,channels,threads,training,training_one_thread,call,draw_batch,"
-                "draw_one,draw_one_one_thread,memory_mib");
+                "draw_one,draw_one_one_thread,memory_mib,message_ns");
     std::vector<std::string> row;
     for (const double value :
          {static_cast<double>(options.base), static_cast<double>(options.batch),
           static_cast<double>(options.pixels), static_cast<double>(options.channels),
           static_cast<double>(threads), training, training_alone, call, draw, one, one_alone,
-          memory})
+          memory, 1e9 * message})
         row.push_back(shortest(value));
     table.row(row);
 }
