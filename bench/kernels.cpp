@@ -106,10 +106,10 @@ std::pair<Var<float>, Var<float>> gain_and_bias(Tape<float>& tape, int channels)
 }
 
 /// What a convolution does before and after its products, as an operation.
-Var<float> norm_silu(NormSilu<float> in) {
+Var<float> norm_silu(Normed<float> in) {
     const Var<float> y = in.tape().result(in.shape(), in);
-    const NormLines<float> lines = group_norm_forward(in, true, y.value());
-    in.tape().record(y, [=] { group_norm_vjp(in, true, lines, y.grad(), y.value()); });
+    const NormLines<float> lines = group_norm_forward(in, y.value());
+    in.tape().record(y, [=] { group_norm_vjp(in, lines, y.grad(), y.value()); });
     return y;
 }
 
@@ -194,11 +194,12 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
     const auto norm = [&](const char* name, int pixels, int channels, bool silu) {
         const Shape shape{kImages, pixels, pixels, channels};
         const double bytes = 4.0 * static_cast<double>(shape.numel());
-        operation(machine, table, name, "GB/s", machine.copy, shape, 2 * bytes, 3 * bytes,
-                  [silu, channels](Tape<float>& tape, Var<float> x) {
-                      const auto [gain, bias] = gain_and_bias(tape, channels);
-                      return silu ? norm_silu({x, gain, bias, 8}) : group_norm(x, gain, bias, 8);
-                  });
+        operation(
+            machine, table, name, "GB/s", machine.copy, shape, 2 * bytes, 3 * bytes,
+            [silu, channels](Tape<float>& tape, Var<float> x) {
+                const auto [gain, bias] = gain_and_bias(tape, channels);
+                return silu ? norm_silu({x, gain, bias, 8, true}) : group_norm(x, gain, bias, 8);
+            });
     };
     norm("group norm 28x28 32", 28, 32, false);
     norm("group norm and SiLU 28x28 32", 28, 32, true);

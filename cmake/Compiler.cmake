@@ -7,7 +7,8 @@ target_link_libraries(diffusion_options INTERFACE Threads::Threads)
 
 target_compile_options(diffusion_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion)
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    # g++ leaves sign conversions out of -Wconversion; and a loop that a sanitizer build cannot vectorise is no mistake.
+    # g++ leaves sign conversions out of -Wconversion; and a loop of a function that the library has no vector form of,
+    # or in a sanitizer build, stays scalar by right.
     target_compile_options(diffusion_options INTERFACE -Wno-sign-conversion -Wno-pass-failed)
 elseif(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # g++ 12 warns of an overlapping copy inside std::string's operator+ (its bug 105651), and of uninitialised values

@@ -297,6 +297,23 @@ TEST_CASE("training steps after the first take no memory from the heap") {
     CHECK(heap_allocations() == first);
 }
 
+TEST_CASE("calls of a denoiser after the first ones take no memory from the heap") {
+    DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, "x0", 12, 12);
+    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+    model.unet.parameters().initialise<float>(values, 1);
+    for (int images : {1, 20}) {
+        CAPTURE(images);
+        Arena memory;
+        const Tensor<float> x = memory.zeros<float>({images, 12, 12, 1}),
+                            x0 = memory.make<float>(x.shape());
+        const Denoiser<float> denoiser = make_denoiser(model, values);
+        for (int i = 0; i < 2; ++i) denoiser(x, 500, x0);
+        const std::int64_t before = heap_allocations();
+        for (int i = 0; i < 5; ++i) denoiser(x, 500, x0);
+        CHECK(heap_allocations() == before);
+    }
+}
+
 TEST_CASE(
     "(4.15) the loss is that of the stated t and noise, worked out again for a network that "
     "predicts 0") {

@@ -203,6 +203,35 @@ TEST_CASE("(4.13) a fresh network predicts 0 for any input") {
     for (double v : unet(tape.constant(x), std::span<const int>(t)).value()) CHECK(v == 0.0);
 }
 
+TEST_CASE(
+    "memory that is given up early changes nothing: the same bits with and without gradients") {
+    Network net({1, 8, {1, 2, 2}, 4});
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    std::vector<double> gradient(net.values.size());
+    const Tensor<double> x = normal<double>(memory, {2, 12, 12, 1}, 1),
+                         kept = memory.make<double>(x.shape());
+    const std::vector<int> t{10, 20};
+    tape.bind(net.values.data(), gradient.data());
+    const Tensor<double> with = net.unet(tape.constant(x), std::span<const int>(t)).value();
+    std::copy(with.begin(), with.end(), kept.begin());
+    for (int i = 0; i < 2; ++i) {
+        tape.reset();
+        tape.bind(net.values.data());
+        const Tensor<double> without = net.unet(tape.constant(x), std::span<const int>(t)).value();
+        for (std::ptrdiff_t k = 0; k < kept.numel(); ++k)
+            CHECK(without.data()[k] == kept.data()[k]);
+    }
+    // A frozen start: its results need no gradient, but the VJPs of what comes after read them.
+    tape.reset();
+    const Var<double> frozen = scale(tape.constant(x), 2.0), w = tape.leaf(x), y = mul(frozen, w);
+    tape.done(frozen, y);
+    const Var<double> next = scale(tape.constant(x), 3.0);
+    CHECK(next.value().data() != frozen.value().data());
+    tape.done(next, scale(next, 1.0));  // and here nothing is recorded
+    CHECK(scale(tape.constant(x), 5.0).value().data() == next.value().data());
+}
+
 TEST_CASE("the images of a batch do not see each other") {
     Network net({1, 8, {1, 2}, 4});
     Arena memory, arena;

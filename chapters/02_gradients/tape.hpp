@@ -72,8 +72,8 @@ public:
         }
     }
 
-    /// Passes the gradient on to x, of which this value is the sum with something else, in a VJP that
-    /// has no other use for it: the memory changes hands, if x has no gradient yet.
+    /// Passes the gradient on to x, of which this value is the sum with something else, in a VJP
+    /// that has no other use for it: the memory changes hands, if x has no gradient yet.
     void hand_gradient_to(Var x) const {
         if (x.node_->grad) {
             x.add_to_grad(node_->grad);
@@ -114,7 +114,8 @@ public:
     /// A leaf whose gradient is wanted; pass `grad` to have it added to memory of your own.
     Var<T> leaf(Tensor<T> value, Tensor<T> grad = {}) { return node(value, grad, true); }
     /// The parameters of a model lie in one block of values and one of gradients (parameters.hpp).
-    /// Without gradients the tape records nothing: that is how a trained model is run.
+    /// Without gradients they are constants, and only what depends on a leaf is recorded: that is
+    /// how a trained model is run.
     void bind(T* values, T* gradients = nullptr) {
         parameter_values_ = values;
         parameter_gradients_ = gradients;
@@ -133,11 +134,11 @@ public:
         return node(room(shape), {}, (inputs.needs_grad() || ...));
     }
 
-    /// Says that nobody reads x any more, unless a VJP does. Where no gradients are asked for there
-    /// are no VJPs, and the next result of this size takes its place, in memory that is still in
-    /// the cache.
-    void done(Var<T> x) {
-        if (!x.needs_grad()) free_.push_back(x.value());
+    /// Says, once, that x, the result of an operation, was read by `reader` for the last time. If
+    /// no VJP will read it either, because the reader needs no gradient, the next result of this
+    /// size takes its place, in memory that is still in the cache.
+    void done(Var<T> x, Var<T> reader) {
+        if (!reader.needs_grad()) free_.push_back(x.value());
     }
 
     /// A result that is its input's memory seen differently.

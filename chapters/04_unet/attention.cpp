@@ -7,6 +7,7 @@
 #include "kernels/exp.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
@@ -194,10 +195,14 @@ Var<T> attention(Var<T> q, Var<T> k, Var<T> v, int heads, std::span<const unsign
                        live[n].data(),
                        1 / std::sqrt(static_cast<T>(width))};
     };
-    for (int n = 0; n < images; ++n) {
-        for (int h = 0; h < heads; ++h)
-            attend(head(n, h), slice(y.value(), n, h), log_sum[n][h].data(), scratch);
-    }
+    in_parts(images * heads, 1, [&](int begin, int end) {
+        thread_local Arena own;  // several threads cannot share the tape's
+        own.reset();
+        for (int i = begin; i < end; ++i) {
+            const int n = i / heads, h = i % heads;
+            attend(head(n, h), slice(y.value(), n, h), log_sum[n][h].data(), own);
+        }
+    });
     q.tape().record(y, [=, &scratch] {
         for (int n = 0; n < images; ++n) {
             for (int h = 0; h < heads; ++h) {

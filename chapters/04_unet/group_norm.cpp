@@ -46,7 +46,7 @@ void for_each_register_of(const std::array<Part<T>, 2>& parts, int begin, int en
 }  // namespace
 
 template <class T>
-NormLines<T> group_norm_forward(const NormSilu<T>& norm, bool silu, Tensor<T> y) {
+NormLines<T> group_norm_forward(const Normed<T>& norm, Tensor<T> y) {
     const Var<T> gain = norm.gain, bias = norm.bias;
     const Shape shape = norm.x.shape();
     const int groups = norm.groups, channels = shape[3];
@@ -113,7 +113,7 @@ NormLines<T> group_norm_forward(const NormSilu<T>& norm, bool silu, Tensor<T> y)
                     T* out = y[n].data() + c;
                     for (int p = 0; p < pixels; ++p, in += part.channels, out += channels) {
                         const V z = a * load(in) + b;
-                        store(out, silu ? diffusion::silu(z) : z);
+                        store(out, norm.silu ? silu(z) : z);
                     }
                 });
         });
@@ -122,8 +122,7 @@ NormLines<T> group_norm_forward(const NormSilu<T>& norm, bool silu, Tensor<T> y)
 }
 
 template <class T>
-void group_norm_vjp(const NormSilu<T>& norm, bool silu, const NormLines<T>& lines, Tensor<T> dy,
-                    Tensor<T> y) {
+void group_norm_vjp(const Normed<T>& norm, const NormLines<T>& lines, Tensor<T> dy, Tensor<T> y) {
     const Var<T> gain = norm.gain, bias = norm.bias;
     const Shape shape = norm.x.shape();
     const int images = shape[0], pixels = shape[1] * shape[2], channels = shape[3];
@@ -144,11 +143,11 @@ void group_norm_vjp(const NormSilu<T>& norm, bool silu, const NormLines<T>& line
                 const V middle = load(center + c);
                 V total{}, total_along{};
                 const T* in = part.value[n].data() + i;
-                T *out = silu ? y[n].data() + c : nullptr, *g = dy[n].data() + c;
+                T *out = norm.silu ? y[n].data() + c : nullptr, *g = dy[n].data() + c;
                 for (int p = 0; p < pixels; ++p, in += part.channels, g += channels) {
                     const V x = load(in);
                     V dz = load(g);
-                    if (silu) {
+                    if (norm.silu) {
                         const V z = a * x + b, s = logistic(z), again = z * s;
                         dz *= s + again * (1 - s);  // (2.6)
                         store(g, dz);
@@ -200,17 +199,16 @@ void group_norm_vjp(const NormSilu<T>& norm, bool silu, const NormLines<T>& line
 
 template <class T>
 Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, T eps) {
-    const NormSilu<T> norm{x, gain, bias, groups, eps};
+    const Normed<T> norm{x, gain, bias, groups, false, eps};
     const Var<T> y = x.tape().result(x.shape(), x, gain, bias);
-    const NormLines<T> lines = group_norm_forward(norm, false, y.value());
-    x.tape().record(y, [=] { group_norm_vjp(norm, false, lines, y.grad(), {}); });
+    const NormLines<T> lines = group_norm_forward(norm, y.value());
+    x.tape().record(y, [=] { group_norm_vjp(norm, lines, y.grad(), {}); });
     return y;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                           \
-    template NormLines<T> group_norm_forward(const NormSilu<T>&, bool, Tensor<T>);         \
-    template void group_norm_vjp(const NormSilu<T>&, bool, const NormLines<T>&, Tensor<T>, \
-                                 Tensor<T>);                                               \
+#define DIFFUSION_INSTANTIATE(T)                                                               \
+    template NormLines<T> group_norm_forward(const Normed<T>&, Tensor<T>);                     \
+    template void group_norm_vjp(const Normed<T>&, const NormLines<T>&, Tensor<T>, Tensor<T>); \
     template Var<T> group_norm(Var<T>, Var<T>, Var<T>, int, T);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

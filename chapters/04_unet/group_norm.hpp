@@ -12,14 +12,13 @@ struct NormLines {
     Tensor<T> mean, inverse;  ///< [N,groups]; inverse = 1 / sqrt(variance + eps)
 };
 
-/// y = group_norm(x), or SiLU of it. (4.5)
+/// Writes y. (4.5)
 template <class T>
-NormLines<T> group_norm_forward(const NormSilu<T>& norm, bool silu, Tensor<T> y);
+NormLines<T> group_norm_forward(const Normed<T>& norm, Tensor<T> y);
 
-/// Adds dy's share to the gradients of x, gain and bias. (4.6) With `silu`, y is computed once more
-/// on the way, and dy is lost: it becomes the gradient before SiLU.
+/// Adds dy's share to the gradients of x, gain and bias. (4.6) With SiLU, y is written once more on
+/// the way, and dy is lost: it becomes the gradient before SiLU.
 template <class T>
-void group_norm_vjp(const NormSilu<T>& norm, bool silu, const NormLines<T>& lines, Tensor<T> dy,
-                    Tensor<T> y);
+void group_norm_vjp(const Normed<T>& norm, const NormLines<T>& lines, Tensor<T> dy, Tensor<T> y);
 
 }  // namespace diffusion

@@ -26,12 +26,12 @@ Tensor<T> rows_of_part(Tensor<T> weight, int first, int channels) {
 // something to keep for the way back; and there the values once more, while the gradients of what
 // they are made of are added to. dy is lost.
 template <class T>
-NormLines<T> compute(const NormSilu<T>& in, Tensor<T> y) {
-    return group_norm_forward(in, true, y);
+NormLines<T> compute(const Normed<T>& in, Tensor<T> y) {
+    return group_norm_forward(in, y);
 }
 template <class T>
-void compute_vjp(const NormSilu<T>& in, const NormLines<T>& kept, Tensor<T> dy, Tensor<T> y) {
-    group_norm_vjp(in, true, kept, dy, y);
+void compute_vjp(const Normed<T>& in, const NormLines<T>& kept, Tensor<T> dy, Tensor<T> y) {
+    group_norm_vjp(in, kept, dy, y);
 }
 
 struct Nothing {};
@@ -63,6 +63,8 @@ Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, 
             shift ? shift.shape() : Shape{}, ", expected [", images, ",", outputs, "]");
     require(!other || other.shape() == shape, "conv2d: the result is ", shape,
             ", what is added to it ", other ? other.shape() : Shape{});
+    require(!onto || (other && !in.reads(other.value().data())),
+            "conv2d: onto needs something to add to that is not its input");
     Var<T> y = onto ? tape.alias(other.value(), in, weight, bias, shift, other)
                     : tape.result(shape, in, weight, bias, shift, other);
     Plus<T> plus{bias.value().data()};
@@ -141,7 +143,7 @@ Var<T> conv2d(Joined<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift,
     return convolution(x, weight, bias, stride, shift, other, onto);
 }
 template <class T>
-Var<T> conv2d(NormSilu<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
+Var<T> conv2d(Normed<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
               bool onto) {
     return convolution(x, weight, bias, stride, shift, other, onto);
 }
@@ -203,7 +205,7 @@ Var<T> slice_channels(Var<T> x, int begin, int count) {
 
 #define DIFFUSION_INSTANTIATE(T)                                                     \
     template Var<T> conv2d(Joined<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
-    template Var<T> conv2d(NormSilu<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);  \
+    template Var<T> conv2d(Normed<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
     template Var<T> concat_channels(Var<T>, Var<T>);                                 \
     template Var<T> conv2d(Upsampled<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool); \
     template Var<T> slice_channels(Var<T>, int, int);

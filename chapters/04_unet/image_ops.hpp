@@ -18,6 +18,9 @@ struct Joined {
     Joined(Var<T> a_, Var<T> b_ = {}) : a(a_), b(b_) {}  // NOLINT: one image is the usual case
     Tape<T>& tape() const { return a.tape(); }
     bool needs_grad() const { return a.needs_grad() || b.needs_grad(); }
+    bool reads(const T* memory) const {
+        return a.value().data() == memory || (b && b.value().data() == memory);
+    }
     Shape shape() const {
         require(a.shape().rank == 4 &&
                     (!b || b.shape() == Shape{a.size(0), a.size(1), a.size(2), b.shape().back()}),
@@ -42,21 +45,24 @@ struct Upsampled {
 
     Tape<T>& tape() const { return x.tape(); }
     bool needs_grad() const { return x.needs_grad(); }
+    bool reads(const T* memory) const { return x.value().data() == memory; }
     Shape shape() const { return {x.size(0), height, width, x.size(3)}; }
 };
 
-/// SiLU of a group norm's result, still to be computed. A convolution that is given one computes it
-/// in scratch memory, and once more on the way back: the tape keeps x, and not a second tensor of
-/// its size.
+/// A group norm's result (4.5), or SiLU of it, still to be computed. A convolution that is given
+/// one computes it in scratch memory, and once more on the way back: the tape keeps x, and not a
+/// second tensor of its size.
 template <class T>
-struct NormSilu {
+struct Normed {
     Joined<T> x;
     Var<T> gain, bias;
     int groups;
+    bool silu;
     T eps = T(1e-5);
 
     Tape<T>& tape() const { return x.tape(); }
     bool needs_grad() const { return x.needs_grad() || gain.needs_grad() || bias.needs_grad(); }
+    bool reads(const T* memory) const { return x.reads(memory); }
     Shape shape() const { return x.shape(); }
 };
 
@@ -70,7 +76,7 @@ template <class T>
 Var<T> conv2d(Joined<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
               Var<T> other = {}, bool onto = false);
 template <class T>
-Var<T> conv2d(NormSilu<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
+Var<T> conv2d(Normed<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},
               Var<T> other = {}, bool onto = false);
 template <class T>
 Var<T> conv2d(Upsampled<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift = {},

@@ -22,7 +22,7 @@ struct Conv2d {
         weight = list.add(name + ".weight", {kernel, kernel, inputs, outputs}, Layout::conv, bound);
         bias = list.add(name + ".bias", {outputs}, Layout::plain, bound);
     }
-    /// X is a Var or one of those that are still to be computed: Joined, NormSilu, Upsampled.
+    /// X is a Var, Joined images, or one still to be computed: Normed, Upsampled.
     template <class X>
     auto operator()(X x) const {
         auto& tape = x.tape();
@@ -64,11 +64,11 @@ struct GroupNorm {
     }
     /// The norm and SiLU after it, for a convolution to compute.
     template <class T>
-    NormSilu<T> silu(Joined<T> x) const {
-        return {x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups};
+    Normed<T> silu(Joined<T> x) const {
+        return {x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups, true};
     }
     template <class T>
-    NormSilu<T> silu(Var<T> x) const {
+    Normed<T> silu(Var<T> x) const {
         return silu(Joined<T>(x));
     }
 };

@@ -42,7 +42,7 @@ Var<T> ResBlock::operator()(Joined<T> x, Var<T> silu_time) const {
     const Var<T> y = skip ? conv2.added_onto((*skip)(x), norm2.silu(h))
                           : conv2.added_to(x.a, norm2.silu(h));  // (4.11), (4.13)
     // <<<
-    h.tape().done(h);
+    h.tape().done(h, y);
     return y;
 }
 
@@ -137,14 +137,14 @@ Var<T> UNet::operator()(Var<T> x, std::span<const int> t) const {
         for (const ResBlock& block : level.blocks) {
             const Joined<T> both(h, stack(--top));
             h = block(both, time);
-            tape.done(both.a);
-            tape.done(both.b);
+            tape.done(both.a, h);
+            tape.done(both.b, h);
         }
         if (level.resample) {
             const Var<T> next = stack(top - 1);  // the finer level's size
             const Var<T> small = h;
             h = (*level.resample)(Upsampled<T>{small, next.size(1), next.size(2)});
-            tape.done(small);
+            tape.done(small, h);
         }
     }
     return out_(norm_.silu(h));

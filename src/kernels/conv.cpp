@@ -66,22 +66,21 @@ template <class T>
 void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<T> y,
                          bool accumulate, const T* plus) {
     using V = typename Simd<T>::Vector;
-    const int kernel = weight.size(1);
-    for (int i = 0; i < y.size(0); ++i) {
-        for (int j = 0; j < y.size(1); ++j) {
-            for (int o = 0; o < y.size(2); ++o) {
-                V sums[3] = {};
-                for (int u = 0; u < kernel; ++u) {
-                    const T* window = &padded(stride * i + u, stride * j, 0);
-                    for_each_register<T>(weight.size(2), [&](int c, auto load, auto) {
-                        sums[u] += load(window + c) * load(&weight(o, u, c));
-                    });
-                }
-                y(i, j, o) = sum_of_elements<T>(sums[0] + sums[1] + sums[2]) +
-                             (plus != nullptr ? plus[o] : T(0)) + (accumulate ? y(i, j, o) : T(0));
+    const int kernel = weight.size(1), row = y.size(1) * y.size(2);
+    in_parts(y.size(0) * row, 4 * row, [&](int begin, int end) {
+        for (int at = begin; at < end; ++at) {
+            const int i = at / row, j = at % row / y.size(2), o = at % y.size(2);
+            V sums[3] = {};
+            for (int u = 0; u < kernel; ++u) {
+                const T* window = &padded(stride * i + u, stride * j, 0);
+                for_each_register<T>(weight.size(2), [&](int c, auto load, auto) {
+                    sums[u] += load(window + c) * load(&weight(o, u, c));
+                });
             }
+            y(i, j, o) = sum_of_elements<T>(sums[0] + sums[1] + sums[2]) +
+                         (plus != nullptr ? plus[o] : T(0)) + (accumulate ? y(i, j, o) : T(0));
         }
-    }
+    });
 }
 
 /// Whether Winograd's way pays: for a few channels its transformations cost more than they save.
@@ -335,13 +334,14 @@ void upsample(Tensor<const T> x, Tensor<T> y) {
     require(x.shape().rank == 4 && y.shape().rank == 4 &&
                 x.shape() == Shape{y.size(0), (y.size(1) + 1) / 2, (y.size(2) + 1) / 2, y.size(3)},
             "upsample: ", x.shape(), " does not double to ", y.shape());
-    const int channels = x.size(3);
-    for (int n = 0; n < y.size(0); ++n) {
-        for (int i = 0; i < y.size(1); ++i) {
+    const int channels = x.size(3), height = y.size(1);
+    in_parts(y.size(0) * height, 4, [&](int begin, int end) {
+        for (int row = begin; row < end; ++row) {
+            const int n = row / height, i = row % height;
             for (int j = 0; j < y.size(2); ++j)
                 std::copy_n(&x(n, i / 2, j / 2, 0), channels, &y(n, i, j, 0));
         }
-    }
+    });
 }
 
 template <class T>

@@ -1,7 +1,7 @@
 #pragma once
-// SIMD in portable C++. The inner loop of the matrix product uses the vector types that g++ and
-// clang++ share, because there a silent fall-back to scalar code would cost a factor of ten;
-// everything else is loops with `#pragma omp simd`.
+// SIMD in portable C++. The hot loops (matrix product, Winograd, group norm, attention) use the
+// vector types that g++ and clang++ share, because there a silent fall-back to scalar code would
+// cost a factor of ten; simple loops over a row or an array carry `#pragma omp simd`.
 #include <cstddef>
 #include <cstring>
 

@@ -74,6 +74,41 @@ TEST_CASE_TEMPLATE("gemm equals three loops within k epsilon on tiny, odd and la
     }
 }
 
+TEST_CASE_TEMPLATE("gemm adds a row, writes rows that lie apart, and reads the same panels twice",
+                   T, float, double) {
+    for (int n : {1, 3, 16, 17, 32, 33, 64}) {
+        CAPTURE(n);
+        constexpr int m = 13, k = 9;
+        const int apart = n + 5;
+        const auto a = normals<T>(m * k, 1), b = normals<T>(k * apart, 2), row = normals<T>(n, 3),
+                   start = normals<T>(m * apart, 4);
+        Arena scratch;
+        const Packed<T> panels = pack<T>(k, n, {b.data(), apart, 1}, scratch);
+        std::vector<T> product(static_cast<std::size_t>(m * n));
+        gemm_obvious<T>(m, n, k, by_rows(a.data(), k), {b.data(), apart, 1}, product.data(), false);
+        for (bool accumulate : {false, true}) {
+            for (bool plus : {false, true}) {
+                std::vector<T> c = start;
+                gemm<T>(m, by_rows(a.data(), k), panels, c.data(), accumulate, apart,
+                        plus ? row.data() : nullptr);
+                for (int i = 0; i < m; ++i) {
+                    for (int j = 0; j < apart; ++j) {
+                        const auto at = static_cast<std::size_t>(i * apart + j);
+                        if (j >= n) {
+                            CHECK(c[at] == start[at]);  // between the rows nothing is touched
+                            continue;
+                        }
+                        const T sum = product[static_cast<std::size_t>(i * n + j)] +
+                                      (accumulate ? start[at] : T(0)) +
+                                      (plus ? row[static_cast<std::size_t>(j)] : T(0));
+                        CHECK(std::abs(c[at] - sum) < 100 * std::numeric_limits<T>::epsilon());
+                    }
+                }
+            }
+        }
+    }
+}
+
 TEST_CASE("gemm reads overlapping rows: the windows of a convolution") {
     const std::vector<float> x{1, 2, 3, 4, 5}, kernel{1, 10, 100};
     std::vector<float> y(3);
