@@ -17,8 +17,10 @@ void softmax_row(const T* x, T* y, int n) {
     T largest = x[0], sum = 0;
 #pragma omp simd reduction(max : largest)
     for (int i = 0; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+#pragma omp simd
+    for (int i = 0; i < n; ++i) y[i] = fast_exp(x[i] - largest);
 #pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < n; ++i) sum += y[i] = fast_exp(x[i] - largest);
+    for (int i = 0; i < n; ++i) sum += y[i];
     const T factor = 1 / sum;
 #pragma omp simd
     for (int i = 0; i < n; ++i) y[i] *= factor;
