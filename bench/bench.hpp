@@ -55,8 +55,9 @@ struct Machine {
 };
 Machine measure_machine(int threads);
 
-/// Seconds for a message from one core to another and back. Of virtual cores that the host places
-/// far from each other, without a shared cache, it is several times what it is of near ones.
+/// Seconds for a message from one core to another and back; 0 if there is no other. Of virtual
+/// cores that the host places far from each other, without a shared cache, it is several times what
+/// it is of near ones.
 double message_and_back();
 
 /// Ways to convolve one shape, from the obvious loops to the ones in use, one thread.

@@ -129,7 +129,7 @@ void bench_network(const NetworkOptions& options, int threads,
                 50 * options.batch / draw);
     std::printf("%-44s%10.3f s  (1 thread: %.3f, %.2f times)\n", "drawing one picture in 50 steps",
                 one, one_alone, one_alone / one);
-    if (threads > 1)
+    if (message > 0)
         std::printf("%-44s%10.0f ns\n", "a message to another core and back", 1e9 * message);
     std::printf("%-44s%10.0f MiB\n\n", "most memory in training", memory);
     Table table(folder / "network.csv",

@@ -131,7 +131,12 @@ TEST_CASE("norm, SiLU and joined images inside a convolution equal the operation
             CHECK(x.value().data()[i] == doctest::Approx(y.value().data()[i]).epsilon(1e-12));
     };
     const Joined<double> both(left, right);
-    const Var<double> whole = concat_channels(left, right);
+    const Tensor<double> side_by_side = memory.make<double>({2, 5, 5, 12});
+    for (int p = 0; p < 50; ++p) {
+        std::copy_n(a.rows()[p].data(), 5, side_by_side.rows()[p].data());
+        std::copy_n(b.rows()[p].data(), 7, side_by_side.rows()[p].data() + 5);
+    }
+    const Var<double> whole = tape.constant(side_by_side);
     equal(conv2d(Normed<double>{both, gain, bias, 3, true}, w3, plus),
           conv2d(silu(group_norm(whole, gain, bias, 3)), w3, plus));
     equal(conv2d(both, w1, plus), conv2d(whole, w1, plus));
@@ -287,10 +292,7 @@ TEST_CASE("(4.8) row i of an upsampled image is row i / 2 of the small one, insi
     }
 }
 
-TEST_CASE("(4.8) concatenation, slices and upsampling: VJPs equal central differences") {
-    CHECK(gradient_error({{2, 2, 2, 3}, {2, 2, 2, 4}}, [](auto&, const Vars& v) {
-              return concat_channels(v[0], v[1]);
-          }) < kTolerance);
+TEST_CASE("(4.8) slices and upsampling: VJPs equal central differences") {
     CHECK(gradient_error({{2, 3, 6}}, [](auto&, const Vars& v) {
               return slice_channels(v[0], 2, 3);
           }) < kTolerance);
@@ -495,9 +497,8 @@ TEST_CASE("the polynomial exponential has a relative error below 2e-7 on its who
     CHECK(silu(200.0f) == 200.0f);
     CHECK(std::abs(silu(-200.0f)) < 1e-35f);
     CHECK(std::isnan(silu(nan)));
-    CHECK(silu_slope(200.0f) == 1.0f);
-    CHECK(std::abs(silu_slope(-200.0f)) < 1e-35f);
-    CHECK(std::isnan(silu_slope(nan)));
+    CHECK(logistic(200.0f) == 1.0f);
+    CHECK(logistic(-200.0f) < 1e-37f);
 }
 
 TEST_SUITE_END();

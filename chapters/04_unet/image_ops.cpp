@@ -154,39 +154,6 @@ Var<T> conv2d(Upsampled<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shi
 }
 
 template <class T>
-Var<T> concat_channels(Var<T> a, Var<T> b) {
-    const Tensor<T> left = a.value().rows(), right = b.value().rows();
-    require(a.shape().rank == b.shape().rank && left.size(0) == right.size(0),
-            "concat_channels: shapes are ", a.shape(), " and ", b.shape());
-    const int na = left.size(1), nb = right.size(1);
-    Shape shape = a.shape();
-    shape.n[static_cast<std::size_t>(shape.rank - 1)] = na + nb;
-    Var<T> y = a.tape().result(shape, a, b);
-    const Tensor<T> out = y.value().rows();
-    for (int p = 0; p < out.size(0); ++p) {
-        std::copy_n(left[p].data(), na, out[p].data());
-        std::copy_n(right[p].data(), nb, out[p].data() + na);
-    }
-    a.tape().record(y, [=] {
-        const Tensor<T> dy = y.grad().rows();
-        const auto part = [&](Var<T> into, int begin, int count) {
-            bool add = true;
-            const Tensor<T> to = into.grad_or_room(add).rows();
-            for (int p = 0; p < dy.size(0); ++p) {
-                if (add) {
-                    accumulate(to[p].data(), dy[p].data() + begin, count);
-                } else {
-                    std::copy_n(dy[p].data() + begin, count, to[p].data());
-                }
-            }
-        };
-        if (a.needs_grad()) part(a, 0, na);
-        if (b.needs_grad()) part(b, na, nb);
-    });
-    return y;
-}
-
-template <class T>
 Var<T> slice_channels(Var<T> x, int begin, int count) {
     const Tensor<T> in = x.value().rows();
     require(begin >= 0 && count > 0 && begin + count <= in.size(1), "slice_channels: ", begin, "..",
@@ -206,7 +173,6 @@ Var<T> slice_channels(Var<T> x, int begin, int count) {
 #define DIFFUSION_INSTANTIATE(T)                                                     \
     template Var<T> conv2d(Joined<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
     template Var<T> conv2d(Normed<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
-    template Var<T> concat_channels(Var<T>, Var<T>);                                 \
     template Var<T> conv2d(Upsampled<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool); \
     template Var<T> slice_channels(Var<T>, int, int);
 DIFFUSION_INSTANTIATE(float)

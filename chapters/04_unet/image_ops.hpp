@@ -87,10 +87,6 @@ Var<T> conv2d(Var<T> x, Var<T> weight, Var<T> bias, int stride = 1, Var<T> shift
     return conv2d(Joined<T>(x), weight, bias, stride, shift, other, onto);
 }
 
-/// [.., A] and [.., B] side by side as [.., A + B].
-template <class T>
-Var<T> concat_channels(Var<T> a, Var<T> b);
-
 /// Channels begin .. begin + count - 1.
 template <class T>
 Var<T> slice_channels(Var<T> x, int begin, int count);

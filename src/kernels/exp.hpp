@@ -67,13 +67,6 @@ template <class V>
 V silu(V z) {
     return z / (1 + exp_of_number(-z));
 }
-/// Its derivative (2.6).
-template <class V>
-V silu_slope(V z) {
-    const V s = logistic(z);
-    return s + z * s * (1 - s);
-}
-
 /// The density of the standard normal distribution.
 template <class T>
 T normal_density(T z) {
