@@ -170,7 +170,6 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, boo
                      Arena& scratch) {
     require(conv2d_shape(dx.shape(), weight.shape(), stride) == dy.shape(),
             "conv2d_data_vjp: dy is ", dy.shape());
-    Arena::Scope scope(scratch);
     const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
     if (use_winograd<T>(kernel, stride, inputs, outputs)) {
         winograd_data_vjp<T>(dy, weight, add, dx, scratch);
