@@ -25,6 +25,8 @@ endfunction()
 need_headers(eigen HEADER Eigen/Core SUFFIX eigen3
     URL https://gitlab.com/libeigen/eigen/-/archive/3.4.0/eigen-3.4.0.tar.gz
     SHA256 8586084f71f9bde545ee7fa6d00288b264a2b7ac3607b974e54d13e7162c1c72)
+# By itself Eigen shares out a product to the threads, and the number of threads would change the last bits.
+target_compile_definitions(eigen INTERFACE EIGEN_DONT_PARALLELIZE)
 need_headers(cli11 HEADER CLI/CLI.hpp INCLUDE include
     URL https://github.com/CLIUtils/CLI11/archive/refs/tags/v2.3.2.tar.gz
     SHA256 aac0ab42108131ac5d3344a9db0fdf25c4db652296641955720a4fbe52334e22)

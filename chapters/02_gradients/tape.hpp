@@ -238,4 +238,11 @@ private:
     std::vector<Tensor<T>> free_;
 };
 
+/// A tape with an arena of its own: each thread of a parallel loop needs one.
+template <class T>
+struct OwnTape {
+    Arena arena;
+    Tape<T> tape{arena};
+};
+
 }  // namespace diffusion

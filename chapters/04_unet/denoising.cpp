@@ -4,11 +4,11 @@
 #include <array>
 #include <cmath>
 #include <memory>
-#include <numeric>
 #include <sstream>
 
 #include "01_forward_noising/q_sample.hpp"
 #include "02_gradients/ops.hpp"
+#include "04_unet/shuffle.hpp"
 #include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
@@ -17,31 +17,6 @@ namespace {
 
 constexpr int kPiece =
     8;  // images that one core takes at a time at most: their activations stay near it
-
-/// Order of the images in one pass over the data: a shuffle that depends on the seed and the number
-/// of the pass.
-class Shuffle {
-public:
-    Shuffle(int count, std::uint64_t seed) : order_(static_cast<std::size_t>(count)), seed_(seed) {}
-
-    int at(std::int64_t sample) {
-        const std::int64_t count = std::ssize(order_), pass = sample / count;
-        if (pass != pass_) {
-            std::iota(order_.begin(), order_.end(), 0);
-            Random random(seed_, Purpose::shuffle, static_cast<std::uint32_t>(pass));
-            for (std::size_t i = order_.size(); i > 1; --i) {  // Fisher and Yates
-                std::swap(order_[i - 1], order_[random.below(static_cast<std::uint32_t>(i))]);
-            }
-            pass_ = pass;
-        }
-        return order_[static_cast<std::size_t>(sample % count)];
-    }
-
-private:
-    std::vector<int> order_;
-    std::uint64_t seed_;
-    std::int64_t pass_ = -1;
-};
 
 const char* prediction_name(Prediction prediction) {
     constexpr std::array<const char*, 4> kNames = {"eps", "x0", "v", "score"};
@@ -84,33 +59,16 @@ void DenoisingModel::save(const std::filesystem::path& path, std::span<const flo
 
 LoadedModel load_model(const std::filesystem::path& path) {
     const Safetensors file = read_safetensors(path);
-    const auto entry = [&](const std::string& key) {
-        const auto found = file.metadata.find(key);
-        require(found != file.metadata.end(), path.string(), ": no ", key,
-                " in its metadata: not a model of this program");
-        return found->second;
-    };
-    const auto number = [&](const std::string& key, const std::string& digits) {
-        constexpr int kMost = 9999;  // no picture, width or chain of ours is larger
-        const bool whole = !digits.empty() && digits.size() < 5 &&
-                           digits.find_first_not_of("0123456789") == std::string::npos;
-        require(whole && std::stoi(digits) > 0, path.string(), ": ", key, " is '", digits,
-                "', expected a number from 1 to ", kMost);
-        return std::stoi(digits);
-    };
-    require(entry("model") == "unet", path.string(), ": holds a model '", entry("model"),
-            "', expected unet");
-    UNetConfig config{number("channels", entry("channels")),
-                      number("base", entry("base")),
-                      {},
-                      number("heads", entry("heads"))};
-    std::istringstream list(entry("multipliers"));
+    const Metadata metadata(file, path, "unet");
+    UNetConfig config{
+        metadata.number("channels"), metadata.number("base"), {}, metadata.number("heads")};
+    std::istringstream list(metadata.entry("multipliers"));
     for (std::string part; std::getline(list, part, ',');)
-        config.multipliers.push_back(number("multipliers", part));
-    LoadedModel loaded{
-        DenoisingModel(config, entry("schedule"), number("T", entry("T")), entry("prediction"),
-                       number("height", entry("height")), number("width", entry("width"))),
-        {}};
+        config.multipliers.push_back(metadata.to_number("multipliers", part));
+    LoadedModel loaded{DenoisingModel(config, metadata.entry("schedule"), metadata.number("T"),
+                                      metadata.entry("prediction"), metadata.number("height"),
+                                      metadata.number("width")),
+                       {}};
     loaded.values = loaded.model.unet.parameters().from_arrays<float>(file, path.string());
     return loaded;
 }
@@ -143,9 +101,7 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
         const std::uint32_t s = static_cast<std::uint32_t>(step);
         for (int i = 0; i < count; ++i) {
             const std::uint32_t k = static_cast<std::uint32_t>(first + i);
-            int index = 0;
-#pragma omp critical(shuffle)
-            index = shuffle->at(step * task.batch + first + i);
+            const int index = shuffle->at(step * task.batch + first + i);
             decode(data, index,
                    task.flip && (Random(task.seed, Purpose::augmentation, s, k).bits() & 1) != 0,
                    x0[i]);
@@ -195,20 +151,15 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
 }
 
 Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values) {
-    struct Worker {
-        Arena arena;
-        Tape<float> tape{arena};
-    };
-    const auto workers =
-        std::make_shared<std::vector<std::unique_ptr<Worker>>>();  // one per thread
-    for (int i = 0; i < thread_count(); ++i) workers->push_back(std::make_unique<Worker>());
-    return [&model, values, workers](Tensor<const float> xt, int t, Tensor<float> x0) {
-        const int images = xt.size(0), threads = static_cast<int>(workers->size());
+    const auto tapes = std::make_shared<std::vector<OwnTape<float>>>(
+        static_cast<std::size_t>(thread_count()));  // one per thread
+    return [&model, values, tapes](Tensor<const float> xt, int t, Tensor<float> x0) {
+        const int images = xt.size(0), threads = static_cast<int>(tapes->size());
         const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
                   pieces = (images + size - 1) / size;
         const Level level{model.schedule.signal(t), model.schedule.noise(t)};
         parallel_for(pieces, threads, [&](int piece) {
-            Tape<float>& tape = (*workers)[thread_number()]->tape;
+            Tape<float>& tape = (*tapes)[thread_number()].tape;
             const int first = piece * size, count = std::min(size, images - first);
             const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
             tape.reset();

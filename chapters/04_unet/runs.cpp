@@ -7,11 +7,10 @@
 #include <map>
 
 #include "04_unet/denoising.hpp"
+#include "04_unet/samples.hpp"
 #include "data/find.hpp"
-#include "data/idx.hpp"
 #include "io/csv.hpp"
 #include "io/image.hpp"
-#include "io/npy.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
@@ -37,7 +36,6 @@ const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 128}},
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
 constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
-constexpr int kMostInGrid = 1024;  // pictures in samples.png: 32 x 32
 
 /// Draws from noise that depends on the seed alone, so that grids of one run can be compared.
 Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint64_t seed) {
@@ -233,26 +231,9 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
     const auto start = Clock::now();
     LoadedModel loaded = load_model(settings.model);
     const DenoisingModel& model = loaded.model;
-    const int channels = model.unet.config().channels;
-    int n = settings.n;
-    NpyArray noise;
-    if (!settings.noise.empty()) {
-        noise = read_npy(settings.noise);
-        require(noise.shape.size() == 4 && noise.shape[0] > 0 && noise.shape[1] == model.height &&
-                    noise.shape[2] == model.width && noise.shape[3] == channels,
-                settings.noise.string(), ": expected the shape [N,", model.height, ",", model.width,
-                ",", channels, "]");
-        require(std::ranges::all_of(noise.values, [](float v) { return std::isfinite(v); }),
-                settings.noise.string(), ": holds numbers that are not finite");
-        n = noise.shape[0];
-    }
-    Arena arena;
-    const Tensor<float> x = arena.make<float>({n, model.height, model.width, channels});
-    if (noise.shape.empty()) {
-        start_noise<float>(common.seed, x);
-    } else {
-        std::copy(noise.values.begin(), noise.values.end(), x.begin());
-    }
+    Pictures pictures = find_noise(settings.noise, model, settings.n, common.seed);
+    const Tensor<float> x = pictures.tensor();
+    const int n = x.size(0);
     const std::vector<int> times = even_times(model.schedule.steps(), settings.steps);
     const Denoiser<float> denoiser = make_denoiser(model, loaded.values);
     banner("Chapter 4: drawing",
@@ -273,7 +254,7 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
         if (40 * done / settings.steps != 40 * (done - 1) / settings.steps ||
             settings.steps <= 40) {
             frames.push_back(
-                image_grid({xs.data(), {shown, model.height, model.width, channels}}, 8, 3));
+                image_grid({xs.data(), {shown, model.height, model.width, xs.size(3)}}, 8, 3));
         }
     };
     ancestral_sample<float>(denoiser, model.schedule, times, {.clip = 1.0, .seed = common.seed}, x,
@@ -281,21 +262,9 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
     progress.finish();
 
     folder.keep_earlier();  // the model may have been trained here
-    std::vector<std::uint8_t> bytes;
-    for (float value : x) bytes.push_back(to_byte(value));
-    std::vector<int> shape{n, model.height, model.width};
-    if (channels > 1) shape.push_back(channels);
-    write_idx(folder.path("samples.idx"), shape, bytes);
-    if (settings.save_npy) write_npy(folder.path("samples.npy"), x);
-    const int in_grid = std::min(n, kMostInGrid);
-    write_png(folder.path("samples.png"),
-              image_grid({x.data(), {in_grid, model.height, model.width, channels}},
-                         static_cast<int>(std::ceil(std::sqrt(in_grid))), 2));
+    write_samples(folder, x, settings.save_npy,
+                  "drawn from noise in " + std::to_string(settings.steps) + " steps");
     write_gif(folder.path("denoising.gif"), frames, 12);
-    folder.picture("samples.png",
-                   (in_grid < n ? "The first " + std::to_string(in_grid) + " of " : "") +
-                       std::to_string(n) + " pictures drawn from noise in " +
-                       std::to_string(settings.steps) + " steps.");
     folder.picture("denoising.gif", "Noise turns into pictures.");
     folder.setting("drawn", n);
     folder.setting("drawn by", settings.model.string());

@@ -26,7 +26,8 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
       values_(static_cast<std::size_t>(list.block())),
       gradient_(values_.size()),
       muon_(options.muon ? list.matrices() : std::vector<Parameter>(), values_.size(), {}),
-      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
+      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}),
+      tapes_(static_cast<std::size_t>(thread_count())) {
     require(options.batch > 0 && options.lane >= 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
     if (options_.lane == 0) options_.lane = std::clamp(options_.batch / 8, 4, 8);
@@ -35,15 +36,13 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
     const int lanes = (options_.batch + options_.lane - 1) / options_.lane;
     lane_gradients_.assign(static_cast<std::size_t>(lanes), std::vector<float>(values_.size()));
     lane_losses_.resize(static_cast<std::size_t>(lanes));
-    for (int i = 0; i < std::max(1, thread_count()); ++i)
-        workers_.push_back(std::make_unique<Worker>());
 }
 
 Trainer::Report Trainer::step(const Loss& loss) {
     const std::int64_t number = steps();
     const int lanes = static_cast<int>(lane_gradients_.size());
-    parallel_for(lanes, static_cast<int>(workers_.size()), [&](int lane) {
-        Tape<float>& tape = workers_[thread_number()]->tape;
+    parallel_for(lanes, static_cast<int>(tapes_.size()), [&](int lane) {
+        Tape<float>& tape = tapes_[thread_number()].tape;
         std::vector<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
         std::fill(gradient.begin(), gradient.end(), 0.0f);
         tape.reset();

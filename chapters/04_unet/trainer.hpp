@@ -74,11 +74,7 @@ private:
     AdamW<float> adam_;
     std::vector<std::vector<float>> lane_gradients_;
     std::vector<double> lane_losses_;
-    struct Worker {
-        Arena arena;
-        Tape<float> tape{arena};
-    };
-    std::vector<std::unique_ptr<Worker>> workers_;  // one for each thread
+    std::vector<OwnTape<float>> tapes_;  // one for each thread
 };
 
 }  // namespace diffusion

@@ -203,4 +203,25 @@ Safetensors read_safetensors(const fs::path& path) {
     return content;
 }
 
+Metadata::Metadata(const Safetensors& file, const fs::path& path, const std::string& kind)
+    : metadata_(file.metadata), path_(path.string()) {
+    require(entry("model") == kind, path_, ": holds a model '", entry("model"), "', expected ",
+            kind);
+}
+
+const std::string& Metadata::entry(const std::string& key) const {
+    const auto found = metadata_.find(key);
+    require(found != metadata_.end(), path_, ": no ", key,
+            " in its metadata: not a model of this program");
+    return found->second;
+}
+
+int Metadata::to_number(const std::string& key, const std::string& digits, int most) const {
+    const bool whole = !digits.empty() && digits.size() < 10 &&
+                       digits.find_first_not_of("0123456789") == std::string::npos;
+    require(whole && std::stoi(digits) > 0 && std::stoi(digits) <= most, path_, ": ", key, " is '",
+            digits, "', expected a number from 1 to ", most);
+    return std::stoi(digits);
+}
+
 }  // namespace diffusion

@@ -30,4 +30,22 @@ void write_safetensors(const std::filesystem::path& path, const Safetensors& con
 /// tensor.
 Safetensors read_safetensors(const std::filesystem::path& path);
 
+/// The settings of a model, from the metadata of its file. Errors name the file and the setting.
+class Metadata {
+public:
+    /// Fails unless the file says that it holds a model of this kind.
+    Metadata(const Safetensors& file, const std::filesystem::path& path, const std::string& kind);
+
+    const std::string& entry(const std::string& key) const;
+    /// A number from 1 to `most`. No picture, width or chain of ours is larger than 9999.
+    int number(const std::string& key, int most = 9999) const {
+        return to_number(key, entry(key), most);
+    }
+    int to_number(const std::string& key, const std::string& digits, int most = 9999) const;
+
+private:
+    const std::map<std::string, std::string>& metadata_;
+    std::string path_;
+};
+
 }  // namespace diffusion

@@ -1,0 +1,53 @@
+#include "04_unet/samples.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "data/idx.hpp"
+#include "io/image.hpp"
+#include "io/npy.hpp"
+
+namespace diffusion {
+
+Pictures find_noise(const std::filesystem::path& path, const DenoisingModel& model, int n,
+                    std::uint64_t seed) {
+    const int channels = model.unet.config().channels;
+    if (path.empty()) {
+        Pictures x({n, model.height, model.width, channels});
+        start_noise<float>(seed, x.tensor());
+        return x;
+    }
+    const NpyArray noise = read_npy(path);
+    require(noise.shape.size() == 4 && noise.shape[0] > 0 && noise.shape[1] == model.height &&
+                noise.shape[2] == model.width && noise.shape[3] == channels,
+            path.string(), ": expected the shape [N,", model.height, ",", model.width, ",",
+            channels, "]");
+    require(std::ranges::all_of(noise.values, [](float v) { return std::isfinite(v); }),
+            path.string(), ": holds numbers that are not finite");
+    Pictures x({noise.shape[0], model.height, model.width, channels});
+    std::copy(noise.values.begin(), noise.values.end(), x.memory.begin());
+    return x;
+}
+
+Dataset to_dataset(Tensor<const float> x, const std::string& source) {
+    Dataset data{"samples", source, x.size(0), x.size(1), x.size(2), x.size(3), {}, {}};
+    data.pixels.resize(static_cast<std::size_t>(x.numel()));
+    std::transform(x.begin(), x.end(), data.pixels.begin(), to_byte);
+    return data;
+}
+
+void write_samples(RunFolder& folder, Tensor<const float> x, bool npy, const std::string& how) {
+    constexpr int kMostInGrid = 1024;  // 32 x 32
+    const int n = x.size(0), shown = std::min(n, kMostInGrid);
+    std::vector<int> shape{n, x.size(1), x.size(2)};
+    if (x.size(3) > 1) shape.push_back(x.size(3));
+    write_idx(folder.path("samples.idx"), shape, to_dataset(x, "").pixels);
+    if (npy) write_npy(folder.path("samples.npy"), x);
+    write_png(folder.path("samples.png"),
+              image_grid({x.data(), {shown, x.size(1), x.size(2), x.size(3)}},
+                         static_cast<int>(std::ceil(std::sqrt(shown))), 2));
+    folder.picture("samples.png", (shown < n ? "The first " + std::to_string(shown) + " of " : "") +
+                                      std::to_string(n) + " pictures " + how + ".");
+}
+
+}  // namespace diffusion

@@ -1,0 +1,50 @@
+#pragma once
+// Where the judge and the pictures come from, for the programs that measure.
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "05_measuring/scores.hpp"
+#include "app/app.hpp"
+
+namespace diffusion {
+
+struct JudgeSettings {
+    std::string dataset = "mnist";  ///< what the judge learns and pictures are held against
+    std::filesystem::path judge;    ///< empty: classifier.safetensors in --out, made if missing
+};
+
+/// How many pictures a judge sees while it learns.
+std::int64_t judge_images(const std::string& preset);
+
+std::filesystem::path judge_path(const CommonOptions& common, const JudgeSettings& settings);
+
+/// The judge from its file, or, where no path was asked for and none is there that has learned
+/// enough, a new one, which is then kept; and all that pictures are held against.
+Reference find_reference(const CommonOptions& common, const JudgeSettings& settings,
+                         const Stage& stage);
+
+/// Pictures from an IDX file or a folder, to be scored.
+Dataset read_pictures(const std::filesystem::path& path);
+
+/// A progress line of few steps, each with its text. Fails after Ctrl-C.
+class Stages {
+public:
+    explicit Stages(int count) : progress_("measure", count, "steps") {}
+    void operator()(const std::string& text) {
+        require(!interrupted(), "stopped while measuring");
+        progress_.update(done_++, text);
+    }
+    void finish() {
+        progress_.update(done_);
+        progress_.finish();
+    }
+
+private:
+    Progress progress_;
+    int done_ = 0;
+};
+inline constexpr int kReferenceStages = 3;  ///< that make_reference tells of
+inline constexpr int kScoreStages = 4;      ///< that score tells of
+
+}  // namespace diffusion

@@ -1,0 +1,337 @@
+#include "05_measuring/runs.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <numeric>
+
+#include "04_unet/samples.hpp"
+#include "05_measuring/faults.hpp"
+#include "05_measuring/reference.hpp"
+#include "data/find.hpp"
+#include "io/csv.hpp"
+#include "io/image.hpp"
+#include "io/json.hpp"
+#include "io/run_folder.hpp"
+
+namespace diffusion {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Preset {
+    int pictures, steps;  ///< of a set; of drawing
+    double seconds;       ///< as measured once on two cores, learning and drawing left out
+};
+const std::map<std::string, Preset> kPresets = {{"smoke", {100, 2, 10}},
+                                                {"quick", {1'000, 50, 30}},
+                                                {"standard", {5'000, 250, 100}},
+                                                {"long", {10'000, 1000, 200}}};
+constexpr double kJudgeSeconds = 4e-4;  // to learn from one picture
+
+std::string percent(double share) {
+    char text[16];
+    std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
+    return text;
+}
+
+std::string fixed(double x, int decimals) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.*f", decimals, x);
+    return text;
+}
+
+/// One line of the table of sets; the Frechet distance also as a multiple of the floor.
+void print_row(const std::string& name, const Scores& s, double floor) {
+    std::printf("%-22s%8s%10.3f%8.1f%10.2f%11s%9s%9.2f%9s%8.2f\n", name.c_str(),
+                percent(s.sure).c_str(), s.frechet, s.frechet / floor, 1000 * s.kernel.value,
+                percent(s.cover.precision).c_str(), percent(s.cover.recall).c_str(),
+                s.effective_classes, percent(s.near_copies).c_str(), s.closer);
+}
+void print_head() {
+    std::printf("\n%-22s%8s%10s%8s%10s%11s%9s%9s%9s%8s\n", "", "sure", "Frechet", "/floor",
+                "kernel", "precision", "recall", "classes", "copies", "closer");
+}
+
+Pictures draw(LoadedModel& loaded, int n, int steps, std::uint64_t seed) {
+    const DenoisingModel& model = loaded.model;
+    Pictures pictures = find_noise({}, model, n, seed);
+    const Tensor<float> x = pictures.tensor();
+    const std::vector<int> times = even_times(model.schedule.steps(), steps);
+    Progress progress("draw", steps, "steps");
+    int done = 0;
+    ancestral_sample<float>(make_denoiser(model, loaded.values), model.schedule, times,
+                            {.clip = 1.0, .seed = seed}, x, [&](int, Tensor<const float>) {
+                                require(!interrupted(), "stopped while drawing");
+                                progress.update(++done);
+                            });
+    progress.finish();
+    return pictures;
+}
+
+/// Some pictures of a set in rows.
+Image show(const Dataset& data, const std::vector<int>& which, int columns, int zoom = 2) {
+    Arena arena;
+    const Tensor<float> x =
+        arena.make<float>({static_cast<int>(which.size()), data.height, data.width, data.channels});
+    for (std::size_t i = 0; i < which.size(); ++i)
+        decode(data, which[i], false, x[static_cast<int>(i)]);
+    return image_grid(x, columns, zoom);
+}
+
+std::vector<int> first(int n) {
+    std::vector<int> numbers(static_cast<std::size_t>(n));
+    std::iota(numbers.begin(), numbers.end(), 0);
+    return numbers;
+}
+
+/// The numbers 0 .. n - 1 sorted by key.
+template <class Key>
+std::vector<int> sorted_by(int n, Key key) {
+    std::vector<int> order = first(n);
+    std::ranges::sort(order, {}, key);
+    return order;
+}
+
+/// Distance against the number of pictures: of real ones, what (5.8) says, and of real ones with
+/// one in ten spoiled.
+void measure_bias(RunFolder& folder, Reference& r, std::uint64_t seed) {
+    CsvWriter table(folder.path("bias.csv"), {"n", "real", "formula", "spoiled"});
+    const Opinion of_spoiled = judge(r.classifier, one_in_ten_halves(r.test));
+    std::printf("\n%-12s%12s%12s%22s\n", "pictures", "real", "(5.8)", "one in ten spoiled");
+    for (const int n : {100, 200, 500, 1000, 2000, 5000, 10'000}) {
+        if (n > r.test.count) break;
+        const double real = mean_frechet(r.gaussian, r.of_test.rows(), n, seed),
+                     formula = frechet_bias(r.gaussian, n),
+                     spoiled = mean_frechet(r.gaussian, of_spoiled.rows(), n, seed);
+        table.row({static_cast<double>(n), real, formula, spoiled});
+        std::printf("%-12d%12.4f%12.4f%22.4f\n", n, real, formula, spoiled);
+    }
+}
+
+/// The samples of which the judge is least sure; and some beside their nearest training pictures.
+void show_samples(RunFolder& folder, Reference& r, const Dataset& samples) {
+    const Opinion opinion = judge(r.classifier, samples);
+    std::vector<int> unsure = sorted_by(
+        samples.count, [&](int i) { return opinion.confidence[static_cast<std::size_t>(i)]; });
+    unsure.resize(20);
+    write_png(folder.path("unsure.png"), show(samples, unsure, 10));
+    folder.picture("unsure.png", "The 20 of " + std::to_string(samples.count) +
+                                     " samples of which the judge is least sure.");
+    const Neighbours nearest = nearest_in_training(r, samples);
+    const std::vector<int> by_distance =
+        sorted_by(samples.count, [&](int i) { return nearest.nearest(i); });
+    std::vector<int> shown = first(10), training;
+    for (int k = 0; k < r.classifier.classes; ++k) {
+        const auto found = std::ranges::find_if(
+            by_distance, [&](int i) { return opinion.label[static_cast<std::size_t>(i)] == k; });
+        if (found != by_distance.end()) shown.push_back(*found);
+    }
+    for (const int i : shown) training.push_back(nearest.index[static_cast<std::size_t>(i)]);
+    const std::vector<Image> rows = {show(samples, shown, 20), show(r.train, training, 20)};
+    write_png(folder.path("neighbours.png"), stack_rows(rows));
+    folder.picture(
+        "neighbours.png",
+        "Above, samples: the first ten, then the one of each class that comes nearest to "
+        "a training picture. Below, those training pictures.");
+    CsvWriter distances(folder.path("distances.csv"), {"sample", "distance"});
+    for (const float d : r.test_distance) distances.row({0, static_cast<double>(d)});
+    for (int i = 0; i < samples.count; ++i)
+        distances.row({1, static_cast<double>(nearest.nearest(i))});
+}
+
+}  // namespace
+
+void run_train_judge(const CommonOptions& common, const JudgeSettings& settings) {
+    const auto start = Clock::now();
+    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    const Dataset train = find_dataset(settings.dataset, common.data, true),
+                  test = find_dataset(settings.dataset, common.data, false);
+    const std::int64_t images = judge_images(common.preset);
+    banner("Chapter 5: the judge learns",
+           {{"data", train.source},
+            {"images", std::to_string(images)},
+            {"seed", std::to_string(common.seed)},
+            {"expected time", about(kJudgeSeconds * static_cast<double>(images))}});
+    TrainedClassifier classifier = train_classifier(train, images, common.seed);
+    const std::filesystem::path path = judge_path(common, settings);
+    classifier.save(path);
+    const double learned = seconds_since(start);
+    const Opinion opinion = judge(classifier, test);
+    int right = 0;
+    for (int i = 0; i < test.count; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        right += opinion.label[at] == test.labels[at] ? 1 : 0;
+    }
+    std::printf("%s of %d test pictures named rightly, after %.0f s: %s\n",
+                percent(static_cast<double>(right) / test.count).c_str(), test.count, learned,
+                path.string().c_str());
+}
+
+void run_score(const CommonOptions& common, const ScoreSettings& settings) {
+    const auto start = Clock::now();
+    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    folder.keep_earlier();
+    Dataset samples = read_pictures(settings.samples);
+    require(samples.count >= kFewest, settings.samples.string(), ": ", samples.count,
+            " pictures, expected at least ", kFewest);
+    banner("Chapter 5: scoring", {{"samples", settings.samples.string()},
+                                  {"pictures", std::to_string(samples.count)},
+                                  {"held against", settings.judge.dataset}});
+    Stages stages(kReferenceStages + 2 * kScoreStages);
+    const auto stage = [&](const std::string& text) { stages(text); };
+    Reference r = find_reference(common, settings.judge, stage);
+    const int n = settings.n > 0 ? settings.n : std::min(samples.count, r.test.count);
+    require(n >= kFewest && n <= samples.count, settings.samples.string(), ": --n is ", n,
+            ", expected ", kFewest, " to ", samples.count, ", the number of its pictures");
+    require(n <= r.test.count, "--n is ", n, ", but there are only ", r.test.count,
+            " test pictures to compare with");
+    samples.pixels.resize(static_cast<std::size_t>(n) * samples.image_size());
+    samples.count = n;
+    const Scores s = score(r, samples, common.seed, stage);
+    const Scores real = score(r, choose(r.test, n, common.seed), common.seed, stage);
+    const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
+    stages.finish();
+
+    const auto line = [](const char* name, const std::string& of_samples,
+                         const std::string& of_real, const std::string& note) {
+        std::printf("%-32s%24s%24s  %s\n", name, of_samples.c_str(), of_real.c_str(), note.c_str());
+    };
+    const auto between = [](double x, Interval i, double scale, int decimals) {
+        return fixed(scale * x, decimals) + " (" + fixed(scale * i.low, decimals) + " to " +
+               fixed(scale * i.high, decimals) + ")";
+    };
+    const auto interval = [&](const Scores& of) {
+        return between(of.frechet, of.frechet_interval, 1, 3);
+    };
+    const auto counts = [](const Scores& of) {
+        const auto [least, most] = std::ranges::minmax(of.classes);
+        return fixed(of.effective_classes, 2) + " (" + std::to_string(least) + " to " +
+               std::to_string(most) + " each)";
+    };
+    std::printf("\n%d pictures, in brackets 95 %% intervals\n", n);
+    line("", "samples", "real test pictures", "");
+    line("good?   judge is sure, %", between(s.sure, s.sure_interval, 100, 1),
+         between(real.sure, real.sure_interval, 100, 1), "the more the better");
+    line("        precision, %", fixed(100 * s.cover.precision, 1),
+         fixed(100 * real.cover.precision, 1), "the more the better");
+    line("varied? recall, %", fixed(100 * s.cover.recall, 1), fixed(100 * real.cover.recall, 1),
+         "the more the better");
+    line("        classes", counts(s), counts(real), "effective number");
+    line("both    Frechet distance", interval(s), interval(real),
+         fixed(s.frechet / floor, 1) + " times the floor, " + fixed(floor, 4));
+    line("        kernel distance, 1/1000",
+         fixed(1000 * s.kernel.value, 2) + " +- " + fixed(1000 * s.kernel.error, 2),
+         fixed(1000 * real.kernel.value, 2) + " +- " + fixed(1000 * real.kernel.error, 2),
+         "0 is perfect");
+    line("new?    near copies, %", between(s.near_copies, s.near_copies_interval, 100, 1),
+         between(real.near_copies, real.near_copies_interval, 100, 1), "no more than real ones");
+    line("        nearer than a real one", fixed(s.closer, 3), fixed(real.closer, 3),
+         "0.5: as far as real ones");
+    const nlohmann::json result = {
+        {"samples", settings.samples.string()},
+        {"dataset", settings.judge.dataset},
+        {"seed", common.seed},
+        {"judge", {{"accuracy", r.accuracy}, {"images", r.classifier.images}}},
+        {"reference", r.train.count},
+        {"frechet_floor", floor},
+        {"scores", to_json(s)},
+        {"real", to_json(real)}};
+    write_json(folder.path("score.json"), result);
+    std::printf("\nthe judge names %s of the test pictures rightly; %s (%.0f s)\n",
+                percent(r.accuracy).c_str(), folder.path("score.json").string().c_str(),
+                seconds_since(start));
+}
+
+void run_experiment(const CommonOptions& common, const ExperimentSettings& settings) {
+    const auto start = Clock::now();
+    const Preset& preset = kPresets.at(common.preset);
+    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    no_state_to_resume(common);
+    const std::filesystem::path model_path =
+        settings.model.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors"
+                               : settings.model;
+    const bool draws = !settings.model.empty() || std::filesystem::exists(model_path);
+    const bool learns = !std::filesystem::exists(judge_path(common, settings.judge));
+    const int steps = settings.steps > 0 ? settings.steps : preset.steps;
+    banner(
+        "Chapter 5: is it good, varied and new?",
+        {{"data", settings.judge.dataset},
+         {"pictures", std::to_string(preset.pictures) + " of each set"},
+         {"model", draws ? model_path.string() + ", " + std::to_string(steps) + " steps"
+                         : "none at " + model_path.string() + " (04_unet makes one)"},
+         {"seed", std::to_string(common.seed)},
+         {"expected time",
+          about(preset.seconds +
+                (learns ? kJudgeSeconds * static_cast<double>(judge_images(common.preset)) : 0)) +
+              (draws ? ", and the drawing" : "")}});
+    folder.setting("preset", common.preset);
+    folder.setting("seed", common.seed);
+    folder.setting("dataset", settings.judge.dataset);
+
+    Stages stages(kReferenceStages);
+    const auto stage = [&](const std::string& text) { stages(text); };
+    Reference r = find_reference(common, settings.judge, stage);
+    stages.finish();
+    std::printf("the judge names %s of %d test pictures rightly\n", percent(r.accuracy).c_str(),
+                r.test.count);
+    folder.number("the judge's accuracy", r.accuracy, "share of the test pictures");
+    const int n = std::min(preset.pictures, r.test.count);
+
+    // Known faults first: what does each measure see?
+    const std::vector<FaultySet> sets = make_faults(r.train, r.test, n, common.seed);
+    CsvWriter table(folder.path("faults.csv"),
+                    {"set", "sure", "frechet", "kernel", "kernel_error", "precision", "recall",
+                     "classes", "copies", "closer"});
+    const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
+    std::vector<Image> rows;
+    const Stage quiet = [](const std::string&) {
+        require(!interrupted(), "stopped while measuring");
+    };
+    print_head();
+    const auto measure = [&](const std::string& name, const Dataset& pictures) {
+        const Scores s = score(r, pictures, common.seed, quiet);
+        print_row(name, s, floor);
+        table.row({static_cast<double>(rows.size()), s.sure, s.frechet, s.kernel.value,
+                   s.kernel.error, s.cover.precision, s.cover.recall, s.effective_classes,
+                   s.near_copies, s.closer});
+        rows.push_back(show(pictures, first(12), 12));
+        return s;
+    };
+    for (const FaultySet& set : sets) measure(set.name, set.pictures);
+    if (draws) {
+        LoadedModel loaded = load_model(model_path);
+        Pictures drawn = draw(loaded, n, steps, common.seed);
+        write_samples(folder, drawn.tensor(), false,
+                      "of chapter 4's model, in " + std::to_string(steps) + " steps");
+        const Dataset samples = to_dataset(drawn.tensor(), model_path.string());
+        print_head();
+        const Scores s = measure("chapter 4's model", samples);
+        std::printf("%22s%8s to %s, Frechet %.3f to %.3f, copies %s to %s (95 %% intervals)\n", "",
+                    percent(s.sure_interval.low).c_str(), percent(s.sure_interval.high).c_str(),
+                    s.frechet_interval.low, s.frechet_interval.high,
+                    percent(s.near_copies_interval.low).c_str(),
+                    percent(s.near_copies_interval.high).c_str());
+        folder.number("sure", s.sure, "share of samples of which the judge is sure; (5.2)");
+        folder.number("Frechet distance", s.frechet,
+                      "real test pictures: " + fixed(floor, 3) + "; (5.7)");
+        folder.number("near copies", s.near_copies, "share; real test pictures: 0.01; (5.15)");
+        show_samples(folder, r, samples);
+    }
+    write_png(folder.path("faults.png"), stack_rows(rows));
+    folder.picture("faults.png",
+                   "Sets with known faults, in the order of the table, and, last, the model's "
+                   "samples.");
+    measure_bias(folder, r, common.seed);
+    folder.finish(seconds_since(start));
+    std::printf("\nPictures and tables are in %s (%.1f s)\n", common.out.string().c_str(),
+                seconds_since(start));
+}
+
+}  // namespace diffusion

@@ -1,0 +1,187 @@
+#include "05_measuring/scores.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "04_unet/shuffle.hpp"
+
+namespace diffusion {
+namespace {
+
+constexpr float kSure = 0.9f;
+constexpr double kNearShare =
+    0.01;  // of the test pictures of a class are called near copies (5.15)
+
+/// Pictures as rows of numbers in [-1, 1].
+std::vector<float> pixels_of(const Dataset& data) {
+    std::vector<float> pixels(data.pixels.size());
+    std::ranges::transform(data.pixels, pixels.begin(), from_byte);
+    return pixels;
+}
+
+Tensor<const float> rows_of(const std::vector<float>& pixels, int rows) {
+    return {pixels.data(), {rows, static_cast<int>(std::ssize(pixels) / rows)}};
+}
+
+template <class F>
+double share(int n, F holds) {
+    int count = 0;
+    for (int i = 0; i < n; ++i) count += holds(static_cast<std::size_t>(i)) ? 1 : 0;
+    return static_cast<double>(count) / n;
+}
+
+}  // namespace
+
+Interval share_interval(double share, int n) {
+    constexpr double z = 1.959964;
+    // >>> exercise 5.5 points=2 hint="(5.3): solve for the true share"
+    const double centre = (share + z * z / (2 * n)) / (1 + z * z / n);
+    const double half =
+        z / (1 + z * z / n) * std::sqrt(share * (1 - share) / n + z * z / (4.0 * n * n));
+    return {centre - half, centre + half};  // (5.3)
+    // <<<
+}
+
+double effective_classes(const std::vector<int>& counts) {
+    double total = 0, entropy = 0;
+    for (const int c : counts) total += c;
+    for (const int c : counts) {
+        if (c > 0) entropy -= c / total * std::log(c / total);
+    }
+    return std::exp(entropy);  // (5.14)
+}
+
+Dataset choose(const Dataset& data, int n, std::uint64_t seed) {
+    require(n <= data.count, data.source, ": ", n, " pictures are wanted");
+    Dataset some{data.name, data.source, n, data.height, data.width, data.channels, {}, {}};
+    Shuffle shuffle(data.count, seed);
+    const auto size = static_cast<std::ptrdiff_t>(data.image_size());
+    for (int i = 0; i < n; ++i) {
+        const int picture = shuffle.at(i);
+        const auto from = data.pixels.begin() + picture * size;
+        some.pixels.insert(some.pixels.end(), from, from + size);
+        if (!data.labels.empty())
+            some.labels.push_back(data.labels[static_cast<std::size_t>(picture)]);
+    }
+    return some;
+}
+
+Neighbours nearest_in_training(const Reference& r, const Dataset& pictures) {
+    const std::vector<float> pixels = pixels_of(pictures);
+    Neighbours found = nearest_neighbours(rows_of(pixels, pictures.count),
+                                          rows_of(r.train_pixels, r.train.count), 1);
+    const float root = std::sqrt(static_cast<float>(pictures.image_size()));
+    for (float& d : found.distance) d /= root;  // root mean square over the pixels
+    return found;
+}
+
+Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset test,
+                         const Stage& stage) {
+    Reference r{
+        std::move(classifier), std::move(train), std::move(test), {}, {}, 0, {}, {}, {}, {}};
+    stage("features of " + std::to_string(r.train.count) + " training pictures");
+    r.of_train = judge(r.classifier, r.train);
+    r.gaussian = fit_gaussian(r.of_train.rows());
+    stage("features of " + std::to_string(r.test.count) + " test pictures");
+    r.of_test = judge(r.classifier, r.test);
+    r.accuracy =
+        share(r.test.count, [&](std::size_t i) { return r.of_test.label[i] == r.test.labels[i]; });
+    stage("their nearest training pictures");
+    r.train_pixels = pixels_of(r.train);
+    r.test_distance = nearest_in_training(r, r.test).distance;
+    const auto quantile = [](std::vector<float> of) {
+        std::ranges::sort(of);
+        return of[static_cast<std::size_t>(kNearShare * static_cast<double>(of.size()))];
+    };
+    for (int k = 0; k < r.classifier.classes; ++k) {
+        std::vector<float> of_class;
+        for (std::size_t i = 0; i < r.test_distance.size(); ++i) {
+            if (r.of_test.label[i] == k) of_class.push_back(r.test_distance[i]);
+        }
+        // A class with few test pictures has no such quantile of its own.
+        r.near.push_back(quantile(of_class.size() < 100 ? r.test_distance : of_class));  // (5.15)
+    }
+    return r;
+}
+
+double mean_frechet(const Gaussian& reference, Tensor<const float> features, int n,
+                    std::uint64_t seed) {
+    const int sets = std::min(8, features.size(0) / n);
+    Shuffle shuffle(features.size(0), seed);
+    double sum = 0;
+    for (int s = 0; s < sets; ++s) {
+        std::vector<float> some;
+        for (int i = 0; i < n; ++i) {
+            const Tensor<const float> row = features[shuffle.at(s * n + i)];
+            some.insert(some.end(), row.begin(), row.end());
+        }
+        sum += frechet_distance(reference, fit_gaussian(rows_of(some, n)));
+    }
+    return sum / sets;
+}
+
+Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const Stage& stage) {
+    require(pictures.count >= kFewest, pictures.source, ": ", pictures.count,
+            " pictures, expected at least ", kFewest);
+    const int n = pictures.count;
+    stage("features of " + std::to_string(n) + " pictures");
+    const Opinion opinion = judge(r.classifier, pictures);
+    const auto of_samples = opinion.rows();
+    Scores s{};
+    s.n = n;
+    s.sure = share(n, [&](std::size_t i) { return opinion.confidence[i] >= kSure; });  // (5.2)
+    s.sure_interval = share_interval(s.sure, n);
+    stage("Frechet distance");
+    s.frechet = frechet_distance(r.gaussian, fit_gaussian(of_samples));
+    s.frechet_interval = frechet_interval(of_samples, r.gaussian, s.frechet, seed);
+    stage("kernel distance, precision and recall");
+    // As many real pictures as samples.
+    Shuffle shuffle(r.train.count, seed);
+    std::vector<float> some;
+    for (int i = 0; i < std::min(n, r.train.count); ++i) {
+        const Tensor<const float> row = r.of_train.rows()[shuffle.at(i)];
+        some.insert(some.end(), row.begin(), row.end());
+    }
+    const Tensor<const float> real = rows_of(some, std::min(n, r.train.count));
+    s.kernel = kernel_distance(of_samples, real);
+    s.cover = precision_recall(of_samples, real);
+    s.classes.resize(static_cast<std::size_t>(r.classifier.classes));
+    for (const int label : opinion.label) ++s.classes[static_cast<std::size_t>(label)];
+    s.effective_classes = effective_classes(s.classes);
+    stage("nearest training pictures");
+    const std::vector<float> distance = nearest_in_training(r, pictures).distance;
+    s.near_copies = share(n, [&](std::size_t i) {
+        return distance[i] < r.near[static_cast<std::size_t>(opinion.label[i])];
+    });  // (5.15)
+    s.near_copies_interval = share_interval(s.near_copies, n);
+    std::vector<float> sorted = r.test_distance;
+    std::ranges::sort(sorted);
+    double closer = 0;
+    for (const float d : distance) {  // (5.16)
+        const auto [from, to] = std::ranges::equal_range(sorted, d);
+        closer += (static_cast<double>(sorted.end() - to) + 0.5 * static_cast<double>(to - from)) /
+                  static_cast<double>(sorted.size());
+    }
+    s.closer = closer / n;
+    return s;
+}
+
+nlohmann::json to_json(const Scores& s) {
+    const auto interval = [](Interval i) { return nlohmann::json{i.low, i.high}; };
+    return {{"n", s.n},
+            {"sure", s.sure},
+            {"sure_interval", interval(s.sure_interval)},
+            {"frechet", s.frechet},
+            {"frechet_interval", interval(s.frechet_interval)},
+            {"kernel", s.kernel.value},
+            {"kernel_error", s.kernel.error},
+            {"precision", s.cover.precision},
+            {"recall", s.cover.recall},
+            {"classes", s.classes},
+            {"effective_classes", s.effective_classes},
+            {"near_copies", s.near_copies},
+            {"near_copies_interval", interval(s.near_copies_interval)},
+            {"closer", s.closer}};
+}
+
+}  // namespace diffusion

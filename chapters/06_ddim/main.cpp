@@ -1,0 +1,109 @@
+// Chapter 6's program: samplers that need few steps, and what to do with pictures of your own.
+#include "06_ddim/grids.hpp"
+#include "06_ddim/runs.hpp"
+#include "app/app.hpp"
+
+int main(int argc, char** argv) {
+    using namespace diffusion;
+    CLI::App app(
+        "Fast samplers for a trained model. Without a subcommand: orders of convergence, quality "
+        "against steps, and a strip of each of the below.",
+        "06_ddim");
+    CommonOptions common;
+    DrawSettings draw;
+    SampleMore more;
+    PictureSettings given;
+    app.add_option("--model", draw.model,
+                   "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
+    app.add_option("--steps", draw.steps, "steps from noise to picture")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    app.add_option("--grid", draw.grid, "which times are visited")
+        ->capture_default_str()
+        ->check(CLI::IsMember(std::vector<std::string>(kGridNames.begin(), kGridNames.end())));
+
+    const auto add_sampler = [&](CLI::App* command) {
+        command->add_option("--sampler", draw.sampler.name, "how a step is made")
+            ->capture_default_str()
+            ->check(CLI::IsMember(
+                std::vector<std::string>(kSamplerNames.begin(), kSamplerNames.end())));
+        command
+            ->add_option("--eta", draw.sampler.eta,
+                         "fresh noise of ddim: 0 for none, 1 for as much as ddpm")
+            ->capture_default_str()
+            ->check(CLI::Range(0.0, 1.0));
+        command
+            ->add_option("--clip", draw.sampler.clip,
+                         "keep guesses of the picture in [-clip, clip]; 0: do not clip")
+            ->capture_default_str()
+            ->check(CLI::NonNegativeNumber);
+    };
+    const auto add_image = [&](CLI::App* command) {
+        command->add_option("--image", given.image,
+                            "a PNG or JPEG; made to fit the model (none: a test digit)");
+        command->add_flag("--negative", given.negative, "it is black on white");
+    };
+    const auto add_n = [&](CLI::App* command) {
+        command->add_option("--n", given.n, "how many results")
+            ->capture_default_str()
+            ->check(CLI::PositiveNumber);
+    };
+    const auto add_rounds = [&](CLI::App* command) {
+        command->add_option("--rounds", given.rounds, "of substitution in each step backwards")
+            ->capture_default_str()
+            ->check(CLI::PositiveNumber);
+    };
+
+    CLI::App* sample = app.add_subcommand("sample", "draw pictures");
+    add_sampler(sample);
+    sample->add_option("--n", more.n, "how many pictures")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    sample->add_option("--noise", more.noise, "start from this .npy file, float32 [N,H,W,C]");
+    sample->add_flag("--save-npy", more.save_npy, "write samples.npy too");
+    CLI::App* invert = app.add_subcommand("invert", "a picture, its noise, and back");
+    add_image(invert);
+    add_rounds(invert);
+    CLI::App* interpolate =
+        app.add_subcommand("interpolate", "a strip between two pictures, or two noises");
+    add_image(interpolate);
+    interpolate->add_option("--second", given.second, "the picture at the other end");
+    add_n(interpolate);
+    add_rounds(interpolate);
+    CLI::App* inpaint = app.add_subcommand("inpaint", "draw what is missing of a picture");
+    add_image(inpaint);
+    inpaint->add_option("--mask", given.mask,
+                        "a picture, white where --image is kept (none: its upper half)");
+    inpaint->add_option("--repeats", given.repeats, "how often each step is walked")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    add_n(inpaint);
+    CLI::App* edit =
+        app.add_subcommand("edit", "noise a picture a part of the way, and denoise it");
+    add_image(edit);
+    add_sampler(edit);
+    edit->add_option("--strength", given.strength, "how far: 0 nothing changes, 1 everything")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0, 1.0));
+    add_n(edit);
+    add_common_options(app, common, "06_ddim");
+    app.require_subcommand(0, 1);
+
+    return run_app(app, argc, argv, [&] {
+        pick_threads(common.threads);
+        catch_interrupt();
+        if (*sample) {
+            run_sample(common, draw, more);
+        } else if (*invert) {
+            run_invert(common, draw, given);
+        } else if (*interpolate) {
+            run_interpolate(common, draw, given);
+        } else if (*inpaint) {
+            run_inpaint(common, draw, given);
+        } else if (*edit) {
+            run_edit(common, draw, given);
+        } else {
+            run_experiment(common, draw);
+        }
+    });
+}

@@ -1,0 +1,61 @@
+"""The curves of chapter 6, from the tables that 06_ddim wrote. Run by scripts/plot.py."""
+
+import csv
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+FIGURES = ["orders.png", "quality.png", "interpolation.png", "inversion.png", "inpainting.png", "edit.png"]
+ORDERS = ["DDIM", "Euler", "Heun", "DPM-Solver++(2M)"]
+SAMPLERS = ["DDPM", "DDIM", "Euler", "Heun", "DPM-Solver++(2M)"]
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+
+def plot(out_dir, figure_dir):
+    """Reads orders.csv and quality.csv in out_dir and draws them in figure_dir. Returns {file: caption}."""
+    captions = {}
+    rows = read(Path(out_dir) / "orders.csv")
+    figure, axes = plt.subplots(figsize=(5.5, 3.8))
+    for k, name in enumerate(ORDERS):
+        mine = [row for row in rows if row["sampler"] == k]
+        axes.loglog([row["steps"] for row in mine], [row["error"] for row in mine], "o-", label=name)
+    axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
+    axes.minorticks_off()
+    axes.set_xlabel("steps")
+    axes.set_ylabel("largest error")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(Path(figure_dir) / "orders.png", dpi=100)
+    plt.close(figure)
+    captions["orders.png"] = "Error against steps on Gaussian data, where the answer is known."
+
+    path = Path(out_dir) / "quality.csv"
+    if path.is_file():
+        rows = read(path)
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+        for k, name in enumerate(SAMPLERS):
+            mine = sorted((row for row in rows if row["sampler"] == k), key=lambda row: row["calls"])
+            calls = [row["calls"] for row in mine]
+            below = [row["frechet"] - row["low"] for row in mine]
+            above = [row["high"] - row["frechet"] for row in mine]
+            left.errorbar(calls, [row["frechet"] for row in mine], yerr=[below, above], fmt="o-", ms=4, capsize=2, label=name)
+            right.plot(calls, [100 * row["sure"] for row in mine], "o-", ms=4, label=name)
+        left.axhline(rows[0]["floor"], color="k", linestyle=":", label="real test pictures")
+        for axes in (left, right):
+            axes.set_xscale("log")
+            axes.set_xlabel("calls of the network for a picture")
+            axes.grid(alpha=0.3)
+        left.set_yscale("log")
+        left.set_ylabel("Fréchet distance")
+        right.set_ylabel("judge is sure, %")
+        left.legend(fontsize=8)
+        figure.tight_layout()
+        figure.savefig(Path(figure_dir) / "quality.png", dpi=100)
+        plt.close(figure)
+        captions["quality.png"] = "Quality against the number of calls, for each sampler."
+    return captions

@@ -1,0 +1,406 @@
+#include <doctest/doctest.h>
+
+#include <Eigen/Dense>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "02_gradients/gradient_check.hpp"
+#include "05_measuring/faults.hpp"
+#include "05_measuring/scores.hpp"
+#include "data/strokes.hpp"
+#include "support/file_checks.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diffusion;
+using doctest::Approx;
+using Eigen::MatrixXd;
+using Eigen::VectorXd;
+
+namespace {
+
+/// n points, mean + A eps with eps standard normal.
+struct Points {
+    std::vector<float> values;
+    int n, d;
+    operator Tensor<const float>() const { return {values.data(), {n, d}}; }
+};
+Points draw(const VectorXd& mean, const MatrixXd& a, int n, std::uint32_t stream) {
+    const int d = static_cast<int>(mean.size());
+    Points p{{}, n, d};
+    Random random(5, Purpose::test, stream);
+    for (int i = 0; i < n; ++i) {
+        VectorXd eps(d);
+        for (double& e : eps) e = random.normal();
+        const VectorXd x = mean + a * eps;
+        for (const double v : x) p.values.push_back(static_cast<float>(v));
+    }
+    return p;
+}
+Points normals(int n, int d, std::uint32_t stream) {
+    return draw(VectorXd::Zero(d), MatrixXd::Identity(d, d), n, stream);
+}
+
+MatrixXd matrix(int d, std::uint32_t stream) {
+    Random random(6, Purpose::test, stream);
+    MatrixXd a(d, d);
+    for (int i = 0; i < d * d; ++i) a(i / d, i % d) = random.normal();
+    return a;
+}
+Gaussian gaussian(int d, std::uint32_t stream) {
+    const MatrixXd a = matrix(d, stream);
+    return {matrix(d, stream + 100).col(0), a * a.transpose()};
+}
+
+const Stage kQuiet = [](const std::string&) {};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch05 grad");
+
+TEST_CASE("(5.1) the mean over pixels: VJP equals central differences") {
+    CHECK(gradient_error({{2, 3, 4, 5}}, [](auto&, const std::vector<Var<double>>& v) {
+              return mean_pixels(v[0]);
+          }) < 1e-7);
+    Arena arena;
+    Tape<double> tape(arena);
+    const Tensor<double> x = arena.make<double>({1, 1, 2, 2});
+    std::copy_n(std::array{1.0, 10.0, 3.0, 30.0}.data(), 4, x.data());
+    const Tensor<double> y = mean_pixels(tape.constant(x)).value();
+    CHECK(y(0, 0) == 2.0);
+    CHECK(y(0, 1) == 20.0);
+}
+
+TEST_CASE("the judge: gradient of a picture equals central differences") {
+    const Classifier network(1, 3);
+    std::vector<double> values(static_cast<std::size_t>(network.parameters().block()));
+    network.parameters().initialise<double>(values, 3);
+    CHECK(
+        gradient_error({{2, 8, 6, 1}}, [&](Tape<double>& tape, const std::vector<Var<double>>& v) {
+            tape.bind(values.data());
+            return network(v[0]).scores;
+        }) < 1e-7);
+}
+
+TEST_SUITE_END();
+TEST_SUITE_BEGIN("ch05 math");
+
+TEST_CASE("(5.2) (5.3) the ends of the interval are the shares that are just compatible") {
+    constexpr double z = 1.959964;
+    for (const double share : {0.02, 0.5, 0.9, 0.983}) {
+        for (const int n : {50, 1000}) {
+            const Interval i = share_interval(share, n);
+            for (const double p : {i.low, i.high})
+                CHECK(std::abs(share - p) == Approx(z * std::sqrt(p * (1 - p) / n)).epsilon(1e-9));
+            CHECK(i.low < share);
+            CHECK(share < i.high);
+        }
+    }
+    CHECK(std::abs(share_interval(0, 100).low) < 1e-15);
+    CHECK(share_interval(0, 100).high == Approx(0.03699).epsilon(1e-3));
+    CHECK(share_interval(1, 100).high == Approx(1).epsilon(1e-15));
+}
+
+TEST_CASE("(5.4) mean and covariance by hand, and points that count several times") {
+    const std::vector<float> x{0, 0, 2, 0, 4, 6};
+    const Gaussian g = fit_gaussian({x.data(), {3, 2}});
+    CHECK(g.mean(0) == Approx(2));
+    CHECK(g.mean(1) == Approx(2));
+    CHECK(g.covariance(0, 0) == Approx(4));
+    CHECK(g.covariance(1, 1) == Approx(12));
+    CHECK(g.covariance(0, 1) == Approx(6));
+    const std::vector<float> repeated{0, 0, 0, 0, 4, 6};
+    const std::vector<int> times{2, 0, 1};
+    const Gaussian a = fit_gaussian({x.data(), {3, 2}}, times),
+                   b = fit_gaussian({repeated.data(), {3, 2}});
+    CHECK((a.mean - b.mean).norm() < 1e-12);
+    CHECK((a.covariance - b.covariance).norm() < 1e-12);
+    CHECK_THROWS_AS(fit_gaussian({x.data(), {1, 2}}), Error);
+}
+
+TEST_CASE(
+    "(5.7) the distance of a Gaussian to itself is 0, shifts and scales give what they should") {
+    const int d = 6;
+    const Gaussian a = gaussian(d, 1);
+    CHECK(std::abs(frechet_distance(a, a)) < 1e-9);
+    Gaussian shifted = a;
+    shifted.mean.array() += 0.5;
+    CHECK(frechet_distance(a, shifted) == Approx(0.25 * d).epsilon(1e-9));
+    // sigma^2 and tau^2 in every direction: d (sigma - tau)^2.
+    const Gaussian s{VectorXd::Zero(d), 4.0 * MatrixXd::Identity(d, d)},
+        t{VectorXd::Zero(d), 9.0 * MatrixXd::Identity(d, d)};
+    CHECK(frechet_distance(s, t) == Approx(d).epsilon(1e-12));
+    // c times as wide: (c - 1)^2 tr S.
+    const Gaussian wide{a.mean, 2.25 * a.covariance};
+    CHECK(frechet_distance(a, wide) == Approx(0.25 * a.covariance.trace()).epsilon(1e-9));
+    // A point: what is left is the mean square distance to it.
+    const Gaussian point{VectorXd::Zero(d), MatrixXd::Zero(d, d)};
+    CHECK(frechet_distance(a, point) ==
+          Approx(a.mean.squaredNorm() + a.covariance.trace()).epsilon(1e-9));
+}
+
+TEST_CASE("(5.7) is symmetric, blind to rotations, and equals the form with eigenvalues of S1 S2") {
+    for (const int d : {1, 2, 7, 16}) {
+        const Gaussian a = gaussian(d, 2), b = gaussian(d, 3);
+        const double distance = frechet_distance(a, b);
+        CHECK(frechet_distance(b, a) == Approx(distance).epsilon(1e-9));
+        const MatrixXd q = Eigen::HouseholderQR<MatrixXd>(matrix(d, 4)).householderQ();
+        const auto turned = [&](const Gaussian& g) {
+            return Gaussian{q * g.mean, q * g.covariance * q.transpose()};
+        };
+        CHECK(frechet_distance(turned(a), turned(b)) == Approx(distance).epsilon(1e-9));
+        const Eigen::VectorXcd eigenvalues =
+            Eigen::EigenSolver<MatrixXd>(a.covariance * b.covariance).eigenvalues();
+        double roots = 0;
+        for (const std::complex<double>& v : eigenvalues) roots += std::sqrt(v).real();
+        CHECK((a.mean - b.mean).squaredNorm() + a.covariance.trace() + b.covariance.trace() -
+                  2 * roots ==
+              Approx(distance).epsilon(1e-7));
+    }
+}
+
+TEST_CASE("(5.5) (5.6) the best coupling reaches the distance, and no other comes below it") {
+    const int d = 4;
+    const Gaussian a = gaussian(d, 5), b = gaussian(d, 6);
+    const auto root = [](const MatrixXd& s) {
+        return MatrixXd(Eigen::SelfAdjointEigenSolver<MatrixXd>(s).operatorSqrt());
+    };
+    const MatrixXd ra = root(a.covariance), rb = root(b.covariance);
+    // E |x - y|^2 for a joint Gaussian with cross-covariance C = ra K rb, |K| <= 1.
+    const auto cost = [&](const MatrixXd& k) {
+        return (a.mean - b.mean).squaredNorm() + a.covariance.trace() + b.covariance.trace() -
+               2 * (ra * k * rb).trace();
+    };
+    const Eigen::JacobiSVD<MatrixXd> svd(rb * ra, Eigen::ComputeFullU | Eigen::ComputeFullV);
+    const double distance = frechet_distance(a, b);
+    CHECK(cost(svd.matrixV() * svd.matrixU().transpose()) == Approx(distance).epsilon(1e-9));
+    CHECK(cost(MatrixXd::Identity(d, d)) > distance);
+    for (std::uint32_t i = 0; i < 50; ++i) {
+        const MatrixXd q = Eigen::HouseholderQR<MatrixXd>(matrix(d, 10 + i)).householderQ();
+        CHECK(cost(q) >= distance);
+        CHECK(cost(0.5 * q) >= distance);
+    }
+}
+
+TEST_CASE("(5.8) the distance that n draws have from their own Gaussian, by simulation") {
+    const int d = 5, n = 400, repeats = 300;
+    VectorXd deviation(d);
+    deviation << 2, 1, 0.5, 0.1, 0.0;  // a direction without spread counts nothing
+    const Gaussian truth{VectorXd::Zero(d), deviation.cwiseAbs2().asDiagonal()};
+    double mean = 0;
+    for (int r = 0; r < repeats; ++r) {
+        mean += frechet_distance(truth, fit_gaussian(draw(truth.mean, deviation.asDiagonal(), n,
+                                                          1000 + static_cast<std::uint32_t>(r)))) /
+                repeats;
+    }
+    CHECK(mean == Approx(frechet_bias(truth, n)).epsilon(0.08));
+    // The identity: D / n for the mean, (D^2 + D) / 4n for the covariance.
+    const Gaussian unit{VectorXd::Zero(d), MatrixXd::Identity(d, d)};
+    CHECK(frechet_bias(unit, n) == Approx((d + (d * d + d) / 4.0) / n).epsilon(1e-12));
+}
+
+TEST_CASE(
+    "(5.9) the bootstrap's interval is as wide as fresh samples scatter, around the distance") {
+    const int d = 3, n = 500, repeats = 200;
+    Gaussian reference{VectorXd::Zero(d), MatrixXd::Identity(d, d)};
+    reference.mean(0) = 1;
+    double mean = 0, square = 0, width = 0;
+    for (std::uint32_t r = 0; r < repeats; ++r) {
+        const Points x = normals(n, d, 2000 + r);
+        const double distance = frechet_distance(reference, fit_gaussian(x));
+        mean += distance / repeats;
+        square += distance * distance / repeats;
+        if (r % 20 == 0) {
+            const Interval i = frechet_interval(x, reference, distance, r);
+            CHECK(i.low < distance);
+            CHECK(distance < i.high);
+            width += (i.high - i.low) / 10;
+        }
+    }
+    const double deviation = std::sqrt(square - mean * mean);
+    CHECK(width == Approx(2 * 1.96 * deviation).epsilon(0.15));
+}
+
+TEST_CASE(
+    "(5.10) (5.11) the kernel distance equals obvious loops, and its mean is 0 for equal sets") {
+    const int d = 4;
+    const Points x = normals(41, d, 1),
+                 y = draw(VectorXd::Constant(d, 0.4), MatrixXd::Identity(d, d), 33, 2);
+    const auto kernel = [d](const float* a, const float* b) {
+        double product = 0;
+        for (int c = 0; c < d; ++c)
+            product += static_cast<double>(a[c]) * static_cast<double>(b[c]);
+        return std::pow(product / d + 1, 3);
+    };
+    const auto mean = [&](const Points& a, const Points& b, bool same) {
+        double sum = 0, count = 0;
+        for (int i = 0; i < a.n; ++i) {
+            for (int j = 0; j < b.n; ++j) {
+                if (same && i == j) continue;
+                sum += kernel(a.values.data() + i * d, b.values.data() + j * d);
+                ++count;
+            }
+        }
+        return sum / count;
+    };
+    CHECK(kernel_distance(x, y).value ==
+          Approx(mean(x, x, true) + mean(y, y, true) - 2 * mean(x, y, false)).epsilon(1e-5));
+    double sum = 0, square = 0, error = 0;
+    const int repeats = 200;
+    for (std::uint32_t r = 0; r < repeats; ++r) {
+        const KernelDistance k =
+            kernel_distance(normals(60, d, 3000 + 2 * r), normals(60, d, 3001 + 2 * r));
+        sum += k.value / repeats;
+        square += k.value * k.value / repeats;
+        error += k.error / repeats;
+    }
+    const double deviation = std::sqrt(square - sum * sum);
+    CHECK(std::abs(sum) < 3 * deviation / std::sqrt(repeats));
+    CHECK(error == Approx(deviation).epsilon(0.4));
+    CHECK_THROWS_WITH_AS(kernel_distance(normals(19, d, 1), y),
+                         "kernel_distance: 19 and 33 points, expected at least 20", Error);
+}
+
+TEST_CASE("(5.12) nearest neighbours equal those of obvious loops, for odd sizes") {
+    for (const int d : {1, 7, 64}) {
+        const Points x = normals(53, d, 7), y = normals(70, d, 8);
+        const Neighbours found = nearest_neighbours(x, y, 3);
+        for (int i = 0; i < x.n; ++i) {
+            std::vector<std::pair<double, int>> all;
+            for (int j = 0; j < y.n; ++j) {
+                double square = 0;
+                for (int c = 0; c < d; ++c) {
+                    const double off =
+                        static_cast<double>(x.values[static_cast<std::size_t>(i * d + c)] -
+                                            y.values[static_cast<std::size_t>(j * d + c)]);
+                    square += off * off;
+                }
+                all.emplace_back(std::sqrt(square), j);
+            }
+            std::ranges::sort(all);
+            for (std::size_t k = 0; k < 3; ++k) {
+                const std::size_t at = static_cast<std::size_t>(i) * 3 + k;
+                CHECK(static_cast<double>(found.distance[at]) ==
+                      Approx(all[k].first).epsilon(2e-4));
+                if (d > 1) CHECK(found.index[at] == all[k].second);
+            }
+        }
+        const Neighbours own = nearest_neighbours(x, x, 1),
+                         other = nearest_neighbours(x, x, 1, true);
+        for (int i = 0; i < x.n; ++i) {
+            CHECK(own.nearest(i) < 0.01f);
+            CHECK(other.index[static_cast<std::size_t>(i)] != i);
+        }
+    }
+    CHECK_THROWS_WITH_AS(nearest_neighbours(normals(3, 2, 1), normals(3, 2, 1), 3, true),
+                         "nearest_neighbours: 3 among 3 points", Error);
+}
+
+TEST_CASE("(5.13) precision counts samples far from the data, recall data far from the samples") {
+    const Points real = normals(300, 2, 9);
+    const PrecisionRecall same = precision_recall(real, real);
+    CHECK(same.precision == 1);
+    CHECK(same.recall == 1);
+    Points half = normals(300, 2, 10);  // half of the samples are somewhere else
+    for (std::size_t i = 0; i < 300; ++i) half.values[i] += 100;
+    const PrecisionRecall p = precision_recall(half, real);
+    CHECK(p.precision == Approx(0.5).epsilon(0.1));
+    CHECK(p.recall > 0.8);
+    Points one = normals(300, 2, 11);  // all samples are in one place
+    for (float& v : one.values) v = 0.01f * v;
+    const PrecisionRecall r = precision_recall(one, real);
+    CHECK(r.precision > 0.9);
+    CHECK(r.recall < 0.1);
+    Points far = real;
+    for (float& v : far.values) v += 100;
+    CHECK(precision_recall(far, real).precision == 0);
+    CHECK(precision_recall(far, real).recall == 0);
+}
+
+TEST_CASE("(5.14) equally frequent classes count fully, missing ones not at all") {
+    CHECK(effective_classes({5, 5, 5, 5}) == Approx(4).epsilon(1e-12));
+    CHECK(effective_classes({7, 0, 7, 0}) == Approx(2).epsilon(1e-12));
+    CHECK(effective_classes({0, 9, 0}) == Approx(1).epsilon(1e-12));
+}
+
+TEST_CASE("(5.15) (5.16) training pictures are near copies, test pictures one in a hundred") {
+    const Dataset train = stroke_digits(800, 1), test = stroke_digits(400, 2);
+    Reference r = make_reference(train_classifier(train, 6400, 1), train, test, kQuiet);
+    CHECK(r.accuracy > 0.6);
+    const Scores of_test = score(r, test, 1, kQuiet),
+                 copies = score(r, choose(train, 200, 1), 1, kQuiet);
+    CHECK(of_test.near_copies <= 0.01);
+    CHECK(of_test.closer ==
+          Approx(0.5).epsilon(1e-9));  // no two sets have equal chances but equals
+    CHECK(copies.near_copies == 1);
+    CHECK(copies.closer == 1);
+    const Scores noise = score(r, noisy(choose(test, 200, 1), 0.5, 1), 1, kQuiet);
+    CHECK(noise.near_copies == 0);
+    CHECK(noise.closer < 0.1);
+    CHECK(noise.frechet > of_test.frechet);
+    int total = 0;
+    for (const int c : of_test.classes) total += c;
+    CHECK(total == 400);
+    CHECK(error_of([&] {
+              score(r, choose(test, 99, 1), 1, kQuiet);
+          }).find("expected at least 100") != std::string::npos);
+    Dataset small = test;
+    small.height = 14;
+    small.count = 800;
+    CHECK(contains(error_of([&] { score(r, small, 1, kQuiet); }),
+                   "the pictures are 14x28x1, the judge learned 28x28x1"));
+}
+
+TEST_CASE("a classifier's file gives the same opinion; damaged ones are told by name") {
+    const TemporaryFolder folder;
+    const Dataset train = stroke_digits(200, 1);
+    TrainedClassifier classifier = train_classifier(train, 640, 1);
+    const auto path = folder / "judge.safetensors";
+    classifier.save(path);
+    TrainedClassifier again = load_classifier(path);
+    CHECK(again.images == 640);
+    CHECK(again.data == train.name);
+    CHECK(judge(again, train).confidence == judge(classifier, train).confidence);
+    Safetensors file = read_safetensors(path);
+    file.metadata["model"] = "unet";
+    write_safetensors(path, file);
+    CHECK(contains(error_of([&] { load_classifier(path); }),
+                   "judge.safetensors: holds a model 'unet', expected classifier"));
+    Dataset unnamed = train;
+    unnamed.labels.clear();
+    CHECK(contains(error_of([&] { train_classifier(unnamed, 64, 1); }), "has no labels"));
+}
+
+TEST_CASE("a smaller choice of pictures is the beginning of a larger one") {
+    const Dataset all = stroke_digits(50, 1);
+    const Dataset few = choose(all, 10, 3), more = choose(all, 30, 3);
+    CHECK(std::equal(few.pixels.begin(), few.pixels.end(), more.pixels.begin()));
+    CHECK(std::equal(few.labels.begin(), few.labels.end(), more.labels.begin()));
+    CHECK(choose(all, 10, 4).pixels != few.pixels);
+    CHECK_THROWS_AS(choose(all, 51, 1), Error);
+}
+
+TEST_CASE("faulty sets have the faults that their names say") {
+    const Dataset train = stroke_digits(100, 1), test = stroke_digits(100, 2);
+    for (const FaultySet& set : make_faults(train, test, 60, 1)) {
+        CAPTURE(set.name);
+        CHECK(set.pictures.count == 60);
+        CHECK(set.pictures.pixels.size() == 60 * test.image_size());
+        if (set.name == "a class missing") CHECK(std::ranges::count(set.pictures.labels, 9) == 0);
+        if (set.name == "ten")
+            CHECK(std::equal(set.pictures.pixels.begin(), set.pictures.pixels.begin() + 7840,
+                             set.pictures.pixels.begin() + 7840));
+    }
+    const Dataset spoiled = one_in_ten_halves(test);
+    int changed = 0;
+    for (int n = 0; n < 100; ++n) {
+        const auto at = static_cast<std::ptrdiff_t>(n) * 784;
+        changed += std::equal(test.pixels.begin() + at, test.pixels.begin() + at + 784,
+                              spoiled.pixels.begin() + at)
+                       ? 0
+                       : 1;
+    }
+    CHECK(changed == 10);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,157 @@
+// Chapter 5: the program, from outside.
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "data/idx.hpp"
+#include "data/strokes.hpp"
+#include "io/csv.hpp"
+#include "io/files.hpp"
+#include "io/image.hpp"
+#include "io/json.hpp"
+#include "support/file_checks.hpp"
+#include "support/process.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+void put_pictures(const std::filesystem::path& path, const Dataset& data) {
+    const std::vector<int> shape{data.count, data.height, data.width};
+    write_idx(path, shape, data.pixels);
+}
+
+/// A folder with a small data set in MNIST's form, 600 and 200 digits.
+const TemporaryFolder& digits() {
+    static const TemporaryFolder folder;
+    static bool made = false;
+    if (!made) {
+        for (const bool train : {true, false}) {
+            const Dataset data = stroke_digits(train ? 600 : 200, train ? 1 : 2);
+            const std::string name = train ? "train" : "t10k";
+            put_pictures(folder / (name + "-images-idx3-ubyte"), data);
+            const std::vector<int> count{data.count};
+            write_idx(folder / (name + "-labels-idx1-ubyte"), count, data.labels);
+        }
+        made = true;
+    }
+    return folder;
+}
+
+ProcessResult run(std::vector<std::string> arguments, const std::filesystem::path& out) {
+    arguments.insert(arguments.begin(), "05_measuring");
+    arguments.insert(arguments.end(), {"--preset", "smoke", "--data", digits().path().string(),
+                                       "--out", out.string()});
+    return run_program(arguments);
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch05 cli");
+
+TEST_CASE("the experiment runs with and without a model, the same for any number of threads") {
+    const TemporaryFolder folder;
+    const ProcessResult without = run({}, folder / "a" / "05_measuring");
+    INFO(without.err);
+    REQUIRE(without.exit_code == 0);
+    CHECK(contains(without.out, "04_unet makes one"));
+    CHECK(read_csv(folder / "a" / "05_measuring" / "faults.csv").rows.size() == 9);
+    REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data",
+                         digits().path().string(), "--out", (folder / "04_unet").string()})
+                .exit_code == 0);
+    for (const char* threads : {"1", "2"}) {
+        const auto out = folder / threads;
+        const ProcessResult with = run(
+            {"--model", (folder / "04_unet" / "model.safetensors").string(), "--threads", threads},
+            out);
+        INFO(with.err);
+        REQUIRE(with.exit_code == 0);
+        CHECK(contains(with.out, "chapter 4's model"));
+        CHECK(read_csv(out / "faults.csv").rows.size() == 10);
+        CHECK(read_idx_images(out / "samples.idx").shape == std::vector<int>{100, 28, 28});
+    }
+    for (const std::string file : {"classifier.safetensors", "faults.csv", "bias.csv", "distances.csv",
+                             "faults.png", "unsure.png", "neighbours.png", "samples.idx"}) {
+        CAPTURE(file);
+        CHECK(read_file(folder / "1" / file) == read_file(folder / "2" / file));
+    }
+}
+
+TEST_CASE("score: IDX files and folders of pictures, from anywhere") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out";
+    Dataset samples = stroke_digits(600, 1);  // the training set itself
+    put_pictures(folder / "copies.idx", samples);
+    const ProcessResult copies = run({"score", "--samples", (folder / "copies.idx").string()}, out);
+    INFO(copies.err);
+    REQUIRE(copies.exit_code == 0);
+    CHECK(contains(copies.out, "judge: "));  // it was made
+    const nlohmann::json result = read_json(out / "score.json");
+    CHECK(result["scores"]["n"] == 200);
+    CHECK(result["scores"]["near_copies"] == 1.0);
+    CHECK(result["real"]["near_copies"].get<double>() <= 0.01);
+    CHECK(result["reference"] == 600);
+
+    std::filesystem::create_directory(folder / "pictures");
+    for (int i = 0; i < 120; ++i) {
+        const auto at = samples.pixels.begin() + static_cast<std::ptrdiff_t>(i) * 784;
+        write_png(folder / "pictures" / (std::to_string(i) + ".png"), {28, 28, 1, {at, at + 784}});
+    }
+    const ProcessResult pictures =
+        run({"score", "--samples", (folder / "pictures").string(), "--n", "110"}, out);
+    INFO(pictures.err);
+    REQUIRE(pictures.exit_code == 0);
+    CHECK(!contains(pictures.out, "judge: "));  // the one that is there
+    CHECK(read_json(out / "score.json")["scores"]["n"] == 110);
+}
+
+TEST_CASE("score: what cannot be scored is told in one line") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out";
+    const auto complaint = [&](std::vector<std::string> more) {
+        std::vector<std::string> arguments{"score"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const ProcessResult result = run(arguments, out);
+        CHECK(result.exit_code == 1);
+        CHECK(std::ranges::count(result.err, '\n') == 1);
+        return result.err;
+    };
+    const Dataset digits = stroke_digits(300, 1);
+    const auto write = [&](const char* name, std::vector<int> shape) {
+        const auto size = static_cast<std::size_t>(shape[0] * shape[1] * shape[2]);
+        const auto path = (folder / name).string();
+        write_idx(path, shape, std::span(digits.pixels).first(size));
+        return path;
+    };
+    CHECK(contains(complaint({"--samples", write("few.idx", {99, 28, 28})}),
+                   "few.idx: 99 pictures, expected at least 100"));
+    CHECK(contains(complaint({"--samples", write("small.idx", {120, 14, 14})}),
+                   "small.idx: the pictures are 14x14x1, the judge learned 28x28x1"));
+    const std::string good = write("good.idx", {300, 28, 28});
+    CHECK(
+        contains(complaint({"--samples", good, "--n", "301"}), "--n is 301, expected 100 to 300"));
+    CHECK(contains(complaint({"--samples", good, "--n", "250"}),
+                   "there are only 200 test pictures to compare with"));
+    CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}), "missing.idx"));
+    CHECK(contains(complaint({"--samples", good, "--judge", (folder / "no").string()}), "no"));
+    CHECK(contains(complaint({"--samples", good, "--dataset", "letters"}),
+                   "unknown data set 'letters'"));
+    put_text(folder / "cut.safetensors", "short");
+    CHECK(contains(complaint({"--samples", good, "--judge", (folder / "cut.safetensors").string()}),
+                   "cut.safetensors: not a safetensors file"));
+    CHECK(run_program({"05_measuring", "score"}).exit_code == 2);
+}
+
+TEST_CASE("train: a judge by itself, which score then uses") {
+    const TemporaryFolder folder;
+    const ProcessResult trained = run({"train"}, folder / "out");
+    INFO(trained.err);
+    REQUIRE(trained.exit_code == 0);
+    CHECK(contains(trained.out, "of 200 test pictures named rightly"));
+    CHECK(std::filesystem::exists(folder / "out" / "classifier.safetensors"));
+    CHECK(run({"--help"}, folder / "out").exit_code == 0);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,344 @@
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "03_reverse_process/mixture.hpp"
+#include "03_reverse_process/posterior.hpp"
+#include "06_ddim/drawing.hpp"
+#include "06_ddim/editing.hpp"
+#include "06_ddim/grids.hpp"
+#include "06_ddim/orders.hpp"
+#include "support/file_checks.hpp"
+#include "tensor/random.hpp"
+
+using namespace diffusion;
+using doctest::Approx;
+
+namespace {
+
+const Schedule kCosine = make_schedule("cosine", 1000);
+
+Level level(int t) {
+    return {kCosine.signal(t), kCosine.noise(t)};
+}
+
+/// A batch [n,1] in memory of its own.
+struct Batch {
+    std::vector<double> values;
+    explicit Batch(std::vector<double> v) : values(std::move(v)) {}
+    Tensor<double> tensor() { return {values.data(), {static_cast<int>(values.size()), 1}}; }
+};
+
+/// The denoiser of data N(m, v) in every pixel.
+Denoiser<double> gaussian_denoiser(double m, double v) {
+    return [=](Tensor<const double> xt, int t, Tensor<double> x0) {
+        const Level l = level(t);
+        for (std::ptrdiff_t k = 0; k < xt.numel(); ++k) {
+            x0.data()[k] = m + l.a * v / (l.a * l.a * v + l.s * l.s) * (xt.data()[k] - l.a * m);
+        }
+    };
+}
+const Denoiser<double> kKnown = [](Tensor<const double>, int, Tensor<double> x0) {
+    std::fill(x0.begin(), x0.end(), 0.7);
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch06 math");
+
+TEST_CASE("(6.1) (6.2) whatever eta, the step keeps the marginal: mean a x_0, variance s^2") {
+    const int n = 40'000;
+    for (const double eta : {0.0, 0.5, 1.0}) {
+        std::vector<double> start(n);
+        for (std::uint32_t i = 0; i < n; ++i)
+            start[i] = level(600).a * 0.7 + level(600).s * Random(3, Purpose::test, 1, i).normal();
+        Batch x(start);
+        const std::vector<int> times{600, 350, 200};
+        ddim_sample<double>(kKnown, kCosine, times, {.eta = eta}, x.tensor());
+        double mean = 0, square = 0;
+        for (const double v : x.values) mean += v / n;
+        for (const double v : x.values) square += (v - mean) * (v - mean) / n;
+        const double s = level(200).s;
+        CHECK(std::abs(mean - level(200).a * 0.7) < 5 * s / std::sqrt(n));
+        CHECK(square == Approx(s * s).epsilon(5 * std::sqrt(2.0 / n)));
+    }
+}
+
+TEST_CASE("(6.3) (6.4) with eta = 1 DDIM is the ancestral sampler, number by number") {
+    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
+    for (const int steps : {1, 7, 50}) {
+        Batch a({-1.0, 0.3, 2.0}), b = a;
+        const std::vector<int> times = step_grid("trailing", kCosine, steps);
+        ancestral_sample<double>(denoiser, kCosine, times, {.clip = 0.9, .seed = 4}, a.tensor());
+        ddim_sample<double>(denoiser, kCosine, times, {.eta = 1, .clip = 0.9, .seed = 4},
+                            b.tensor());
+        for (std::size_t i = 0; i < 3; ++i) CHECK(a.values[i] == Approx(b.values[i]).epsilon(1e-9));
+    }
+    CHECK_THROWS_WITH_AS(ddim_sample<double>(denoiser, kCosine, std::vector<int>{5, 0},
+                                             {.eta = 1.5}, Batch({1.0}).tensor()),
+                         "ddim: eta is 1.5, expected 0..1", Error);
+}
+
+TEST_CASE("(6.5) without fresh noise a step is Euler's in the coordinates x / a and sigma") {
+    Batch x({0.4, -1.1});
+    const std::vector<double> before = x.values;
+    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
+    Batch guess({0, 0});
+    denoiser(x.tensor(), 500, guess.tensor());
+    ddim_sample<double>(denoiser, kCosine, std::vector<int>{500, 450}, {}, x.tensor());
+    for (std::size_t i = 0; i < 2; ++i) {
+        const double eps = eps_from_x0(level(500), before[i], guess.values[i]);
+        const double y = before[i] / level(500).a + (kCosine.sigma(450) - kCosine.sigma(500)) * eps;
+        CHECK(x.values[i] == Approx(level(450).a * y).epsilon(1e-12));
+    }
+}
+
+TEST_CASE("(6.6) (6.12) the flow of a Gaussian solves dx/du = -(x + score), u = -log a") {
+    const double m = 0.3, v = 0.25, h = 1e-5;
+    for (const double angle : {0.2, 0.8, 1.4}) {
+        const auto at = [](double u) {
+            const double a = std::exp(-u);
+            return Level{a, std::sqrt(1 - a * a)};
+        };
+        const double u = -std::log(std::cos(angle));
+        for (const double xt : {-1.5, 0.1, 2.0}) {
+            const auto flow = [&](double to) { return flow_of_gaussian(at(u), at(to), m, v, xt); };
+            const Level l = at(u);
+            const double score = -(xt - l.a * m) / (l.a * l.a * v + l.s * l.s);
+            CHECK((flow(u + h) - flow(u - h)) / (2 * h) == Approx(-(xt + score)).epsilon(1e-6));
+            CHECK(flow(u) == Approx(xt).epsilon(1e-14));
+        }
+    }
+}
+
+TEST_CASE("(6.7) a step of Euler's method by hand") {
+    Batch x({0.9});
+    euler_sample<double>(kKnown, kCosine, std::vector<int>{300, 280}, 0, x.tensor());
+    const Level l = level(300);
+    const double score = (l.a * 0.7 - 0.9) / (l.s * l.s);
+    CHECK(x.values[0] == Approx(0.9 + std::log(level(280).a / l.a) * (0.9 + score)).epsilon(1e-12));
+}
+
+TEST_CASE("(6.8) a step of Heun's method by hand, and Euler's where sigma ends at 0") {
+    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
+    const auto eps_at = [&](double x, int t) {
+        Batch from({x}), guess({0});
+        denoiser(from.tensor(), t, guess.tensor());
+        return eps_from_x0(level(t), x, guess.values[0]);
+    };
+    Batch x({0.9});
+    heun_sample<double>(denoiser, kCosine, std::vector<int>{300, 250}, 0, x.tensor());
+    const double step = kCosine.sigma(250) - kCosine.sigma(300), first = eps_at(0.9, 300);
+    const double trial = level(250).a * (0.9 / level(300).a + step * first);
+    const double mean = (first + eps_at(trial, 250)) / 2;
+    CHECK(x.values[0] == Approx(level(250).a * (0.9 / level(300).a + step * mean)).epsilon(1e-12));
+    Batch a({0.4}), b({0.4});
+    heun_sample<double>(denoiser, kCosine, std::vector<int>{100, 0}, 0, a.tensor());
+    ddim_sample<double>(denoiser, kCosine, std::vector<int>{100, 0}, {}, b.tensor());
+    CHECK(a.values[0] == Approx(b.values[0]).epsilon(1e-12));
+}
+
+TEST_CASE("(6.9) (6.10) a guess that never changes is followed exactly, in one step or in many") {
+    const double start = level(800).a * 0.7 + level(800).s * 1.3;
+    for (const int end : {100, 0}) {
+        const double truth = level(end).a * 0.7 + level(end).s * 1.3;
+        for (const std::vector<int>& times : {std::vector{800, end}, {800, 650, 400, 350, end}}) {
+            Batch ddim({start}), heun({start}), dpm({start});
+            ddim_sample<double>(kKnown, kCosine, times, {}, ddim.tensor());
+            heun_sample<double>(kKnown, kCosine, times, 0, heun.tensor());
+            dpmpp2m_sample<double>(kKnown, kCosine, times, 0, dpm.tensor());
+            CHECK(ddim.values[0] == Approx(truth).epsilon(1e-11));
+            CHECK(heun.values[0] == Approx(truth).epsilon(1e-11));
+            CHECK(dpm.values[0] == Approx(truth).epsilon(1e-11));
+        }
+    }
+}
+
+TEST_CASE("(6.10) (6.11) DPM-Solver++(2M) begins with a step of DDIM, and then extrapolates") {
+    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
+    Batch a({0.9}), b({0.9});
+    dpmpp2m_sample<double>(denoiser, kCosine, std::vector<int>{600, 500}, 0, a.tensor());
+    ddim_sample<double>(denoiser, kCosine, std::vector<int>{600, 500}, {}, b.tensor());
+    CHECK(a.values[0] == Approx(b.values[0]).epsilon(1e-12));
+
+    const auto guess = [&](double x, int t) {
+        Batch from({x}), to({0});
+        denoiser(from.tensor(), t, to.tensor());
+        return to.values[0];
+    };
+    Batch two({0.9});
+    dpmpp2m_sample<double>(denoiser, kCosine, std::vector<int>{600, 500, 420}, 0, two.tensor());
+    const double h1 = (kCosine.log_snr(500) - kCosine.log_snr(600)) / 2,
+                 h2 = (kCosine.log_snr(420) - kCosine.log_snr(500)) / 2;
+    const double d =
+        (1 + h2 / (2 * h1)) * guess(b.values[0], 500) - h2 / (2 * h1) * guess(0.9, 600);
+    const double by_hand =
+        level(420).s / level(500).s * b.values[0] + level(420).a * (1 - std::exp(-h2)) * d;
+    CHECK(two.values[0] == Approx(by_hand).epsilon(1e-12));
+}
+
+TEST_CASE(
+    "(6.7) (6.8) (6.11) (6.12) orders on Gaussian data: 1 for DDIM and Euler, 2 for the others") {
+    for (const OrderResult& r : measure_orders()) {
+        CAPTURE(r.sampler);
+        const bool second = r.sampler == "heun" || r.sampler == "dpmpp2m";
+        CHECK(r.order == Approx(second ? 2.0 : 1.0).epsilon(second ? 0.075 : 0.1));
+        for (std::size_t i = 1; i < r.error.size(); ++i) CHECK(r.error[i] < r.error[i - 1]);
+        CHECK(r.error.back() < (second ? 1e-4 : 1e-2));
+    }
+}
+
+TEST_CASE("(6.13) (6.14) step grids fall strictly to 0, and are what their names say") {
+    for (const char* name : kGridNames) {
+        for (const int n : {1, 2, 7, 20, 1000}) {
+            CAPTURE(name);
+            CAPTURE(n);
+            const std::vector<int> times = step_grid(name, kCosine, n);
+            CHECK(times.back() == 0);
+            CHECK(std::ranges::adjacent_find(times, std::less_equal<>()) == times.end());
+            CHECK(times.front() <= 1000);
+            CHECK(static_cast<int>(times.size()) <= n + 1);
+        }
+    }
+    CHECK(step_grid("trailing", kCosine, 4) == std::vector{1000, 750, 500, 250, 0});
+    CHECK(step_grid("leading", kCosine, 4) == std::vector{751, 501, 251, 1, 0});
+    CHECK(step_grid("linspace", kCosine, 4) == std::vector{1000, 667, 334, 1, 0});
+    const auto evenly = [](const std::vector<int>& times, auto f) {
+        for (std::size_t i = 2; i + 1 < times.size(); ++i) {
+            const double one = f(times[i - 1]) - f(times[i - 2]),
+                         two = f(times[i]) - f(times[i - 1]);
+            CHECK(one == Approx(two).epsilon(0.1));  // to whole times
+        }
+    };
+    const std::vector<int> karras = step_grid("karras", kCosine, 10),
+                           logsnr = step_grid("logsnr", kCosine, 10);
+    evenly(karras, [](int t) { return std::pow(kCosine.sigma(t), 1.0 / 7); });
+    evenly({logsnr.begin(), logsnr.end() - 3}, [](int t) { return kCosine.log_snr(t); });
+    CHECK(kCosine.sigma(karras.front()) == Approx(80).epsilon(0.1));
+    CHECK(karras[karras.size() - 2] == 1);
+    CHECK_THROWS_WITH_AS(step_grid("even", kCosine, 5),
+                         "step grid 'even': use trailing, leading, linspace, karras or logsnr",
+                         Error);
+    CHECK_THROWS_WITH_AS(step_grid("karras", kCosine, 1001),
+                         "step grid: steps is 1001, expected 1..1000", Error);
+}
+
+TEST_CASE("(6.15) inverted and drawn again a picture is what it was, the better the more rounds") {
+    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
+    const std::vector<int> times = step_grid("trailing", kCosine, 20);
+    double before = 1;
+    for (const int rounds : {1, 4, 40}) {
+        Batch x({0.9, -0.4});
+        const std::vector<double> picture = x.values;
+        ddim_invert<double>(denoiser, kCosine, times, rounds, x.tensor());
+        ddim_sample<double>(denoiser, kCosine, times, {}, x.tensor());
+        const double error =
+            std::abs(x.values[0] - picture[0]) + std::abs(x.values[1] - picture[1]);
+        CHECK(error < before);
+        before = error;
+    }
+    CHECK(before < 1e-6);
+    CHECK_THROWS_AS(ddim_invert<double>(denoiser, kCosine, times, 0, Batch({1.0}).tensor()), Error);
+}
+
+TEST_CASE("(6.16) the great circle keeps the length and divides the angle evenly") {
+    const std::vector<double> a{2, 0, 0}, b{0, 2, 0};
+    std::vector<double> y(3);
+    const auto at = [&](double share) {
+        slerp<double>({a.data(), {3}}, {b.data(), {3}}, share, {y.data(), {3}});
+        return y;
+    };
+    CHECK(at(0)[0] == Approx(2));
+    CHECK(at(1)[1] == Approx(2));
+    for (const double share : {0.25, 0.5, 0.9}) {
+        CHECK(std::hypot(at(share)[0], at(share)[1]) == Approx(2).epsilon(1e-12));
+        CHECK(std::atan2(y[1], y[0]) == Approx(share * std::acos(0.0)).epsilon(1e-12));
+    }
+    slerp<double>({a.data(), {3}}, {a.data(), {3}}, 0.3, {y.data(), {3}});
+    CHECK(y[0] == Approx(2));
+    const std::vector<double> zero(3);
+    CHECK_THROWS_AS(slerp<double>({a.data(), {3}}, {zero.data(), {3}}, 0.3, {y.data(), {3}}),
+                    Error);
+}
+
+TEST_CASE("(6.17) (6.18) what is drawn fits what is kept, and that stays as it was") {
+    // Pictures of two pixels, (1, 1) or (-1, -1): one pixel tells the other.
+    const std::vector<float> two{1, 1, -1, -1};
+    const Denoiser<double> denoiser =
+        exact_denoiser<double>(empirical_mixture({two.data(), {2, 2}}), kCosine);
+    const int n = 200;
+    const std::vector<int> times = step_grid("trailing", kCosine, 25);
+    const auto fits = [&](int repeats) {
+        std::vector<double> x(2 * n), known(2 * n, 0.0), keep(2 * n, 0.0);
+        for (std::size_t i = 0; i < n; ++i) {
+            known[2 * i] = i % 2 == 0 ? 1 : -1;
+            keep[2 * i] = 1;
+        }
+        const Shape shape{n, 2};
+        start_noise<double>(5, {x.data(), shape});
+        inpaint<double>(denoiser, kCosine, times, {known.data(), shape}, {keep.data(), shape},
+                        {.repeats = repeats, .clip = 0, .seed = 6}, {x.data(), shape});
+        int right = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            CHECK(x[2 * i] == known[2 * i]);
+            right += x[2 * i] * x[2 * i + 1] > 0 ? 1 : 0;
+        }
+        return right;
+    };
+    const int once = fits(1), often = fits(10);
+    CHECK(often > once);
+    CHECK(often > 190);
+}
+
+TEST_CASE("(6.19) an edit begins at its strength and goes on along the grid") {
+    const std::vector<int> times{1000, 750, 500, 250, 0};
+    CHECK(times_from(times, 1.0) == times);
+    CHECK(times_from(times, 0.5) == std::vector{500, 250, 0});
+    CHECK(times_from(times, 0.6) == std::vector{600, 500, 250, 0});
+    CHECK_THROWS_AS(times_from(times, 0.0), Error);
+    CHECK_THROWS_AS(times_from(times, 1.1), Error);
+}
+
+TEST_CASE("samplers refuse times that do not fall, and names that they do not know") {
+    const Denoiser<float> zero = [](Tensor<const float>, int, Tensor<float> x0) {
+        std::fill(x0.begin(), x0.end(), 0.0f);
+    };
+    std::vector<float> x(2, 1.0f);
+    const Tensor<float> batch(x.data(), {2, 1});
+    for (const char* name : kSamplerNames) {
+        CAPTURE(name);
+        for (const std::vector<int>& times : {std::vector{5}, {5, 5, 0}, {3, 7, 0}, {1001, 0}})
+            CHECK_THROWS_AS(run_sampler({.name = name}, zero, kCosine, times, batch), Error);
+        run_sampler({.name = name}, zero, kCosine, std::vector{900, 300, 0}, batch);
+        CHECK(std::isfinite(x[0]));
+    }
+    CHECK(contains(error_of([&] {
+                       run_sampler({.name = "plms"}, zero, kCosine, std::vector{9, 0}, batch);
+                   }),
+                   "sampler 'plms': use ddpm, ddim, euler, heun or dpmpp2m"));
+    CHECK(calls_of({.name = "heun"}, std::vector{900, 300, 0}) == 3);
+    CHECK(calls_of({.name = "dpmpp2m"}, std::vector{900, 300, 0}) == 2);
+}
+
+TEST_CASE("a picture of any size and kind is made to fit the model") {
+    std::vector<float> out(4);
+    const Tensor<float> x(out.data(), {2, 2, 1});
+    const Image same{2, 2, 1, {0, 255, 51, 102}};
+    fit_picture(same, false, x);
+    CHECK(out == std::vector<float>{-1.0f, 1.0f, -0.6f, -0.2f});
+    fit_picture(same, true, x);
+    CHECK(out[1] == -1.0f);
+    const Image large{4, 4, 1, {0, 0, 255, 255, 0, 0, 255, 255, 255, 0, 0, 0, 0, 255, 0, 0}};
+    fit_picture(large, false, x);
+    CHECK(out == std::vector<float>{-1.0f, 1.0f, 0.0f, -1.0f});
+    const Image odd{3, 3, 1, {255, 255, 255, 255, 255, 255, 255, 255, 255}};
+    fit_picture(odd, false, x);
+    CHECK(*std::ranges::min_element(out) == Approx(1));
+    const Image green{1, 1, 3, {0, 255, 0}};
+    fit_picture(green, false, x);
+    CHECK(out[3] == Approx(2 * 0.587 - 1).epsilon(1e-6));
+}
+
+TEST_SUITE_END();

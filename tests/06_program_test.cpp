@@ -1,0 +1,162 @@
+// Chapter 6: the program, from outside.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "data/idx.hpp"
+#include "data/strokes.hpp"
+#include "io/csv.hpp"
+#include "io/files.hpp"
+#include "io/image.hpp"
+#include "io/npy.hpp"
+#include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
+#include "support/process.hpp"
+#include "support/temporary_folder.hpp"
+#include "tensor/arena.hpp"
+#include "tensor/random.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+/// A folder with a small data set in MNIST's form and a model that has hardly learned from it.
+struct World {
+    TemporaryFolder folder;
+    std::string model;
+    World() {
+        for (const bool train : {true, false}) {
+            const Dataset data = stroke_digits(train ? 600 : 200, train ? 1 : 2);
+            const std::string name = train ? "train" : "t10k";
+            const std::vector<int> shape{data.count, data.height, data.width}, count{data.count};
+            write_idx(folder / (name + "-images-idx3-ubyte"), shape, data.pixels);
+            write_idx(folder / (name + "-labels-idx1-ubyte"), count, data.labels);
+        }
+        REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data",
+                             folder.path().string(), "--out", (folder / "04_unet").string()})
+                    .exit_code == 0);
+        model = (folder / "04_unet" / "model.safetensors").string();
+    }
+};
+const World& world() {
+    static const World made;
+    return made;
+}
+
+ProcessResult run(std::vector<std::string> arguments, const std::filesystem::path& out) {
+    arguments.insert(arguments.begin(), "06_ddim");
+    arguments.insert(arguments.end(), {"--preset", "smoke", "--data",
+                                       world().folder.path().string(), "--out", out.string()});
+    return run_program(arguments);
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch06 cli");
+
+TEST_CASE("the experiment runs with and without a model, the same for any number of threads") {
+    const TemporaryFolder folder;
+    const ProcessResult without = run({}, folder / "nothing" / "06_ddim");
+    INFO(without.err);
+    REQUIRE(without.exit_code == 0);
+    CHECK(contains(without.out, "04_unet makes one"));
+    CHECK(read_csv(folder / "nothing" / "06_ddim" / "orders.csv").rows.size() == 20);
+    for (const std::string threads : {"1", "2"}) {
+        const ProcessResult with =
+            run({"--model", world().model, "--threads", threads}, folder / threads / "06_ddim");
+        INFO(with.err);
+        REQUIRE(with.exit_code == 0);
+        CHECK(read_csv(folder / threads / "06_ddim" / "quality.csv").rows.size() == 5);
+    }
+    for (const std::string file :
+         {"orders.csv", "interpolation.png", "inversion.png", "inpainting.png", "edit.png"}) {
+        CAPTURE(file);
+        CHECK(read_file(folder / "1" / "06_ddim" / file) ==
+              read_file(folder / "2" / "06_ddim" / file));
+    }
+}
+
+TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
+    const TemporaryFolder folder;
+    const auto sample = [&](const char* name, std::vector<std::string> more) {
+        std::vector<std::string> arguments{"sample", "--model", world().model, "--steps",
+                                           "3",      "--n",     "4",           "--save-npy"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        const ProcessResult result = run(arguments, folder / name);
+        INFO(result.err);
+        REQUIRE(result.exit_code == 0);
+        return read_npy(folder / name / "samples.npy").values;
+    };
+    for (const char* sampler : {"ddpm", "ddim", "euler", "heun", "dpmpp2m"})
+        CHECK(sample(sampler, {"--sampler", sampler}).size() == 4 * 784);
+    for (const char* grid : {"leading", "trailing", "linspace", "karras", "logsnr"})
+        CHECK(sample(grid, {"--grid", grid}).size() == 4 * 784);
+    const auto one = sample("1", {"--threads", "1"}), two = sample("2", {"--threads", "2"});
+    CHECK(one == two);
+    CHECK(sample("noisy", {"--eta", "1"}) != one);
+    CHECK(read_idx_images(folder / "1" / "samples.idx").shape == std::vector<int>{4, 28, 28});
+    // The noise of the seed as a file gives the same pictures.
+    Arena arena;
+    const Tensor<float> noise = arena.make<float>({4, 28, 28, 1});
+    for (int n = 0; n < 4; ++n)
+        fill_normal(noise[n], Random(1, Purpose::start_noise, 0, static_cast<std::uint32_t>(n)));
+    write_npy(folder / "noise.npy", noise);
+    CHECK(sample("given", {"--noise", (folder / "noise.npy").string()}) == one);
+}
+
+TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or a test digit") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out";
+    write_png(folder / "a.png", noise(50, 40, 3, 256, 1));
+    write_png(folder / "b.png", noise(28, 28, 1, 256, 2));
+    const std::string a = (folder / "a.png").string(), b = (folder / "b.png").string();
+    const auto works = [&](std::vector<std::string> arguments, const char* file) {
+        arguments.insert(arguments.end(), {"--model", world().model, "--steps", "2"});
+        const ProcessResult result = run(arguments, out);
+        CAPTURE(arguments[0]);
+        INFO(result.err);
+        CHECK(result.exit_code == 0);
+        CHECK(contains(result.out, file));
+        CHECK(std::filesystem::exists(out / file));
+    };
+    works({"invert"}, "inversion.png");
+    works({"invert", "--image", a, "--negative", "--rounds", "1"}, "inversion.png");
+    CHECK(read_npy(out / "noise.npy").shape == std::vector<int>{1, 28, 28, 1});
+    works({"interpolate", "--n", "5"}, "interpolation.png");
+    works({"interpolate", "--image", a, "--second", b}, "interpolation.png");
+    works({"inpaint", "--n", "3"}, "inpainting.png");
+    works({"inpaint", "--image", a, "--mask", b, "--repeats", "2"}, "inpainting.png");
+    works({"edit", "--strength", "0.7"}, "edit.png");
+    works({"edit", "--image", b, "--sampler", "ddpm"}, "edit.png");
+}
+
+TEST_CASE("what cannot be done is told in one line") {
+    const TemporaryFolder folder;
+    const auto complaint = [&](std::vector<std::string> arguments, int code) {
+        const ProcessResult result = run(arguments, folder / "out");
+        CHECK(result.exit_code == code);
+        CHECK(std::ranges::count(result.err, '\n') == 1);
+        return result.err;
+    };
+    const std::string& model = world().model;
+    CHECK(contains(complaint({"sample"}, 1), "model.safetensors"));
+    CHECK(contains(complaint({"sample", "--model", model, "--steps", "1001"}, 1),
+                   "steps is 1001, expected 1..1000"));
+    CHECK(contains(complaint({"sample", "--model", model, "--sampler", "plms"}, 2), "--sampler"));
+    CHECK(contains(complaint({"sample", "--model", model, "--grid", "even"}, 2), "--grid"));
+    CHECK(contains(complaint({"interpolate", "--model", model, "--image", "a.png"}, 1),
+                   "give both --image and --second"));
+    CHECK(contains(complaint({"edit", "--model", model, "--image", "no.png"}, 1), "no.png"));
+    CHECK(contains(complaint({"edit", "--model", model, "--strength", "0"}, 1),
+                   "strength is 0, expected more than 0"));
+    Arena arena;
+    const Tensor<float> zero = arena.zeros<float>({2, 28, 28});
+    write_npy(folder / "flat.npy", zero);
+    CHECK(contains(
+        complaint({"sample", "--model", model, "--noise", (folder / "flat.npy").string()}, 1),
+        "flat.npy: expected the shape [N,28,28,1]"));
+}
+
+TEST_SUITE_END();
