@@ -226,7 +226,7 @@ TEST_CASE(
     const int d = 4;
     const Points x = normals(41, d, 1),
                  y = draw(VectorXd::Constant(d, 0.4), MatrixXd::Identity(d, d), 33, 2);
-    const auto kernel = [d](const float* a, const float* b) {
+    const auto kernel = [](const float* a, const float* b) {
         double product = 0;
         for (int c = 0; c < d; ++c)
             product += static_cast<double>(a[c]) * static_cast<double>(b[c]);

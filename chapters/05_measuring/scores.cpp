@@ -158,7 +158,7 @@ Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const St
     std::ranges::sort(sorted);
     double closer = 0;
     for (const float d : distance) {  // (5.16)
-        const auto [from, to] = std::ranges::equal_range(sorted, d);
+        const auto [from, to] = std::equal_range(sorted.begin(), sorted.end(), d);
         closer += (static_cast<double>(sorted.end() - to) + 0.5 * static_cast<double>(to - from)) /
                   static_cast<double>(sorted.size());
     }
