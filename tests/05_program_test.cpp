@@ -72,8 +72,9 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
         CHECK(read_csv(out / "faults.csv").rows.size() == 10);
         CHECK(read_idx_images(out / "samples.idx").shape == std::vector<int>{100, 28, 28});
     }
-    for (const std::string file : {"classifier.safetensors", "faults.csv", "bias.csv", "distances.csv",
-                             "faults.png", "unsure.png", "neighbours.png", "samples.idx"}) {
+    for (const std::string file :
+         {"classifier.safetensors", "faults.csv", "bias.csv", "distances.csv", "faults.png",
+          "unsure.png", "neighbours.png", "samples.idx"}) {
         CAPTURE(file);
         CHECK(read_file(folder / "1" / file) == read_file(folder / "2" / file));
     }
@@ -135,7 +136,8 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     CHECK(contains(complaint({"--samples", good, "--n", "250"}),
                    "there are only 200 test pictures to compare with"));
     CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}), "missing.idx"));
-    CHECK(contains(complaint({"--samples", good, "--judge", (folder / "no").string()}), "no"));
+    CHECK(contains(complaint({"--samples", good, "--judge", (folder / "absent.st").string()}),
+                   "absent.st"));
     CHECK(contains(complaint({"--samples", good, "--dataset", "letters"}),
                    "unknown data set 'letters'"));
     put_text(folder / "cut.safetensors", "short");

@@ -31,7 +31,9 @@ int main(int argc, char** argv) {
     score_command
         ->add_option("--samples", scored.samples, "an IDX file (N,H,W or N,H,W,C), or a folder")
         ->required();
-    score_command->add_option("--n", scored.n, "score the first n (0: all)")
+    score_command
+        ->add_option("--n", scored.n,
+                     "score the first n (0: all, or as many as there are test pictures)")
         ->check(CLI::NonNegativeNumber);
     add_common_options(app, common, "05_measuring");
     app.require_subcommand(0, 1);

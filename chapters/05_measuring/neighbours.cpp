@@ -41,12 +41,13 @@ void for_each_row_of_distances(Tensor<const float> x, Tensor<const float> y,
         gemm<float>(count, by_rows(x[first].data(), d), packed, products.data(), false);
         for (int i = 0; i < count; ++i) {
             float* row = products.data() + static_cast<std::ptrdiff_t>(i) * m;
-            const float length = xx[static_cast<std::size_t>(first + i)];
+            const int number = first + i;
+            const float length = xx[static_cast<std::size_t>(number)];
             for (int j = 0; j < m; ++j) {
                 const float square = length + yy[static_cast<std::size_t>(j)] - 2 * row[j];
                 row[j] = square > 0 ? square : 0;  // (5.12); rounding can make it negative
             }
-            visit(first + i, {row, static_cast<std::size_t>(m)});
+            visit(number, {row, static_cast<std::size_t>(m)});
         }
     });
 }

@@ -19,7 +19,9 @@ struct Neighbours {
     std::vector<int> index;       ///< [N,k], nearest first
     std::vector<float> distance;  ///< [N,k], not squared
 
-    float nearest(int i) const { return distance[static_cast<std::size_t>(i * k)]; }
+    float nearest(int i) const {
+        return distance[static_cast<std::size_t>(i) * static_cast<std::size_t>(k)];
+    }
 };
 /// With `same`, x and y are one set, and no point is its own neighbour. Fails if y has too few.
 Neighbours nearest_neighbours(Tensor<const float> x, Tensor<const float> y, int k,

@@ -244,6 +244,9 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
         {"scores", to_json(s)},
         {"real", to_json(real)}};
     write_json(folder.path("score.json"), result);
+    folder.number("scored: sure", s.sure, settings.samples.string());
+    folder.number("scored: Frechet distance", s.frechet, "real test pictures: " + fixed(floor, 3));
+    folder.finish(seconds_since(start));
     std::printf("\nthe judge names %s of the test pictures rightly; %s (%.0f s)\n",
                 percent(r.accuracy).c_str(), folder.path("score.json").string().c_str(),
                 seconds_since(start));

@@ -123,6 +123,8 @@ double mean_frechet(const Gaussian& reference, Tensor<const float> features, int
 Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const Stage& stage) {
     require(pictures.count >= kFewest, pictures.source, ": ", pictures.count,
             " pictures, expected at least ", kFewest);
+    require(pictures.count <= r.test.count, pictures.source, ": ", pictures.count,
+            " pictures, but there are only ", r.test.count, " test pictures to compare with");
     const int n = pictures.count;
     stage("features of " + std::to_string(n) + " pictures");
     const Opinion opinion = judge(r.classifier, pictures);

@@ -33,7 +33,7 @@ void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
             for (std::size_t k = 0; k < n; ++k) {
                 T& xt = x.data()[k];
                 const double picture = static_cast<double>(guess[k]);
-                // >>> exercise 6.5 points=3 hint="(6.15): v from the guess, then solve (6.14) for the x_t that is not inside v"
+                // >>> exercise 6.5 points=3 hint="(6.15): v from the guess, then (6.15)"
                 const double v =
                     v_from(to, picture, eps_from_x0(to, static_cast<double>(xt), picture));
                 xt =
@@ -58,6 +58,7 @@ void slerp(Tensor<const T> a, Tensor<const T> b, double share, Tensor<T> between
     require(aa > 0 && bb > 0, "slerp: an end is zero");
     const double angle = std::acos(std::clamp(ab / std::sqrt(aa * bb), -1.0, 1.0));
     // Ends in one direction have no circle between them; the straight line is then the same.
+    require(angle < 3.1415926, "slerp: the ends are opposite, and many circles join them");
     const bool straight = std::sin(angle) < 1e-6;
     const double of_a = straight ? 1 - share : std::sin((1 - share) * angle) / std::sin(angle),
                  of_b = straight ? share : std::sin(share * angle) / std::sin(angle);
@@ -112,10 +113,10 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
     }
 }
 
-std::vector<int> times_from(std::span<const int> times, double strength) {
+std::vector<int> times_from(std::span<const int> times, int T, double strength) {
     require(strength > 0 && strength <= 1, "strength is ", strength,
             ", expected more than 0 and at most 1");
-    const int first = static_cast<int>(std::lround(strength * times.front()));  // (6.19)
+    const int first = static_cast<int>(std::lround(strength * T));  // (6.19)
     std::vector<int> rest{first};
     for (const int t : times) {
         if (t < first) rest.push_back(t);

@@ -35,6 +35,6 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
 /// (6.19) The part of `times` that begins at `strength` T, for SDEdit (Meng et al. 2021,
 /// arXiv:2108.01073): a picture is noised to its first time, and denoised along it. Strength is in
 /// (0, 1]: how much may change.
-std::vector<int> times_from(std::span<const int> times, double strength);
+std::vector<int> times_from(std::span<const int> times, int T, double strength);
 
 }  // namespace diffusion

@@ -15,7 +15,8 @@ int main(int argc, char** argv) {
     PictureSettings given;
     app.add_option("--model", draw.model,
                    "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
-    app.add_option("--steps", draw.steps, "steps from noise to picture")
+    app.add_option("--steps", draw.steps,
+                   "steps from noise to picture; the experiment's strips take at least 100")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     app.add_option("--grid", draw.grid, "which times are visited")

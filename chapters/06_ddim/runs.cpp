@@ -276,7 +276,7 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
     find_picture(common, given.image, given.negative, 0, all[0]);
     repeat_first(all);
-    const std::vector<int> times = times_from(d.times, given.strength);
+    const std::vector<int> times = times_from(d.times, d.schedule().steps(), given.strength);
     noise_to(d.schedule(), times.front(), common.seed, x);
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
@@ -329,7 +329,7 @@ void show_quality(RunFolder& folder, const CommonOptions& common, const Drawing&
     Stages stages(kReferenceStages);
     Reference r = find_reference(of_judge, {}, [&](const std::string& text) { stages(text); });
     stages.finish();
-    const int n = preset.pictures;
+    const int n = std::min(preset.pictures, r.test.count);
     const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
     CsvWriter table(folder.path("quality.csv"), {"sampler", "eta", "steps", "calls", "seconds",
                                                  "frechet", "low", "high", "sure", "floor"});
@@ -454,7 +454,7 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const Drawing& 
         for (const double strength : {0.3, 0.5, 0.7}) {
             find_picture(common, {}, false, 2, x[0]);
             repeat_first(x);
-            const std::vector<int> times = times_from(d.times, strength);
+            const std::vector<int> times = times_from(d.times, d.schedule().steps(), strength);
             const Tensor<float> changed(x[1].data(), d.shape(n - 1));
             noise_to(d.schedule(), times.front(), common.seed, changed);
             ddim_sample<float>(d.denoiser, d.schedule(), times,
