@@ -22,17 +22,22 @@ inline double median(std::vector<double> x) {
     return x[x.size() / 2];
 }
 
-/// Median seconds of one call of work(thread), which all threads make at the same time.
+/// Median seconds of one call of work(thread), which all threads make at the same time: seven
+/// rounds of as many calls as take 10 ms, so that neither the start of the threads nor cold caches
+/// count.
 template <class Work>
-double seconds_per_call(int threads, int calls, Work work) {
-    std::vector<double> times;
-    for (int round = 0; round < 7; ++round) {
+double seconds_per_call(int threads, Work work) {
+    const auto seconds = [&](int calls) {
         const auto start = Clock::now();
         parallel_for(threads, threads, [&](int thread) {
             for (int i = 0; i < calls; ++i) work(thread);
         });
-        times.push_back(seconds_since(start) / calls);
-    }
+        return seconds_since(start);
+    };
+    int calls = 1;
+    while (seconds(calls) < 0.01) calls *= 2;
+    std::vector<double> times;
+    for (int round = 0; round < 7; ++round) times.push_back(seconds(calls) / calls);
     return median(times);
 }
 

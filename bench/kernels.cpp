@@ -79,7 +79,7 @@ void convolutions(const Machine& machine, Table& table, const char* title,
         const double flops = 2.0 * c.kernel * c.kernel * c.in *
                              static_cast<double>(all[0].y.numel()) * machine.threads / 1e9;
         const auto rate = [&](const char* pass, auto work) {
-            const double result = flops / seconds_per_call(machine.threads, 8, [&](int thread) {
+            const double result = flops / seconds_per_call(machine.threads, [&](int thread) {
                                       Worker& m = all[static_cast<std::size_t>(thread)];
                                       m.scratch.reset();
                                       work(m, c.stride);
@@ -132,7 +132,7 @@ void operation(const Machine& machine, Table& table, const std::string& name, co
         fill_normal(rooms.back()->x, Random(1, Purpose::test));
     }
     const auto time = [&](bool back) {
-        return seconds_per_call(machine.threads, 8, [&](int thread) {
+        return seconds_per_call(machine.threads, [&](int thread) {
             Room& room = *rooms[static_cast<std::size_t>(thread)];
             room.tape.reset();
             const Var<float> y = op(room.tape, room.tape.leaf(room.x, room.dx));
@@ -183,17 +183,16 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
         });
     convolutions(machine, table, "3x3, stride 2", {{28, 32, 32, 3, 2}, {14, 64, 64, 3, 2}}, false,
                  forward, data, weights);
-    convolutions(
-        machine, table, "1x1",
-        {{28, 96, 32, 1},
-         {28, 64, 32, 1},
-         {14, 32, 64, 1},
-         {14, 96, 64, 1},
-         {14, 128, 64, 1},
-         {7, 128, 64, 1},
-         {7, 64, 192, 1},
-         {7, 64, 64, 1}},
-        false, forward, data, weights);
+    convolutions(machine, table, "1x1",
+                 {{28, 96, 32, 1},
+                  {28, 64, 32, 1},
+                  {14, 32, 64, 1},
+                  {14, 96, 64, 1},
+                  {14, 128, 64, 1},
+                  {7, 128, 64, 1},
+                  {7, 64, 192, 1},
+                  {7, 64, 64, 1}},
+                 false, forward, data, weights);
     convolutions(machine, table, "first and last layer", {{28, 1, 32}, {28, 32, 1}}, false, forward,
                  data, weights);
 
@@ -238,7 +237,7 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
     constexpr std::size_t kParameters = 1'539'329;
     std::vector<float> values(kParameters), gradient(kParameters, 1.0f), average(kParameters);
     AdamW<float> adam(kParameters, {});
-    const double step = seconds_per_call(1, 4, [&](int) {
+    const double step = seconds_per_call(1, [&](int) {
         const double length = std::sqrt(sum_of_squares<float>(gradient));
         adam.step(values, gradient, 1e-4, {std::min(1.0, 1 / length), average, 0.999});
     });

@@ -14,7 +14,7 @@ double flops(int threads) {
     using V = Simd<float>::Vector;
     constexpr int kSums = 12, kRounds = 200'000;  // 12 sums and 2 factors fit in 16 registers
     std::vector<float> results(static_cast<std::size_t>(threads));
-    const double time = seconds_per_call(threads, 1, [&](int thread) {
+    const double time = seconds_per_call(threads, [&](int thread) {
         V sum[kSums] = {}, x = Simd<float>::fill(0.999f), y = Simd<float>::fill(1e-3f);
         // The compiler must not know that all sums are equal: it would compute fewer.
         asm volatile("" : "+m"(sum), "+m"(x), "+m"(y));
@@ -39,7 +39,7 @@ Machine measure_machine(int threads) {
         to[i] = memory[i].zeros<float>({kCount});
     }
     std::vector<float> results(memory.size());
-    const double reading = seconds_per_call(threads, 1, [&](int thread) {
+    const double reading = seconds_per_call(threads, [&](int thread) {
         const auto i = static_cast<std::size_t>(thread);
         constexpr int w = Simd<float>::width;
         results[i] =
@@ -47,7 +47,7 @@ Machine measure_machine(int threads) {
                 return Simd<float>::load(from[i].data() + std::ptrdiff_t{k} * w);
             }));
     });
-    const double copying = seconds_per_call(threads, 1, [&](int thread) {
+    const double copying = seconds_per_call(threads, [&](int thread) {
         const auto i = static_cast<std::size_t>(thread);
         std::copy(from[i].begin(), from[i].end(), to[i].begin());
     });
@@ -59,7 +59,7 @@ double message_and_back() {
     constexpr int kTimes = 20'000, kPatience = 20'000'000;
     std::atomic<int> turn = 0;
     std::atomic<bool> alone = false;  // OpenMP may have granted one thread only
-    const double time = seconds_per_call(2, 1, [&](int thread) {
+    const double time = seconds_per_call(2, [&](int thread) {
         for (int i = 0; i < kTimes && !alone; ++i) {
             for (int spins = 0; turn.load(std::memory_order_acquire) % 2 != thread; ++spins) {
                 if (spins == kPatience) {

@@ -73,20 +73,20 @@ void bench_versions(const Machine& machine, const std::filesystem::path& folder)
     Table table(folder / "versions.csv", "version,gflops,share");
     std::printf("%-50s%10s%10s\n", "28x28, 32 -> 32, 4 pictures, one thread", "GFLOP/s", "of peak");
     const double flops = 2.0 * 9 * kChannels * kChannels * kSize * kSize * kImages / 1e9;
-    const auto run = [&](const char* name, int calls, auto work) {
-        const double rate = flops / seconds_per_call(1, calls, [&](int) {
+    const auto run = [&](const char* name, auto work) {
+        const double rate = flops / seconds_per_call(1, [&](int) {
                                 scratch.reset();
                                 work();
                             });
         std::printf("%-50s%10.1f%10.2f\n", name, rate, rate / machine.flops_one);
         table.row({name, shortest(rate), shortest(rate / machine.flops_one)});
     };
-    run("one number at a time", 1, [&] { one_number_at_a_time(x, w, y); });
-    run("output channels innermost", 1, [&] { conv2d_obvious<float>(x, w, 1, y); });
-    run("windows written out; Eigen's product", 4, [&] { windows_and_eigen(x, w, y, scratch); });
-    run("windows as overlapping rows; register tiles", 10,
+    run("one number at a time", [&] { one_number_at_a_time(x, w, y); });
+    run("output channels innermost", [&] { conv2d_obvious<float>(x, w, 1, y); });
+    run("windows written out; Eigen's product", [&] { windows_and_eigen(x, w, y, scratch); });
+    run("windows as overlapping rows; register tiles",
         [&] { conv2d_direct<float>(x, w, 1, y, scratch); });
-    run("Winograd: 36 products for 144", 10, [&] { conv2d<float>(x, w, 1, y, scratch); });
+    run("Winograd: 36 products for 144", [&] { conv2d<float>(x, w, 1, y, scratch); });
     const auto add_all = [&] {  // what is added to a convolution in a residual block, in passes
         for (int n = 0; n < kImages; ++n) {
             const Tensor<float> pixels = y[n].rows();
@@ -96,11 +96,11 @@ void bench_versions(const Machine& machine, const std::filesystem::path& folder)
         }
         for (std::ptrdiff_t i = 0; i < y.numel(); ++i) y.data()[i] += other.data()[i];
     };
-    run("the same, then + bias and time, then + the way past", 10, [&] {
+    run("the same, then + bias and time, then + the way past", [&] {
         conv2d<float>(x, w, 1, y, scratch);
         add_all();
     });
-    run("both added before the result is stored", 10, [&] {
+    run("both added before the result is stored", [&] {
         conv2d<float>(x, w, 1, y, scratch, {row.data(), kChannels, other.data()});
     });
     std::printf("\n");

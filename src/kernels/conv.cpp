@@ -12,13 +12,16 @@ namespace diffusion {
 namespace {
 
 /// Image x[H,W,C] with `pad` zeros around it and `gap - 1` zeros between neighbouring pixels, in
-/// [height,width,C].
+/// [height,width,C]. With parts = 2 the even rows come first and then the odd ones; height is then
+/// even.
 template <class T>
-Tensor<T> spread(Tensor<const T> x, int pad, int gap, int height, int width, Arena& memory) {
+Tensor<T> spread(Tensor<const T> x, int pad, int gap, int height, int width, Arena& memory,
+                 int parts = 1) {
     const int channels = x.size(2);
     const Tensor<T> out = memory.make<T>({height, width, channels});
     for (int i = 0; i < height; ++i) {
-        T *to = out[i].data(), *const end = to + static_cast<std::ptrdiff_t>(width) * channels;
+        T *to = out[i % parts * (height / parts) + i / parts].data(),
+          *const end = to + static_cast<std::ptrdiff_t>(width) * channels;
         const int row = (i - pad) / gap;
         if (i >= pad && row < x.size(0) && row * gap == i - pad) {
             to = std::fill_n(to, pad * channels, T(0));
@@ -191,11 +194,9 @@ void data_vjp_stride2(Tensor<const T> dy, Tensor<const T> weight, bool add, Tens
         const auto k = static_cast<std::size_t>(u);
         even[k] = pack(outputs, inputs, transposed<T>(weight[u][1].data(), outputs), scratch);
         const Tensor<T> pair = scratch.make<T>({2, outputs, inputs});
-        for (int c = 0; c < inputs; ++c) {
-            for (int o = 0; o < outputs; ++o) {
-                pair(0, o, c) = weight(u, 2, c, o);
-                pair(1, o, c) = weight(u, 0, c, o);
-            }
+        for (int v = 0; v < 2; ++v) {
+            transpose(inputs, outputs, weight[u][2 - 2 * v].data(), outputs, pair[v].data(),
+                      inputs);
         }
         odd[k] = pack(2 * outputs, inputs, by_rows<T>(pair.data(), inputs), scratch);
     }
@@ -241,11 +242,8 @@ void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, int stri
     for (int u = 0; u < kernel; ++u) {
         const Tensor<T> turned = scratch.make<T>({kernel, outputs, inputs});
         for (int v = 0; v < kernel; ++v) {
-            for (int c = 0; c < inputs; ++c) {
-                for (int o = 0; o < outputs; ++o) {
-                    turned(v, o, c) = weight(kernel - 1 - u, kernel - 1 - v, c, o);
-                }
-            }
+            transpose(inputs, outputs, weight[kernel - 1 - u][kernel - 1 - v].data(), outputs,
+                      turned[v].data(), inputs);
         }
         rows[static_cast<std::size_t>(u)] =
             pack(kernel * outputs, inputs, by_rows<T>(turned.data(), inputs), scratch);
@@ -280,36 +278,44 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
                 by_rows<T>(dy.data(), outputs), dweight.data(), true, scratch);
         return;
     }
-    const int height = padded_size(x.size(1), kernel, stride, dy.size(1));
-    const int width = padded_size(x.size(2), kernel, stride, dy.size(2));
+    // Both are whole numbers of strides; one stride more rows than needed, because windows that
+    // meet only zeros of dy reach past the last row.
+    const auto whole = [=](int size) { return (size + stride - 1) / stride * stride; };
+    const int height = whole(padded_size(x.size(1), kernel, stride, dy.size(1))) + stride;
+    const int width = whole(padded_size(x.size(2), kernel, stride, dy.size(2)));
+    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(stride) * channels;
     Arena::Scope scope(scratch);
     const Tensor<T> turned = scratch.zeros<T>({kernel, outputs, kernel * channels});
     for (int n = 0; n < x.size(0); ++n) {
         Arena::Scope image(scratch);
-        // One row more than needed: windows that meet only zeros of dy reach past the last one.
-        const Tensor<T> padded = spread(x[n], kernel / 2, 1, height + 1, width, scratch);
-        if (stride == 1 && (few<T>(outputs) || dy.size(2) >= 10)) {
-            // dy gets the padded width, with zeros where a window would cross the edge: the pixels
-            // of all rows form one long sum.
-            const Tensor<T> wide = spread(dy[n], 0, 1, dy.size(1), width, scratch);
+        if (few<T>(outputs) || dy.size(2) >= 10) {
+            // dy gets the width of the padded rows, with zeros where a window would cross the edge:
+            // then from the windows of one row to those of the next it is as far as from window to
+            // window, and the pixels of all rows form one long sum. With stride 2 this holds once
+            // even and odd rows lie apart.
+            const Tensor<T> padded = spread(x[n], kernel / 2, 1, height, width, scratch, stride);
+            const Tensor<T> wide = spread(dy[n], 0, 1, dy.size(1), width / stride, scratch);
+            const int pixels = wide.size(0) * wide.size(1);
+            const auto windows = [&](int u) {
+                return &padded(u % stride * (height / stride) + u / stride, 0, 0);
+            };
             if (few<T>(outputs)) {  // the transpose of the product below, for wider panels
                 for (int u = 0; u < kernel; ++u) {
-                    gemm<T>(outputs, kernel * channels, dy.size(1) * width,
-                            transposed<T>(wide.data(), outputs), {&padded(u, 0, 0), channels, 1},
-                            turned[u].data(), true, scratch);
+                    gemm<T>(outputs, kernel * channels, pixels, transposed<T>(wide.data(), outputs),
+                            {windows(u), step, 1}, turned[u].data(), true, scratch);
                 }
                 continue;
             }
-            const Packed<T> pixels =
-                pack(dy.size(1) * width, outputs, by_rows<T>(wide.data(), outputs), scratch);
+            const Packed<T> gradients =
+                pack(pixels, outputs, by_rows<T>(wide.data(), outputs), scratch);
             for (int u = 0; u < kernel; ++u) {
-                gemm(kernel * channels, transposed<T>(&padded(u, 0, 0), channels), pixels,
-                     dweight[u].data(), true);
+                gemm<T>(kernel * channels, {windows(u), 1, step}, gradients, dweight[u].data(),
+                        true);
             }
         } else {
-            // With stride 2 windows do not lie at equal distances from one row to the next, and in
-            // a narrow picture the margin is much of the row: windows are written out, for one long
-            // sum over the pixels.
+            // In a narrow picture those zeros are much of the row: windows are written out, for one
+            // long sum over the pixels.
+            const Tensor<T> padded = spread(x[n], kernel / 2, 1, height, width, scratch);
             const int pixels = dy.size(1) * dy.size(2), run = kernel * channels;
             const Tensor<T> windows = scratch.make<T>({pixels, kernel, run});
             for (int p = 0; p < pixels; ++p) {

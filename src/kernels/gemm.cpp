@@ -101,6 +101,11 @@ Packed<T> pack(int k, int n, Strided<T> b, Arena& memory) {
     const Packed<T> packed{to, k, n, 0, k};
     for (int j = 0; j < n; j += 2 * w) {
         const int width = std::min(2 * w, padded - j), columns = std::min(width, n - j);
+        if (b.row == 1 && columns == width) {
+            transpose(width, k, b.data + j * b.column, b.column, to, width);
+            to += static_cast<std::ptrdiff_t>(k) * width;
+            continue;
+        }
         for (int p = 0; p < k; ++p, to += width) {
             const T* from = b.data + p * b.row + j * b.column;
             for (int q = 0; q < columns; ++q) to[q] = from[q * b.column];

@@ -86,6 +86,43 @@ T sum_of_elements(V x) {
     }
 }
 
+/// to[j,i] = from[i,j] for from [rows, columns]; rows of from and of to lie from_row and to_row
+/// apart. By blocks of 4 x 4, in registers.
+template <class T>
+void transpose(int rows, int columns, const T* from, std::ptrdiff_t from_row, T* to,
+               std::ptrdiff_t to_row) {
+    typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
+    typedef T Unaligned __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
+    const auto one_by_one = [&](int i, int j) { to[j * to_row + i] = from[i * from_row + j]; };
+    int i = 0;
+    for (; i + 4 <= rows; i += 4) {
+        int j = 0;
+        for (; j + 4 <= columns; j += 4) {
+            const auto row = [&](int k) -> Quad {
+                return *reinterpret_cast<const Unaligned*>(from + (i + k) * from_row + j);
+            };
+            const auto put = [&](int k, Quad v) {
+                *reinterpret_cast<Unaligned*>(to + (j + k) * to_row + i) = v;
+            };
+            const Quad a = row(0), b = row(1), c = row(2), d = row(3);
+            const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                       cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+            put(0, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+            put(1, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+            const Quad ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+                       cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+            put(2, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
+            put(3, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
+        }
+        for (; j < columns; ++j) {
+            for (int k = 0; k < 4; ++k) one_by_one(i + k, j);
+        }
+    }
+    for (; i < rows; ++i) {
+        for (int j = 0; j < columns; ++j) one_by_one(i, j);
+    }
+}
+
 /// sum[c] += x[p][c] over all rows p of x [rows, channels].
 template <class T>
 void add_rows(const T* x, int rows, int channels, T* sum) {

@@ -209,38 +209,63 @@ struct Share {
     Planes<T> u, in, out;
     T* dropped;
 
-    Share(Range tiles_, Range outputs_, const Shape& weight, Arena& memory)
+    Share(Range tiles_, Range outputs_, int inputs, int all_outputs, Arena& memory)
         : tiles(tiles_),
           outputs(outputs_),
-          most(tiles_at_a_time(tiles.count(), weight[2] + outputs.count(), sizeof(T))),
+          most(tiles_at_a_time(tiles.count(), inputs + outputs.count(), sizeof(T))),
           row((outputs.count() + Simd<T>::width - 1) / Simd<T>::width * Simd<T>::width),
-          u(weight[2], static_cast<int>(row), memory),
-          in(most, weight[2], memory),
+          u(inputs, static_cast<int>(row), memory),
+          in(most, inputs, memory),
           out(most, outputs.count(), memory),
-          dropped(memory.zeros<T>({weight[3]}).data()) {}
+          dropped(memory.zeros<T>({all_outputs}).data()) {}
 };
 
-/// u = G w G^T for all pairs of channels: 36 matrices C x O.
+/// The kernel of a convolution, or that of its adjoint (4.2): turned, its channels exchanged.
 template <class T>
-void weight_points(Tensor<const T> weight, const Share<T>& share) {
+struct Kernel {
+    Tensor<const T> weight;
+    bool turned;
+
+    int inputs() const { return weight.size(turned ? 3 : 2); }
+    int outputs() const { return weight.size(turned ? 2 : 3); }
+};
+
+/// u = G w G^T for all pairs of channels: 36 matrices C x O. A turned kernel is laid out as it is
+/// needed for a few inputs at a time: nine small transposes here save 36 after G.
+template <class T>
+void weight_points(const Kernel<T>& kernel, const Share<T>& share, Arena& scratch) {
     using V = typename Simd<T>::Vector;
-    for (int c = 0; c < weight.size(2); ++c) {
-        for_each_register<T>(share.outputs.count(), [&](int o, auto load, auto store) {
-            const T* from = &weight(0, 0, c, share.outputs.begin + o);
-            const std::ptrdiff_t tap = weight[0][0].numel();
-            both_ways<3, kPatch, V>(
-                weight_to_points, [&](int k) { return load(from + k * tap); },
-                [&](int k, V v) { store(share.u[k] + c * share.row + o, v); });
-        });
+    constexpr int kInputs = 8;
+    const Tensor<const T> weight = kernel.weight;
+    const std::ptrdiff_t tap = weight[0][0].numel(), row = weight.size(3);
+    const std::ptrdiff_t part = kInputs * share.row;
+    T* turned = kernel.turned ? scratch.make<T>({9, static_cast<int>(part)}).data() : nullptr;
+    for (int first = 0; first < kernel.inputs(); first += kInputs) {
+        const int count = std::min(kInputs, kernel.inputs() - first);
+        for (int k = 0; kernel.turned && k < 9; ++k) {
+            transpose(share.outputs.count(), count,
+                      weight.data() + (8 - k) * tap + share.outputs.begin * row + first, row,
+                      turned + k * part, share.row);
+        }
+        for (int c = 0; c < count; ++c) {
+            const T* from = kernel.turned ? turned + c * share.row
+                                          : weight.data() + (first + c) * row + share.outputs.begin;
+            for_each_register<T>(share.outputs.count(), [&](int o, auto load, auto store) {
+                both_ways<3, kPatch, V>(
+                    weight_to_points,
+                    [&](int k) { return load(from + o + k * (kernel.turned ? part : tap)); },
+                    [&](int k, V v) { store(share.u[k] + (first + c) * share.row + o, v); });
+            });
+        }
     }
 }
 
 /// A share of y = A^T [ U * (B^T x B) ] A + plus.
 template <class T>
-void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
-              const Tiles& tiles, const T* zeros, const Share<T>& share) {
-    const int inputs = weight.size(2), outputs = share.outputs.count();
-    weight_points(weight, share);
+void convolve(Tensor<const T> x, const Kernel<T>& kernel, Plus<T> plus, Tensor<T> y,
+              const Tiles& tiles, const T* zeros, const Share<T>& share, Arena& scratch) {
+    const int inputs = kernel.inputs(), outputs = share.outputs.count();
+    weight_points(kernel, share, scratch);
     for (int first = share.tiles.begin; first < share.tiles.end; first += share.most) {
         const int count = std::min(share.most, share.tiles.end - first);
         input_points(x, tiles, first, count, zeros, share.in);
@@ -256,28 +281,29 @@ void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T>
     }
 }
 
-/// y = conv2d(x, weight) + plus. A single picture is shared out to all cores, by tiles if there are
+/// y = conv2d(x, kernel) + plus. A single picture is shared out to all cores, by tiles if there are
 /// many, and by output channels.
 template <class T>
-void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
+void convolve(Tensor<const T> x, const Kernel<T>& kernel, Plus<T> plus, Tensor<T> y,
               Arena& scratch) {
     constexpr int w = Simd<T>::width;
     const Tiles tiles(x.shape());
-    const int outputs = weight.size(3), registers = (outputs + w - 1) / w;
+    const int outputs = kernel.outputs(), registers = (outputs + w - 1) / w;
     const int cores = in_parallel() ? 1 : thread_count();
     const int by_tiles = std::clamp(tiles.count() / kTileRows, 1, cores);
     const int by_outputs = std::clamp(cores / by_tiles, 1, registers);
     const int shares = by_tiles * by_outputs;
-    const T* zeros = scratch.zeros<T>({weight.size(2)}).data();
+    const T* zeros = scratch.zeros<T>({kernel.inputs()}).data();
     const auto share = [&](int i, Arena& memory) {
         const auto part = [](int n, int p, int parts) {
             return Range{n * p / parts, n * (p + 1) / parts};
         };
         const Range some = part(registers, i % by_outputs, by_outputs);
-        convolve<T>(
-            x, weight, plus, y, tiles, zeros,
-            Share<T>(part(tiles.count(), i / by_outputs, by_tiles),
-                     {some.begin * w, std::min(outputs, some.end * w)}, weight.shape(), memory));
+        convolve<T>(x, kernel, plus, y, tiles, zeros,
+                    Share<T>(part(tiles.count(), i / by_outputs, by_tiles),
+                             {some.begin * w, std::min(outputs, some.end * w)}, kernel.inputs(),
+                             outputs, memory),
+                    memory);
     };
     if (shares == 1) {
         share(0, scratch);
@@ -297,27 +323,16 @@ template <class T>
 void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
               Arena& scratch) {
     Arena::Scope scope(scratch);
-    convolve(x, weight, plus, y, scratch);
+    convolve<T>(x, {weight, false}, plus, y, scratch);
 }
 
 template <class T>
 void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,
                        Arena& scratch) {
     Arena::Scope scope(scratch);
-    const int inputs = weight.size(2), outputs = weight.size(3);
-    // Nine small transposes here save 36 after G.
-    const Tensor<T> turned = scratch.make<T>({3, 3, outputs, inputs});
-    const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(inputs) * outputs;
-    for (int k = 0; k < 9; ++k) {
-        const T* from = weight.data() + (8 - k) * tap;
-        T* to = turned.data() + k * tap;
-        for (int o = 0; o < outputs; ++o) {
-            for (int c = 0; c < inputs; ++c) to[o * inputs + c] = from[c * outputs + o];
-        }
-    }
     Plus<T> plus;
     if (accumulate) plus.pixels = dx.data();
-    convolve<T>(dy, turned, plus, dx, scratch);
+    convolve<T>(dy, {weight, true}, plus, dx, scratch);
 }
 
 template <class T>
