@@ -1,21 +1,15 @@
 #pragma once
 // What the benchmarks share: a clock, and a table that is printed and written as CSV.
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
+#include "app/progress.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
-
-using Clock = std::chrono::steady_clock;
-
-inline double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 inline double median(std::vector<double> x) {
     std::nth_element(x.begin(), x.begin() + std::ssize(x) / 2, x.end());

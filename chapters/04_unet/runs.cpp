@@ -1,6 +1,5 @@
 #include "04_unet/runs.hpp"
 
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -15,12 +14,6 @@
 
 namespace diffusion {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 /// How much work a preset is. Fixed numbers of images, never of seconds: so results repeat.
 struct Preset {

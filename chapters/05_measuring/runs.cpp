@@ -1,7 +1,6 @@
 #include "05_measuring/runs.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -18,12 +17,6 @@
 
 namespace diffusion {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-    return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 struct Preset {
     int pictures, steps;  ///< of a set; of drawing

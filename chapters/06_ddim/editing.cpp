@@ -13,7 +13,7 @@ namespace diffusion {
 
 template <class T>
 void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
-                 int rounds, Tensor<T> x, const Observer<T>& observer) {
+                 int rounds, std::uint64_t seed, Tensor<T> x, const Observer<T>& observer) {
     require(times.size() >= 2 && rounds >= 1, "ddim_invert: ", times.size(), " times and ", rounds,
             " rounds, expected at least 2 and 1");
     const auto n = static_cast<std::size_t>(x.numel());
@@ -27,6 +27,16 @@ void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
         // a = cos(phi), s = sin(phi): the step turns the pair (x, v) by the difference of the
         // angles.
         const double cosine = from.a * to.a + from.s * to.s, sine = from.a * to.s - from.s * to.a;
+        if (from.s == 0) {  // clean pictures have many answers: one is drawn
+            for (int m = 0; m < x.size(0); ++m) {
+                Random random(seed, Purpose::editing, 0, static_cast<std::uint32_t>(m));
+                for (T& xt : x[m]) {
+                    xt = static_cast<T>(to.a * static_cast<double>(xt) + to.s * random.normal());
+                }
+            }
+            if (observer) observer(t, x);
+            continue;
+        }
         std::copy(x.begin(), x.end(), before.begin());
         for (int round = 0; round < rounds; ++round) {
             denoiser(x, t, x0);
@@ -127,7 +137,7 @@ std::vector<int> times_from(std::span<const int> times, int T, double strength) 
 
 #define DIFFUSION_INSTANTIATE(T)                                                              \
     template void ddim_invert(const Denoiser<T>&, const Schedule&, std::span<const int>, int, \
-                              Tensor<T>, const Observer<T>&);                                 \
+                              std::uint64_t, Tensor<T>, const Observer<T>&);                  \
     template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                 \
     template void inpaint(const Denoiser<T>&, const Schedule&, std::span<const int>,          \
                           Tensor<const T>, Tensor<const T>, const InpaintOptions&, Tensor<T>, \

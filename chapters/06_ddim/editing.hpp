@@ -10,10 +10,11 @@ namespace diffusion {
 /// (6.15) DDIM backwards: pictures x [N, ...] at times.back() to the noise at times.front() from
 /// which ddim_sample, unclipped, along the same times comes back to them. Each step is an equation
 /// for x_t with the denoiser on its right side; it is solved by `rounds` rounds of substitution,
-/// each one call. One round is what most programs do.
+/// each one call. One round is what most programs do. Clean pictures (times.back() = 0) could have
+/// come from many x_t; their first step is not solved: noise of its level is added to them.
 template <class T>
 void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
-                 int rounds, Tensor<T> x, const Observer<T>& observer = {});
+                 int rounds, std::uint64_t seed, Tensor<T> x, const Observer<T>& observer = {});
 
 /// (6.16) On the great circle from a (share 0) to b (share 1) (Shoemake 1985), all of one shape.
 template <class T>

@@ -27,7 +27,7 @@ struct PictureSettings {
     std::filesystem::path image, second;  ///< PNG or JPEG; empty: a test digit
     std::filesystem::path mask;           ///< white where pixels are kept; empty: the upper half
     bool negative = false;
-    int rounds = 8;         ///< of substitution in an inversion
+    int rounds = 4;         ///< of substitution in an inversion
     int repeats = 5;        ///< of a step of inpainting
     double strength = 0.5;  ///< of an edit
     int n = 8;              ///< results

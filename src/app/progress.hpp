@@ -6,6 +6,12 @@
 
 namespace diffusion {
 
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
 /// On a terminal one line that is rewritten, at most ten times a second; elsewhere (a pipe, a log)
 /// a line at every tenth of the work. Written to standard output.
 class Progress {
@@ -23,8 +29,6 @@ public:
     void finish();
 
 private:
-    using Clock = std::chrono::steady_clock;
-
     double seconds() const;
 
     std::string label_, unit_, extra_;

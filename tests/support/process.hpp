@@ -43,7 +43,6 @@ struct ProcessResult {
 /// caller's OpenMP threads do not exist there: child() must not start a parallel region.
 inline ProcessResult run_child(const std::function<int()>& child,
                                const ProcessOptions& options = {}) {
-    using Clock = std::chrono::steady_clock;
     int out[2], err[2];
     require(pipe(out) == 0 && pipe(err) == 0, "run_child: no pipe");
     std::fflush(nullptr);  // or the child would print the caller's pending output again
@@ -74,7 +73,7 @@ inline ProcessResult run_child(const std::function<int()>& child,
     close(err[1]);
 
     ProcessResult result;
-    const auto began = Clock::now();
+    const auto began = std::chrono::steady_clock::now();
     auto signal_time = began + std::chrono::duration<double>(options.signal_after);
     bool waiting = options.send_signal != 0, seen = options.signal_at.empty();
     pollfd pipes[2] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
@@ -92,7 +91,7 @@ inline ProcessResult run_child(const std::function<int()>& child,
                 pipes[i].fd = -1;
             }
         }
-        const auto now = Clock::now();
+        const auto now = std::chrono::steady_clock::now();
         if (waiting && !seen && result.out.find(options.signal_at) != std::string::npos) {
             seen = true;
             signal_time = now + std::chrono::duration<double>(options.signal_after);

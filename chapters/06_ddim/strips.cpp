@@ -1,0 +1,90 @@
+#include "06_ddim/strips.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "01_forward_noising/q_sample.hpp"
+#include "04_unet/samples.hpp"
+#include "06_ddim/editing.hpp"
+#include "06_ddim/grids.hpp"
+#include "data/find.hpp"
+
+namespace diffusion {
+
+std::filesystem::path model_path(const CommonOptions& common, const DrawSettings& draw) {
+    return draw.model.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors"
+                              : draw.model;
+}
+
+Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw)
+    : loaded(load_model(model_path(common, draw))),
+      denoiser(make_denoiser(loaded.model, loaded.values)),
+      times(step_grid(draw.grid, schedule(), draw.steps)) {}
+
+void put(RunFolder& folder, const std::string& file, const Image& image,
+         const std::string& caption) {
+    write_png(folder.path(file), image);
+    folder.picture(file, caption);
+}
+
+void find_picture(const CommonOptions& common, const std::filesystem::path& path, bool negative,
+                  int which, Tensor<float> out) {
+    if (!path.empty()) {
+        fit_picture(read_image(path), negative, out);
+        return;
+    }
+    const Dataset test = find_dataset("mnist", common.data, false);
+    require(out.shape() == Shape{test.height, test.width, test.channels}, "the model draws ",
+            out.shape(), "; give it a picture with --image");
+    decode(test, which, false, out);
+}
+
+void repeat_first(Tensor<float> x) {
+    for (int i = 1; i < x.size(0); ++i) std::copy(x[0].begin(), x[0].end(), x[i].begin());
+}
+
+void on_circle(Tensor<const float> from, Tensor<const float> to, Tensor<float> x) {
+    for (int i = 0; i < x.size(0); ++i)
+        slerp<float>(from, to, static_cast<double>(i) / (x.size(0) - 1), x[i]);
+}
+
+double round_trip(const Drawing& d, int rounds, std::uint64_t seed, Tensor<const float> pictures,
+                  Tensor<float> noise, Tensor<float> again, Steps& steps) {
+    std::copy(pictures.begin(), pictures.end(), noise.begin());
+    ddim_invert<float>(d.denoiser, d.schedule(), d.times, rounds, seed, noise, steps.observer());
+    std::copy(noise.begin(), noise.end(), again.begin());
+    ddim_sample<float>(d.denoiser, d.schedule(), d.times, {}, again, steps.observer());
+    double sum = 0;
+    for (std::ptrdiff_t k = 0; k < again.numel(); ++k)
+        sum += std::abs(static_cast<double>(pictures.data()[k] - again.data()[k]));
+    return sum / static_cast<double>(again.numel());
+}
+
+void keep_upper_half(Tensor<float> keep) {
+    for (int i = 0; i < keep.size(0); ++i) {
+        for (float& k : keep[i]) k = 2 * i < keep.size(0) ? 1.0f : 0.0f;
+    }
+}
+
+Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tensor<const float> x) {
+    Pictures strip({x.size(0) + 2, x.size(1), x.size(2), x.size(3)});
+    const Tensor<float> all = strip.tensor();
+    for (std::ptrdiff_t k = 0; k < known.numel(); ++k) {
+        all[0].data()[k] = known.data()[k];
+        all[1].data()[k] = keep.data()[k] > 0 ? known.data()[k] : -0.2f;
+    }
+    std::copy(x.begin(), x.end(), all[2].begin());
+    return image_grid(all, all.size(0), 2);
+}
+
+void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x,
+          Steps& steps) {
+    const std::vector<int> times = times_from(d.times, d.schedule().steps(), strength);
+    Pictures noise(x.shape());
+    start_noise<float>(sampler.seed, noise.tensor());
+    const std::vector<int> same(static_cast<std::size_t>(x.size(0)), times.front());
+    q_sample<float>(x, same, noise.tensor(), d.schedule(), x);  // (6.19)
+    run_sampler(sampler, d.denoiser, d.schedule(), times, x, steps.observer());
+}
+
+}  // namespace diffusion

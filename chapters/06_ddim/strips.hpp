@@ -1,0 +1,77 @@
+#pragma once
+// What the subcommands and the experiment share: a model ready to draw, pictures, and strips of
+// them.
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "06_ddim/runs.hpp"
+#include "io/run_folder.hpp"
+#include "tensor/check.hpp"
+
+namespace diffusion {
+
+std::filesystem::path model_path(const CommonOptions& common, const DrawSettings& draw);
+
+/// A model with what drawing with it takes.
+struct Drawing {
+    LoadedModel loaded;
+    Denoiser<float> denoiser;
+    std::vector<int> times;
+
+    Drawing(const CommonOptions& common, const DrawSettings& draw);
+    Drawing(const Drawing&) = delete;
+    Drawing& operator=(const Drawing&) = delete;
+
+    const Schedule& schedule() const { return loaded.model.schedule; }
+    Shape shape(int n) const {
+        return {n, loaded.model.height, loaded.model.width, loaded.model.unet.config().channels};
+    }
+};
+
+/// Counts steps on a progress line, and stops after Ctrl-C.
+class Steps {
+public:
+    explicit Steps(std::size_t count)
+        : progress_("draw", static_cast<std::int64_t>(count), "steps") {}
+    Observer<float> observer() {
+        return [this](int, Tensor<const float>) {
+            require(!interrupted(), "stopped while drawing");
+            progress_.update(++done_);
+        };
+    }
+
+private:
+    Progress progress_;
+    std::int64_t done_ = 0;
+};
+
+/// Writes a picture into the run's folder and tells its gallery.
+void put(RunFolder& folder, const std::string& file, const Image& image,
+         const std::string& caption);
+
+/// The given picture, or, without one, a test digit: number `which` of its set.
+void find_picture(const CommonOptions& common, const std::filesystem::path& path, bool negative,
+                  int which, Tensor<float> out);
+
+/// Copies the first picture of a batch over all others.
+void repeat_first(Tensor<float> x);
+
+/// x[i] at equal distances on the great circle (6.16) from one noise to another.
+void on_circle(Tensor<const float> from, Tensor<const float> to, Tensor<float> x);
+
+/// There and back; returns the mean absolute error per pixel, in units of [-1, 1].
+double round_trip(const Drawing& d, int rounds, std::uint64_t seed, Tensor<const float> pictures,
+                  Tensor<float> noise, Tensor<float> again, Steps& steps);
+
+/// A mask that keeps the upper half.
+void keep_upper_half(Tensor<float> keep);
+
+/// A picture, what was kept of it (the rest dark grey), and the completions.
+Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tensor<const float> x);
+
+/// SDEdit: x is noised to `strength` (6.19), with noise from the sampler's seed, and denoised.
+void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x, Steps& steps);
+
+}  // namespace diffusion
