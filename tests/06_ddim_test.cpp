@@ -190,7 +190,7 @@ TEST_CASE(
     }
 }
 
-TEST_CASE("(6.13) (6.14) step grids fall strictly to 0, and are what their names say") {
+TEST_CASE("(6.13) (6.14) (6.15) step grids fall strictly to 0, and are what their names say") {
     for (const char* name : kGridNames) {
         for (const int n : {1, 2, 7, 20, 1000}) {
             CAPTURE(name);
@@ -205,6 +205,12 @@ TEST_CASE("(6.13) (6.14) step grids fall strictly to 0, and are what their names
     CHECK(step_grid("trailing", kCosine, 4) == std::vector{1000, 750, 500, 250, 0});
     CHECK(step_grid("leading", kCosine, 4) == std::vector{751, 501, 251, 1, 0});
     CHECK(step_grid("linspace", kCosine, 4) == std::vector{1000, 667, 334, 1, 0});
+    // A twentieth of the steps for each twentieth of the times that training drew.
+    const std::vector<int> late = step_grid("late", kCosine, 20);
+    for (int i = 0; i <= 20; ++i) {
+        const double drawn_below = std::pow(late[static_cast<std::size_t>(i)] / 1000.0, 1 / 0.35);
+        CHECK(drawn_below == Approx(1 - i / 20.0).epsilon(2e-3).scale(1));
+    }
     const auto evenly = [](const std::vector<int>& times, auto f) {
         for (std::size_t i = 2; i + 1 < times.size(); ++i) {
             const double one = f(times[i - 1]) - f(times[i - 2]),
@@ -218,14 +224,14 @@ TEST_CASE("(6.13) (6.14) step grids fall strictly to 0, and are what their names
     evenly({logsnr.begin(), logsnr.end() - 3}, [](int t) { return kCosine.log_snr(t); });
     CHECK(kCosine.sigma(karras.front()) == Approx(80).epsilon(0.1));
     CHECK(karras[karras.size() - 2] == 1);
-    CHECK_THROWS_WITH_AS(step_grid("even", kCosine, 5),
-                         "step grid 'even': use trailing, leading, linspace, karras or logsnr",
-                         Error);
+    CHECK_THROWS_WITH_AS(
+        step_grid("even", kCosine, 5),
+        "step grid 'even': use trailing, leading, linspace, karras, logsnr or late", Error);
     CHECK_THROWS_WITH_AS(step_grid("karras", kCosine, 1001),
                          "step grid: steps is 1001, expected 1..1000", Error);
 }
 
-TEST_CASE("(6.15) inverted and drawn again a picture is what it was, the better the more rounds") {
+TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better the more rounds") {
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
     std::vector<int> times = step_grid("trailing", kCosine, 20);
     times.pop_back();  // every step from a level with noise has one answer
@@ -245,7 +251,7 @@ TEST_CASE("(6.15) inverted and drawn again a picture is what it was, the better 
                     Error);
 }
 
-TEST_CASE("(6.15) a pixel that is the same in all pictures comes from normal noise") {
+TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noise") {
     const Denoiser<double> denoiser = gaussian_denoiser(-1, 0);
     const std::vector<int> times = step_grid("trailing", kCosine, 20);
     Batch x(std::vector<double>(20'000, -1));
@@ -261,7 +267,7 @@ TEST_CASE("(6.15) a pixel that is the same in all pictures comes from normal noi
     for (const double pixel : x.values) CHECK(pixel == Approx(-1));
 }
 
-TEST_CASE("(6.16) the great circle keeps the length and divides the angle evenly") {
+TEST_CASE("(6.17) the great circle keeps the length and divides the angle evenly") {
     const std::vector<double> a{2, 0, 0}, b{0, 2, 0};
     std::vector<double> y(3);
     const auto at = [&](double share) {
@@ -281,7 +287,7 @@ TEST_CASE("(6.16) the great circle keeps the length and divides the angle evenly
                     Error);
 }
 
-TEST_CASE("(6.17) (6.18) what is drawn fits what is kept, and that stays as it was") {
+TEST_CASE("(6.18) (6.19) what is drawn fits what is kept, and that stays as it was") {
     // Pictures of two pixels, (1, 1) or (-1, -1): one pixel tells the other.
     const std::vector<float> two{1, 1, -1, -1};
     const Denoiser<double> denoiser =
@@ -310,7 +316,7 @@ TEST_CASE("(6.17) (6.18) what is drawn fits what is kept, and that stays as it w
     CHECK(often > 190);
 }
 
-TEST_CASE("(6.19) an edit begins at its strength and goes on along the grid") {
+TEST_CASE("(6.20) an edit begins at its strength and goes on along the grid") {
     const std::vector<int> times{1000, 750, 500, 250, 0};
     CHECK(times_from(times, 1000, 1.0) == times);
     CHECK(times_from(times, 1000, 0.5) == std::vector{500, 250, 0});

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -69,6 +70,7 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
         INFO(with.err);
         REQUIRE(with.exit_code == 0);
         CHECK(read_csv(folder / threads / "06_ddim" / "quality.csv").rows.size() == 5);
+        CHECK(read_csv(folder / threads / "06_ddim" / "grids.csv").rows.size() == 6);
     }
     for (const std::string file :
          {"orders.csv", "interpolation.png", "inversion.png", "inpainting.png", "edit.png"}) {
@@ -89,10 +91,15 @@ TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
         REQUIRE(result.exit_code == 0);
         return read_npy(folder / name / "samples.npy").values;
     };
+    std::set<std::vector<float>> drawn;  // all differ
     for (const char* sampler : {"ddpm", "ddim", "euler", "heun", "dpmpp2m"})
-        CHECK(sample(sampler, {"--sampler", sampler}).size() == 4 * 784);
-    for (const char* grid : {"leading", "trailing", "linspace", "karras", "logsnr"})
-        CHECK(sample(grid, {"--grid", grid}).size() == 4 * 784);
+        drawn.insert(sample(sampler, {"--sampler", sampler}));
+    CHECK(drawn.size() == 5);
+    for (const char* grid : {"leading", "linspace", "karras", "logsnr", "late"})
+        drawn.insert(sample(grid, {"--grid", grid}));
+    CHECK(drawn.size() == 10);
+    CHECK(drawn.contains(sample("trailing", {"--grid", "trailing"})));  // the default
+    for (const auto& pictures : drawn) CHECK(pictures.size() == 4 * 784);
     const auto one = sample("1", {"--threads", "1"}), two = sample("2", {"--threads", "2"});
     CHECK(one == two);
     CHECK(sample("noisy", {"--eta", "1"}) != one);
@@ -108,12 +115,14 @@ TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
 
 TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or a test digit") {
     const TemporaryFolder folder;
-    const auto out = folder / "out";
+    std::filesystem::path out;
+    int runs = 0;
     write_png(folder / "a.png", noise(50, 40, 3, 256, 1));
     write_png(folder / "b.png", noise(28, 28, 1, 256, 2));
     const std::string a = (folder / "a.png").string(), b = (folder / "b.png").string();
     const auto works = [&](std::vector<std::string> arguments, const char* file) {
         arguments.insert(arguments.end(), {"--model", world().model, "--steps", "2"});
+        out = folder / std::to_string(++runs);  // nothing of the run before
         const ProcessResult result = run(arguments, out);
         CAPTURE(arguments[0]);
         INFO(result.err);

@@ -48,9 +48,11 @@ struct SampleErrors {
 /// where there is hardly any noise, and less where little can be known.
 double loss_weight(Prediction prediction, Level level);
 
+inline constexpr double kTimePower = 0.35;  ///< p of (4.15), unless told otherwise
+
 struct DenoisingTask {
     int batch;
-    double time_power;  ///< p of (4.15)
+    double time_power;  ///< p of (4.15); below 1: more late times
     bool flip;          ///< half of the pictures, left to right
     std::uint64_t seed;
 };

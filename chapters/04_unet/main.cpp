@@ -26,9 +26,9 @@ int main(int argc, char** argv) {
     train_command->add_option("--images", train.images, "training images (0: the preset's)")
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
-    train_command->add_option("--batch", train.batch, "images per step")
+    train_command->add_option("--batch", train.batch, "images per step (0: the preset's)")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::NonNegativeNumber);
     train_command
         ->add_option("--optimizer", train.optimizer, "muon (for the weight matrices), or adam")
         ->capture_default_str()

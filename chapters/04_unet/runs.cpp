@@ -19,12 +19,13 @@ namespace {
 struct Preset {
     int base;
     std::vector<int> multipliers;
+    int batch;
     std::int64_t images;
 };
-const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 128}},
-                                                {"quick", {16, {1, 2, 2}, 32'000}},
-                                                {"standard", {16, {1, 2, 4}, 256'000}},
-                                                {"long", {32, {1, 2, 4}, 480'000}}};
+const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128}},
+                                                {"quick", {16, {1, 2, 2}, 32, 32'000}},
+                                                {"standard", {16, {1, 2, 4}, 64, 256'000}},
+                                                {"long", {16, {1, 2, 4}, 128, 1'920'000}}};
 
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
@@ -109,11 +110,12 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     const std::vector<int>& multipliers =
         settings.multipliers.empty() ? preset.multipliers : settings.multipliers;
     const std::int64_t images = settings.images > 0 ? settings.images : preset.images;
-    const std::int64_t steps = std::max<std::int64_t>(1, images / settings.batch);
+    const int batch = settings.batch > 0 ? settings.batch : preset.batch;
+    const std::int64_t steps = std::max<std::int64_t>(1, images / batch);
     const bool flip = settings.dataset == "cifar10";
     const DenoisingModel model({data.channels, base, multipliers, 4}, settings.schedule, kT,
                                settings.prediction, data.height, data.width);
-    const TrainOptions options{.batch = settings.batch,
+    const TrainOptions options{.batch = batch,
                                .steps = steps,
                                .learning_rate = settings.learning_rate,
                                .warmup = std::min<std::int64_t>(200, steps / 5),
@@ -155,21 +157,21 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     folder.setting("seed", common.seed);
     folder.setting("base", base);
     folder.setting("multipliers", joined(multipliers));
-    folder.setting("batch", settings.batch);
+    folder.setting("batch", batch);
     folder.setting("optimizer", settings.optimizer);
     folder.setting("learning rate", settings.learning_rate);
     folder.setting("time power", settings.time_power);
     const Trainer::Loss loss =
-        denoising_loss(model, data, {settings.batch, settings.time_power, flip, common.seed});
+        denoising_loss(model, data, {batch, settings.time_power, flip, common.seed});
     // Steps to go, and what the grids cost: drawing is forward only, a third of a training pass.
-    const double drawing = kGrids * kGrid * kGridSteps / (3.0 * settings.batch);
+    const double drawing = kGrids * kGrid * kGridSteps / (3.0 * batch);
     const double left =
         static_cast<double>(steps - trainer.steps()) * (1 + drawing / static_cast<double>(steps));
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
             {"parameters", std::to_string(model.unet.parameters().count())},
-            {"images", std::to_string(steps * settings.batch)},
-            {"batch", std::to_string(settings.batch)},
+            {"images", std::to_string(steps * batch)},
+            {"batch", std::to_string(batch)},
             {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
             {"seed", std::to_string(common.seed)},
             {"expected time", about(left * seconds_per_step(model, options, loss))}});
@@ -178,15 +180,15 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     const auto grid_path = [&](std::int64_t part) {
         return folder.path("progress_" + std::to_string(part) + ".png");
     };
-    Progress progress("train", steps * settings.batch, "images", trainer.steps() * settings.batch);
+    Progress progress("train", steps * batch, "images", trainer.steps() * batch);
     while (trainer.steps() < steps && !interrupted()) {
         const Trainer::Report report = trainer.step(loss);
         const std::int64_t done = trainer.steps();
-        log.row({static_cast<double>(done), static_cast<double>(done * settings.batch),
+        log.row({static_cast<double>(done), static_cast<double>(done * batch),
                  earlier + seconds_since(start), report.loss, report.gradient_norm});
         char text[32];
         std::snprintf(text, sizeof text, "loss %.4f", report.loss);
-        progress.update(done * settings.batch, text);
+        progress.update(done * batch, text);
         const std::int64_t part = kGrids * done / steps;
         if (part != kGrids * (done - 1) / steps) {
             write_png(grid_path(part), draw_grid(model, trainer.average(), common.seed));
@@ -212,7 +214,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
         write_loss_by_time(model, data, trainer, trainer.average(), common.seed,
                            folder.path("loss_by_t.csv"));
     }
-    folder.number("training images", static_cast<double>(trainer.steps() * settings.batch));
+    folder.number("training images", static_cast<double>(trainer.steps() * batch));
     folder.finish(earlier + seconds_since(start));
     std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
                 static_cast<long long>(trainer.steps()), earlier + seconds_since(start),

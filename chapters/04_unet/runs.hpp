@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "04_unet/denoising.hpp"
 #include "app/app.hpp"
 #include "io/run_folder.hpp"
 
@@ -15,13 +16,13 @@ struct TrainSettings {
     int base = 0;                       ///< 0: as the preset says
     std::vector<int> multipliers = {};  ///< empty: as the preset says
     std::int64_t images = 0;            ///< 0: as the preset says
-    int batch = 32;
+    int batch = 0;                      ///< 0: as the preset says
     std::string optimizer = "muon";
     double learning_rate = 2e-3;
     std::string schedule = "cosine";
     std::string prediction = "x0";
-    double time_power = 0.35;  ///< below 1: more late times (4.15)
-    int save_every = 200;      ///< steps between checkpoints
+    double time_power = kTimePower;
+    int save_every = 200;  ///< steps between checkpoints
 };
 
 /// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),

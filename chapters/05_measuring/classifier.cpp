@@ -117,7 +117,8 @@ void TrainedClassifier::save(const std::filesystem::path& path) const {
                      {"width", std::to_string(width)},
                      {"channels", std::to_string(channels)},
                      {"classes", std::to_string(classes)},
-                     {"images", std::to_string(images)}};
+                     {"images", std::to_string(images)},
+                     {"seed", seed}};
     write_safetensors(path, file);
 }
 
@@ -127,8 +128,15 @@ TrainedClassifier load_classifier(const std::filesystem::path& path) {
     const int height = metadata.number("height"), width = metadata.number("width"),
               channels = metadata.number("channels"), classes = metadata.number("classes"),
               images = metadata.number("images", 999'999'999);
-    TrainedClassifier c{Classifier(channels, classes), height, width, channels, classes,
-                        metadata.entry("data"),        images, {}};
+    TrainedClassifier c{Classifier(channels, classes),
+                        height,
+                        width,
+                        channels,
+                        classes,
+                        metadata.entry("data"),
+                        images,
+                        metadata.entry("seed"),
+                        {}};
     c.values = c.network.parameters().from_arrays<float>(file, path.string());
     return c;
 }
@@ -144,6 +152,7 @@ TrainedClassifier train_classifier(const Dataset& data, std::int64_t images, std
                         classes,
                         data.name,
                         images,
+                        std::to_string(seed),
                         {}};
     const std::int64_t steps = std::max<std::int64_t>(1, images / kBatch);
     Trainer trainer(c.network.parameters(), {.batch = kBatch,

@@ -51,6 +51,7 @@ struct TrainedClassifier {
     int height, width, channels, classes;
     std::string data;     ///< the name of the data set that it learned
     std::int64_t images;  ///< that it saw
+    std::string seed;     ///< from which it started
     std::vector<float> values;
 
     void save(const std::filesystem::path& path) const;

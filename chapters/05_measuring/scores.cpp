@@ -42,6 +42,11 @@ Interval share_interval(double share, int n) {
     // <<<
 }
 
+double sure_share(const Opinion& opinion) {
+    return share(opinion.count(),
+                 [&](std::size_t i) { return opinion.confidence[i] >= kSure; });  // (5.2)
+}
+
 double effective_classes(const std::vector<int>& counts) {
     double total = 0, entropy = 0;
     for (const int c : counts) total += c;
@@ -131,7 +136,7 @@ Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const St
     const auto of_samples = opinion.rows();
     Scores s{};
     s.n = n;
-    s.sure = share(n, [&](std::size_t i) { return opinion.confidence[i] >= kSure; });  // (5.2)
+    s.sure = sure_share(opinion);
     s.sure_interval = share_interval(s.sure, n);
     stage("Frechet distance");
     s.frechet = frechet_distance(r.gaussian, fit_gaussian(of_samples));

@@ -35,6 +35,9 @@ Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset te
 /// The nearest training pictures of some others.
 Neighbours nearest_in_training(const Reference& reference, const Dataset& pictures);
 
+/// (5.2) Share of the pictures of which the judge is sure: its probability is 0.9 or more.
+double sure_share(const Opinion& opinion);
+
 /// Where the true share lies, with 95 % confidence, if n trials gave this one (5.3) (Wilson 1927).
 Interval share_interval(double share, int n);
 

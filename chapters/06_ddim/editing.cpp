@@ -43,11 +43,11 @@ void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
             for (std::size_t k = 0; k < n; ++k) {
                 T& xt = x.data()[k];
                 const double picture = static_cast<double>(guess[k]);
-                // >>> exercise 6.5 points=3 hint="(6.15): v from the guess, then (6.15)"
+                // >>> exercise 6.5 points=3 hint="(6.16): v from the guess, then (6.16)"
                 const double v =
                     v_from(to, picture, eps_from_x0(to, static_cast<double>(xt), picture));
                 xt =
-                    static_cast<T>((static_cast<double>(before[k]) + sine * v) / cosine);  // (6.15)
+                    static_cast<T>((static_cast<double>(before[k]) + sine * v) / cosine);  // (6.16)
                 // <<<
             }
         }
@@ -74,7 +74,7 @@ void slerp(Tensor<const T> a, Tensor<const T> b, double share, Tensor<T> between
                  of_b = straight ? share : std::sin(share * angle) / std::sin(angle);
     for (std::ptrdiff_t k = 0; k < a.numel(); ++k) {
         between.data()[k] = static_cast<T>(of_a * static_cast<double>(a.data()[k]) +
-                                           of_b * static_cast<double>(b.data()[k]));  // (6.16)
+                                           of_b * static_cast<double>(b.data()[k]));  // (6.17)
     }
 }
 
@@ -105,7 +105,7 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
                                        at_s.s * random.normal(),
                                  m = static_cast<double>(mask.data()[k]);
                     T& xs = x[n].data()[k];
-                    xs = static_cast<T>(m * old + (1 - m) * static_cast<double>(xs));  // (6.17)
+                    xs = static_cast<T>(m * old + (1 - m) * static_cast<double>(xs));  // (6.18)
                 }
             }
             ++draws;
@@ -114,7 +114,7 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
                 Random random = normal(draws, n);
                 for (T& v : x[n]) {
                     v = static_cast<T>(back.scale * static_cast<double>(v) +
-                                       back.sigma * random.normal());  // (6.18)
+                                       back.sigma * random.normal());  // (6.19)
                 }
             }
             ++draws;
@@ -126,7 +126,7 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
 std::vector<int> times_from(std::span<const int> times, int T, double strength) {
     require(strength > 0 && strength <= 1, "strength is ", strength,
             ", expected more than 0 and at most 1");
-    const int first = static_cast<int>(std::lround(strength * T));  // (6.19)
+    const int first = static_cast<int>(std::lround(strength * T));  // (6.20)
     std::vector<int> rest{first};
     for (const int t : times) {
         if (t < first) rest.push_back(t);

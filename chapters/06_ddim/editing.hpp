@@ -7,7 +7,7 @@
 
 namespace diffusion {
 
-/// (6.15) DDIM backwards: pictures x [N, ...] at times.back() to the noise at times.front() from
+/// (6.16) DDIM backwards: pictures x [N, ...] at times.back() to the noise at times.front() from
 /// which ddim_sample, unclipped, along the same times comes back to them. Each step is an equation
 /// for x_t with the denoiser on its right side; it is solved by `rounds` rounds of substitution,
 /// each one call. One round is what most programs do. Clean pictures (times.back() = 0) could have
@@ -16,7 +16,7 @@ template <class T>
 void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
                  int rounds, std::uint64_t seed, Tensor<T> x, const Observer<T>& observer = {});
 
-/// (6.16) On the great circle from a (share 0) to b (share 1) (Shoemake 1985), all of one shape.
+/// (6.17) On the great circle from a (share 0) to b (share 1) (Shoemake 1985), all of one shape.
 template <class T>
 void slerp(Tensor<const T> a, Tensor<const T> b, double share, Tensor<T> between);
 
@@ -25,7 +25,7 @@ struct InpaintOptions {
     double clip = 1.0;
     std::uint64_t seed = 1;
 };
-/// (6.17), (6.18) Draws what is missing of pictures (Lugmayr et al. 2022, arXiv:2201.09865).
+/// (6.18), (6.19) Draws what is missing of pictures (Lugmayr et al. 2022, arXiv:2201.09865).
 /// `known` [N, ...] holds pictures, `keep` of the same shape 1 where they are to be kept and 0
 /// where not. x starts as noise at times.front(); times end in 0.
 template <class T>
@@ -33,7 +33,7 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
              Tensor<const T> known, Tensor<const T> keep, const InpaintOptions& options,
              Tensor<T> x, const Observer<T>& observer = {});
 
-/// (6.19) The part of `times` that begins at `strength` T, for SDEdit (Meng et al. 2021,
+/// (6.20) The part of `times` that begins at `strength` T, for SDEdit (Meng et al. 2021,
 /// arXiv:2108.01073): a picture is noised to its first time, and denoised along it. Strength is in
 /// (0, 1]: how much may change.
 std::vector<int> times_from(std::span<const int> times, int T, double strength);

@@ -27,9 +27,10 @@ const std::map<std::string, Preset> kPresets = {
     {"standard", {500, {5, 10, 20, 50, 100, 250, 1000}}},
     {"long", {5'000, {5, 10, 15, 20, 50, 100, 250, 1000}}}};
 
-/// Each sampler of kSamplerNames on the grid that was made for it.
-constexpr std::array<const char*, kSamplerNames.size()> kGrids = {"trailing", "trailing", "karras",
-                                                                  "karras", "logsnr"};
+/// For each sampler of kSamplerNames the grid that suits it.
+constexpr std::array<const char*, kSamplerNames.size()> kOwnGrids = {"late", "late", "karras",
+                                                                     "karras", "late"};
+constexpr int kFew = 20;  // steps of DDIM on every grid
 
 void show_orders(RunFolder& folder) {
     CsvWriter table(folder.path("orders.csv"), {"sampler", "steps", "error"});
@@ -49,67 +50,113 @@ void show_orders(RunFolder& folder) {
     }
 }
 
-/// Quality against steps for every sampler.
+/// Draws with one sampler on one grid and lets the judge look.
+class Quality {
+public:
+    Quality(const CommonOptions& common, const Drawing& drawing, int pictures)
+        : common_(common), drawing_(drawing), reference_(make(common)) {
+        n_ = std::min(pictures, reference_.test.count);
+        floor_ = mean_frechet(reference_.gaussian, reference_.of_test.rows(), n_, common.seed);
+    }
+    int pictures() const { return n_; }
+    double floor() const { return floor_; }
+
+    struct Line {
+        std::string sampler, grid;
+        int steps;
+    };
+    std::vector<int> times(const Line& line) const {
+        return step_grid(line.grid, drawing_.schedule(), line.steps);
+    }
+    int calls(const Line& line) const { return calls_of(sampler(line), times(line)); }
+
+    /// calls, seconds, Frechet distance, its interval, sure share, floor.
+    std::vector<double> measure(const Line& line) {
+        Pictures pictures = find_noise({}, drawing_.loaded.model, n_, common_.seed);
+        const Tensor<float> x = pictures.tensor();
+        const auto start = Clock::now();
+        run_sampler(
+            sampler(line), drawing_.denoiser, drawing_.schedule(), times(line), x,
+            [](int, Tensor<const float>) { require(!interrupted(), "stopped while drawing"); });
+        const double seconds = seconds_since(start);
+        const Opinion opinion = judge(reference_.classifier, to_dataset(x, "samples"));
+        const double distance = frechet_distance(reference_.gaussian, fit_gaussian(opinion.rows()));
+        const Interval interval =
+            frechet_interval(opinion.rows(), reference_.gaussian, distance, common_.seed);
+        return {static_cast<double>(calls(line)),
+                seconds,
+                distance,
+                interval.low,
+                interval.high,
+                sure_share(opinion),
+                floor_};
+    }
+
+private:
+    static Reference make(CommonOptions common) {
+        common.out = common.out.parent_path() / "05_measuring";  // where its judge lies
+        Stages stages(kReferenceStages);
+        Reference reference =
+            find_reference(common, {}, [&](const std::string& text) { stages(text); });
+        stages.finish();
+        return reference;
+    }
+    Sampler sampler(const Line& line) const { return {.name = line.sampler, .seed = common_.seed}; }
+
+    const CommonOptions& common_;
+    const Drawing& drawing_;
+    Reference reference_;
+    int n_ = 0;
+    double floor_ = 0;
+};
+
+/// Quality against steps for every sampler, and of DDIM with few steps on every grid.
 void show_quality(RunFolder& folder, const CommonOptions& common, const Drawing& d,
                   const Preset& preset) {
-    CommonOptions of_judge = common;
-    of_judge.out = common.out.parent_path() / "05_measuring";  // where its judge lies
-    Stages stages(kReferenceStages);
-    Reference r = find_reference(of_judge, {}, [&](const std::string& text) { stages(text); });
-    stages.finish();
-    const int n = std::min(preset.pictures, r.test.count);
-    const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
-    CsvWriter table(folder.path("quality.csv"), {"sampler", "steps", "calls", "seconds", "frechet",
-                                                 "low", "high", "sure", "floor"});
-    const auto sampler = [&](std::size_t k) {
-        return Sampler{.name = kSamplerNames.at(k), .seed = common.seed};
-    };
-    const auto grid = [&](std::size_t k, int steps) {
-        return step_grid(kGrids.at(k), d.schedule(), steps);
-    };
-    std::int64_t work = 0, done = 0;
+    Quality quality(common, d, preset.pictures);
+    std::vector<std::pair<Quality::Line, double>> lines;  // and what stands for it in its table
     for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
-        for (const int steps : preset.steps) work += calls_of(sampler(k), grid(k, steps));
+        for (const int steps : preset.steps)
+            lines.push_back(
+                {{kSamplerNames.at(k), kOwnGrids.at(k), steps}, static_cast<double>(k)});
     }
-    std::string lines;
-    {
-        Progress progress("quality", work, "calls");
-        for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
-            for (const int steps : preset.steps) {
-                const std::vector<int> times = grid(k, steps);
-                const int calls = calls_of(sampler(k), times);
-                Pictures pictures = find_noise({}, d.loaded.model, n, common.seed);
-                const Tensor<float> x = pictures.tensor();
-                const auto start = Clock::now();
-                run_sampler(sampler(k), d.denoiser, d.schedule(), times, x,
-                            [&](int, Tensor<const float>) {
-                                require(!interrupted(), "stopped while drawing");
-                            });
-                const double seconds = seconds_since(start);
-                done += calls;
-                const Opinion opinion = judge(r.classifier, to_dataset(x, "samples"));
-                const double distance = frechet_distance(r.gaussian, fit_gaussian(opinion.rows()));
-                const Interval interval =
-                    frechet_interval(opinion.rows(), r.gaussian, distance, common.seed);
-                double sure = 0;
-                for (const float p : opinion.confidence) sure += p >= 0.9f ? 1.0 / n : 0.0;
-                table.row({static_cast<double>(k), static_cast<double>(steps),
-                           static_cast<double>(calls), seconds, distance, interval.low,
-                           interval.high, sure, floor});
-                char line[160];
-                std::snprintf(line, sizeof line,
-                              "%-10s%-10s%6d%8d%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%\n",
-                              kSamplerNames.at(k), kGrids.at(k), steps, calls, seconds, distance,
-                              interval.low, interval.high, 100 * sure);
-                lines += line;
-                progress.update(done, kSamplerNames.at(k) + (" " + std::to_string(steps)));
-            }
-        }
-        progress.finish();
+    const std::size_t of_samplers = lines.size();
+    for (std::size_t k = 0; k < kGridNames.size(); ++k)
+        lines.push_back({{"ddim", kGridNames.at(k), kFew}, static_cast<double>(k)});
+    std::int64_t work = 0, done = 0;
+    for (const auto& [line, k] : lines) work += quality.calls(line);
+
+    const std::vector<std::string> values = {"calls", "seconds", "frechet", "low",
+                                             "high",  "sure",    "floor"};
+    const auto columns = [&](const char* first) {
+        std::vector<std::string> all = {first, "steps"};
+        all.insert(all.end(), values.begin(), values.end());
+        return all;
+    };
+    CsvWriter by_steps(folder.path("quality.csv"), columns("sampler")),
+        by_grid(folder.path("grids.csv"), columns("grid"));
+    std::string table;
+    Progress progress("quality", work, "calls");
+    for (std::size_t i = 0; i < lines.size(); ++i) {
+        const auto& [line, k] = lines[i];
+        const std::vector<double> v = quality.measure(line);
+        std::vector<double> row = {k, static_cast<double>(line.steps)};
+        row.insert(row.end(), v.begin(), v.end());
+        (i < of_samplers ? by_steps : by_grid).row(row);
+        char text[160];
+        std::snprintf(text, sizeof text,
+                      "%-10s%-10s%6d%8.0f%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%\n",
+                      line.sampler.c_str(), line.grid.c_str(), line.steps, v[0], v[1], v[2], v[3],
+                      v[4], 100 * v[5]);
+        table += (i == of_samplers ? "\n" : "") + std::string(text);
+        done += quality.calls(line);
+        progress.update(done, line.sampler + " " + std::to_string(line.steps));
     }
-    std::printf("\n%d pictures each; real ones have the Frechet distance %.3f\n", n, floor);
+    progress.finish();
+    std::printf("\n%d pictures each; real ones have the Frechet distance %.3f\n",
+                quality.pictures(), quality.floor());
     std::printf("%-10s%-10s%6s%8s%12s%10s%18s%11s\n%s", "sampler", "grid", "steps", "calls", "time",
-                "Frechet", "95 %", "sure", lines.c_str());
+                "Frechet", "95 %", "sure", table.c_str());
 }
 
 /// One strip for each of the subcommands.

@@ -39,7 +39,11 @@ std::vector<int> step_grid(const std::string& name, const Schedule& schedule, in
         }
         if (name == "logsnr")
             return time_of_sigma(schedule, most * std::pow(least / most, part(i)));  // (6.14)
-        fail("step grid '", name, "': use trailing, leading, linspace, karras or logsnr");
+        if (name == "late") {
+            const double rest = 1 - static_cast<double>(i) / n;
+            return static_cast<int>(std::lround(T * std::pow(rest, kTimePower)));  // (6.15)
+        }
+        fail("step grid '", name, "': use trailing, leading, linspace, karras, logsnr or late");
     };
     std::vector<int> times;
     for (int i = 0; i < n; ++i) times.push_back(time(i));

@@ -83,7 +83,7 @@ void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<floa
     Pictures noise(x.shape());
     start_noise<float>(sampler.seed, noise.tensor());
     const std::vector<int> same(static_cast<std::size_t>(x.size(0)), times.front());
-    q_sample<float>(x, same, noise.tensor(), d.schedule(), x);  // (6.19)
+    q_sample<float>(x, same, noise.tensor(), d.schedule(), x);  // (6.20)
     run_sampler(sampler, d.denoiser, d.schedule(), times, x, steps.observer());
 }
 

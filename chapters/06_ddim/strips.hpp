@@ -58,7 +58,7 @@ void find_picture(const CommonOptions& common, const std::filesystem::path& path
 /// Copies the first picture of a batch over all others.
 void repeat_first(Tensor<float> x);
 
-/// x[i] at equal distances on the great circle (6.16) from one noise to another.
+/// x[i] at equal distances on the great circle (6.17) from one noise to another.
 void on_circle(Tensor<const float> from, Tensor<const float> to, Tensor<float> x);
 
 /// There and back; returns the mean absolute error per pixel, in units of [-1, 1].
@@ -71,7 +71,7 @@ void keep_upper_half(Tensor<float> keep);
 /// A picture, what was kept of it (the rest dark grey), and the completions.
 Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tensor<const float> x);
 
-/// SDEdit: x is noised to `strength` (6.19), with noise from the sampler's seed, and denoised.
+/// SDEdit: x is noised to `strength` (6.20), with noise from the sampler's seed, and denoised.
 void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x, Steps& steps);
 
 }  // namespace diffusion
