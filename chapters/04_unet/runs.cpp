@@ -24,7 +24,7 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128}},
                                                 {"quick", {16, {1, 2, 2}, 32, 32'000}},
-                                                {"standard", {16, {1, 2, 4}, 64, 256'000}},
+                                                {"standard", {16, {1, 2, 4}, 32, 256'000}},
                                                 {"long", {16, {1, 2, 4}, 128, 1'920'000}}};
 
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};

@@ -1,6 +1,7 @@
 // Chapter 5's program: is a set of pictures good, varied and new?
 #include "05_measuring/runs.hpp"
 #include "app/app.hpp"
+#include "tensor/check.hpp"
 
 int main(int argc, char** argv) {
     using namespace diffusion;
@@ -42,6 +43,10 @@ int main(int argc, char** argv) {
         pick_threads(common.threads);
         catch_interrupt();
         scored.judge = experiment.judge;
+        for (const char* option : {"--model", "--steps"}) {
+            require(app.get_subcommands().empty() || app.count(option) == 0, option,
+                    ": it is for the experiment; train and score draw nothing");
+        }
         if (*train_command) {
             run_train_judge(common, experiment.judge);
         } else if (*score_command) {

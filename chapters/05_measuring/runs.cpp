@@ -100,6 +100,7 @@ void measure_bias(RunFolder& folder, Reference& r, std::uint64_t seed) {
     std::printf("\n%-12s%12s%12s%22s\n", "pictures", "real", "(5.8)", "one in ten spoiled");
     for (const int n : {100, 200, 500, 1000, 2000, 5000, 10'000}) {
         if (n > r.test.count) break;
+        require(!interrupted(), "stopped while measuring");
         const double real = mean_frechet(r.gaussian, r.of_test.rows(), n, seed),
                      formula = frechet_bias(r.gaussian, n),
                      spoiled = mean_frechet(r.gaussian, of_spoiled.rows(), n, seed);
@@ -144,6 +145,7 @@ void show_samples(RunFolder& folder, Reference& r, const Dataset& samples) {
 void run_train_judge(const CommonOptions& common, const JudgeSettings& settings) {
     const auto start = Clock::now();
     RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    no_state_to_resume(common);
     const Dataset train = find_dataset(settings.dataset, common.data, true),
                   test = find_dataset(settings.dataset, common.data, false);
     const std::int64_t images = judge_images(common.preset);
@@ -170,6 +172,7 @@ void run_train_judge(const CommonOptions& common, const JudgeSettings& settings)
 void run_score(const CommonOptions& common, const ScoreSettings& settings) {
     const auto start = Clock::now();
     RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    no_state_to_resume(common);
     folder.keep_earlier();
     Dataset samples = read_pictures(settings.samples);
     require(samples.count >= kFewest, settings.samples.string(), ": ", samples.count,

@@ -53,8 +53,9 @@ void show_orders(RunFolder& folder) {
 /// Draws with one sampler on one grid and lets the judge look.
 class Quality {
 public:
-    Quality(const CommonOptions& common, const Drawing& drawing, int pictures)
-        : common_(common), drawing_(drawing), reference_(make(common)) {
+    Quality(const CommonOptions& common, const std::string& dataset, const Drawing& drawing,
+            int pictures)
+        : common_(common), drawing_(drawing), reference_(make(common, dataset)) {
         n_ = std::min(pictures, reference_.test.count);
         floor_ = mean_frechet(reference_.gaussian, reference_.of_test.rows(), n_, common.seed);
     }
@@ -93,11 +94,11 @@ public:
     }
 
 private:
-    static Reference make(CommonOptions common) {
+    static Reference make(CommonOptions common, const std::string& dataset) {
         common.out = common.out.parent_path() / "05_measuring";  // where its judge lies
         Stages stages(kReferenceStages);
-        Reference reference =
-            find_reference(common, {}, [&](const std::string& text) { stages(text); });
+        Reference reference = find_reference(common, {.dataset = dataset, .judge = {}},
+                                             [&](const std::string& text) { stages(text); });
         stages.finish();
         return reference;
     }
@@ -111,9 +112,9 @@ private:
 };
 
 /// Quality against steps for every sampler, and of DDIM with few steps on every grid.
-void show_quality(RunFolder& folder, const CommonOptions& common, const Drawing& d,
-                  const Preset& preset) {
-    Quality quality(common, d, preset.pictures);
+void show_quality(RunFolder& folder, const CommonOptions& common, const std::string& dataset,
+                  const Drawing& d, const Preset& preset) {
+    Quality quality(common, dataset, d, preset.pictures);
     std::vector<std::pair<Quality::Line, double>> lines;  // and what stands for it in its table
     for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
         for (const int steps : preset.steps)
@@ -160,7 +161,8 @@ void show_quality(RunFolder& folder, const CommonOptions& common, const Drawing&
 }
 
 /// One strip for each of the subcommands.
-void show_strips(RunFolder& folder, const CommonOptions& common, const Drawing& d) {
+void show_strips(RunFolder& folder, const CommonOptions& common, const std::string& dataset,
+                 const Drawing& d) {
     constexpr int n = 10, kFour = 4;  // test digit 4 is a four
     const std::size_t steps_of_grid = d.times.size() - 1;
     Steps steps(12 * steps_of_grid);  // 2 strips, 3 round trips, 2 completions, 1.5 edits
@@ -178,7 +180,7 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const Drawing& 
             "On the great circle between two noises, drawn by DDIM; two pairs.");
     }
     const auto digits = [&](Tensor<float> x) {
-        for (int i = 0; i < x.size(0); ++i) find_picture(common, {}, false, i, x[i]);
+        for (int i = 0; i < x.size(0); ++i) find_picture(common, dataset, {}, false, i, x[i]);
     };
     {
         Pictures given(d.shape(n)), noise(d.shape(n)), again(d.shape(n));
@@ -207,7 +209,7 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const Drawing& 
         Pictures drawn(d.shape(n - 2)), given(d.shape(n - 2)), mask(d.shape(n - 2));
         std::vector<Image> rows;
         for (int k = 0; k < 2; ++k) {
-            find_picture(common, {}, false, k, given.tensor()[0]);
+            find_picture(common, dataset, {}, false, k, given.tensor()[0]);
             keep_upper_half(mask.tensor()[0]);
             repeat_first(given.tensor());
             repeat_first(mask.tensor());
@@ -224,7 +226,7 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const Drawing& 
         const Tensor<float> x = strip.tensor();
         std::vector<Image> rows;
         for (const double strength : {0.3, 0.5, 0.7}) {
-            find_picture(common, {}, false, kFour, x[0]);
+            find_picture(common, dataset, {}, false, kFour, x[0]);
             repeat_first(x);
             edit(d, {.seed = common.seed}, strength, {x[1].data(), d.shape(n - 1)}, steps);
             rows.push_back(image_grid(x, n, 2));
@@ -254,8 +256,8 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
         DrawSettings strips = draw;
         strips.steps = common.preset == "smoke" ? 4 : std::max(draw.steps, 100);
         const Drawing d(common, strips);
-        show_quality(folder, common, d, preset);
-        show_strips(folder, common, d);
+        show_quality(folder, common, draw.dataset, d, preset);
+        show_strips(folder, common, draw.dataset, d);
     }
     folder.finish(seconds_since(start));
     std::printf("\nPictures and tables are in %s (%.1f s)\n", common.out.string().c_str(),

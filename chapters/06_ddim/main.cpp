@@ -15,6 +15,10 @@ int main(int argc, char** argv) {
     PictureSettings given;
     app.add_option("--model", draw.model,
                    "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
+    app.add_option("--dataset", draw.dataset,
+                   "what drawings are held against, and where test pictures come from: mnist, "
+                   "fashion, cifar10 or builtin")
+        ->capture_default_str();
     app.add_option("--steps", draw.steps,
                    "steps from noise to picture; the experiment's strips take at least 100")
         ->capture_default_str()
@@ -41,7 +45,7 @@ int main(int argc, char** argv) {
     };
     const auto add_image = [&](CLI::App* command) {
         command->add_option("--image", given.image,
-                            "a PNG or JPEG; made to fit the model (none: a test digit)");
+                            "a PNG or JPEG; made to fit the model (none: a test picture)");
         command->add_flag("--negative", given.negative, "it is black on white");
     };
     const auto add_n = [&](CLI::App* command) {

@@ -65,11 +65,11 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw,
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw);
     tell("Chapter 6: from a picture to its noise and back", common, draw,
-         given.image.empty() ? "a test digit" : given.image.string());
+         given.image.empty() ? "a test picture" : given.image.string());
     Pictures three(d.shape(3));
     const Tensor<float> all = three.tensor();
     const auto one = [&](int i) { return Tensor<float>(all[i].data(), d.shape(1)); };
-    find_picture(common, given.image, given.negative, 0, all[0]);
+    find_picture(common, draw.dataset, given.image, given.negative, 0, all[0]);
     Steps steps(2 * (d.times.size() - 1));
     const double error = round_trip(d, given.rounds, common.seed, one(0), one(1), one(2), steps);
     write_npy(folder.path("noise.npy"), one(1));
@@ -98,8 +98,8 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
     if (given.image.empty()) {
         start_noise<float>(common.seed, two);
     } else {
-        find_picture(common, given.image, given.negative, 0, two[0]);
-        find_picture(common, given.second, given.negative, 0, two[1]);
+        find_picture(common, draw.dataset, given.image, given.negative, 0, two[0]);
+        find_picture(common, draw.dataset, given.second, given.negative, 0, two[1]);
         ddim_invert<float>(d.denoiser, d.schedule(), d.times, given.rounds, common.seed, two,
                            steps.observer());
     }
@@ -117,11 +117,13 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw);
     const int n = given.n;
-    tell("Chapter 6: what is missing is drawn", common, draw,
-         given.image.empty() ? "a test digit" : given.image.string());
+    DrawSettings steps_of_ddpm = draw;
+    steps_of_ddpm.sampler.eta = 1;  // a step of inpainting always has fresh noise
+    tell("Chapter 6: what is missing is drawn", common, steps_of_ddpm,
+         given.image.empty() ? "a test picture" : given.image.string());
     Pictures drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
     const Tensor<float> x = drawn.tensor(), known = given_ones.tensor(), keep = mask.tensor();
-    find_picture(common, given.image, given.negative, 0, known[0]);
+    find_picture(common, draw.dataset, given.image, given.negative, 0, known[0]);
     if (given.mask.empty()) {
         keep_upper_half(keep[0]);
     } else {
@@ -149,10 +151,10 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     const Drawing d(common, draw);
     const int n = given.n;
     tell("Chapter 6: noised a part of the way, and back", common, draw,
-         given.image.empty() ? "a test digit" : given.image.string());
+         given.image.empty() ? "a test picture" : given.image.string());
     Pictures strip(d.shape(n + 1));
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
-    find_picture(common, given.image, given.negative, 0, all[0]);
+    find_picture(common, draw.dataset, given.image, given.negative, 0, all[0]);
     repeat_first(all);
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;

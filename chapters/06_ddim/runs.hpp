@@ -9,7 +9,8 @@
 namespace diffusion {
 
 struct DrawSettings {
-    std::filesystem::path model;  ///< empty: 04_unet/model.safetensors beside --out
+    std::filesystem::path model;    ///< empty: 04_unet/model.safetensors beside --out
+    std::string dataset = "mnist";  ///< its test pictures are given, and held against
     Sampler sampler;
     std::string grid = "trailing";
     int steps = 50;

@@ -27,15 +27,16 @@ void put(RunFolder& folder, const std::string& file, const Image& image,
     folder.picture(file, caption);
 }
 
-void find_picture(const CommonOptions& common, const std::filesystem::path& path, bool negative,
-                  int which, Tensor<float> out) {
+void find_picture(const CommonOptions& common, const std::string& dataset,
+                  const std::filesystem::path& path, bool negative, int which, Tensor<float> out) {
     if (!path.empty()) {
         fit_picture(read_image(path), negative, out);
         return;
     }
-    const Dataset test = find_dataset("mnist", common.data, false);
+    const Dataset test = find_dataset(dataset, common.data, false);
     require(out.shape() == Shape{test.height, test.width, test.channels}, "the model draws ",
-            out.shape(), "; give it a picture with --image");
+            out.shape(), ", the pictures of ", test.name, " are ",
+            Shape{test.height, test.width, test.channels}, "; use --dataset, or --image");
     decode(test, which, false, out);
 }
 

@@ -51,9 +51,9 @@ private:
 void put(RunFolder& folder, const std::string& file, const Image& image,
          const std::string& caption);
 
-/// The given picture, or, without one, a test digit: number `which` of its set.
-void find_picture(const CommonOptions& common, const std::filesystem::path& path, bool negative,
-                  int which, Tensor<float> out);
+/// The given picture, or, without one, a test picture: number `which` of the data set.
+void find_picture(const CommonOptions& common, const std::string& dataset,
+                  const std::filesystem::path& path, bool negative, int which, Tensor<float> out);
 
 /// Copies the first picture of a batch over all others.
 void repeat_first(Tensor<float> x);
