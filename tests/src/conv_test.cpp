@@ -117,6 +117,8 @@ TEST_CASE_TEMPLATE(
             check_conv<T>(2, 9, 11, 32, 1, kernel, stride);
             check_conv<T>(2, 6, 5, 20, 3, kernel, stride);
             check_conv<T>(1, 14, 14, 32, 64, kernel, stride);
+            check_conv<T>(2, 21, 23, 5, 18, kernel, stride);
+            check_conv<T>(1, 20, 22, 34, 3, kernel, stride);
         }
     }
 }

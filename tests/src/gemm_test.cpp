@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/simd.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -115,6 +116,28 @@ TEST_CASE("gemm reads overlapping rows: the windows of a convolution") {
     Arena scratch;
     gemm<float>(3, 1, 3, {x.data(), 1, 1}, by_rows(kernel.data(), 1), y.data(), false, scratch);
     CHECK(y == std::vector<float>{321, 432, 543});
+}
+
+TEST_CASE_TEMPLATE("transposes are exact for any size, and write nothing else", T, float, double) {
+    for (int rows = 1; rows <= 9; ++rows) {
+        for (int columns = 1; columns <= 9; ++columns) {
+            CAPTURE(rows);
+            CAPTURE(columns);
+            const int from_row = columns + 2, to_row = rows + 3;
+            std::vector<T> from(static_cast<std::size_t>(rows * from_row)),
+                to(static_cast<std::size_t>(columns * to_row), T(-1));
+            for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<T>(i);
+            transpose(rows, columns, from.data(), from_row, to.data(), to_row);
+            int wrong = 0;
+            for (int j = 0; j < columns; ++j) {
+                for (int i = 0; i < to_row; ++i) {
+                    const T expected = i < rows ? static_cast<T>(i * from_row + j) : T(-1);
+                    wrong += to[static_cast<std::size_t>(j * to_row + i)] == expected ? 0 : 1;
+                }
+            }
+            CHECK(wrong == 0);
+        }
+    }
 }
 
 TEST_SUITE_END();
