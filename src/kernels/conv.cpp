@@ -285,10 +285,11 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
     const int width = whole(padded_size(x.size(2), kernel, stride, dy.size(2)));
     const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(stride) * channels;
     Arena::Scope scope(scratch);
-    const Tensor<T> turned = scratch.zeros<T>({kernel, outputs, kernel * channels});
+    Tensor<T> by_output;  // dweight with its last two axes exchanged
+    if (few<T>(outputs)) by_output = scratch.zeros<T>({kernel, outputs, kernel * channels});
     for (int n = 0; n < x.size(0); ++n) {
         Arena::Scope image(scratch);
-        if (few<T>(outputs) || dy.size(2) >= 10) {
+        if (by_output || dy.size(2) >= 10) {
             // dy gets the width of the padded rows, with zeros where a window would cross the edge:
             // then from the windows of one row to those of the next it is as far as from window to
             // window, and the pixels of all rows form one long sum. With stride 2 this holds once
@@ -299,10 +300,10 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
             const auto windows = [&](int u) {
                 return &padded(u % stride * (height / stride) + u / stride, 0, 0);
             };
-            if (few<T>(outputs)) {  // the transpose of the product below, for wider panels
+            if (by_output) {  // the transpose of the product below, for wider panels
                 for (int u = 0; u < kernel; ++u) {
                     gemm<T>(outputs, kernel * channels, pixels, transposed<T>(wide.data(), outputs),
-                            {windows(u), step, 1}, turned[u].data(), true, scratch);
+                            {windows(u), step, 1}, by_output[u].data(), true, scratch);
                 }
                 continue;
             }
@@ -327,9 +328,11 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
                     by_rows<T>(dy[n].data(), outputs), dweight.data(), true, scratch);
         }
     }
+    if (!by_output) return;
     for (int u = 0; u < kernel; ++u) {
-        for (int c = 0; few<T>(outputs) && c < kernel * channels; ++c) {
-            for (int o = 0; o < outputs; ++o) dweight[u].data()[c * outputs + o] += turned(u, o, c);
+        for (int c = 0; c < kernel * channels; ++c) {
+            for (int o = 0; o < outputs; ++o)
+                dweight[u].data()[c * outputs + o] += by_output(u, o, c);
         }
     }
 }

@@ -98,21 +98,21 @@ void transpose(int rows, int columns, const T* from, std::ptrdiff_t from_row, T*
     for (; i + 4 <= rows; i += 4) {
         int j = 0;
         for (; j + 4 <= columns; j += 4) {
-            const auto row = [&](int k) -> Quad {
+            const auto row = [&](int k) -> const Unaligned& {
                 return *reinterpret_cast<const Unaligned*>(from + (i + k) * from_row + j);
             };
-            const auto put = [&](int k, Quad v) {
-                *reinterpret_cast<Unaligned*>(to + (j + k) * to_row + i) = v;
+            const auto out = [&](int k) -> Unaligned& {
+                return *reinterpret_cast<Unaligned*>(to + (j + k) * to_row + i);
             };
             const Quad a = row(0), b = row(1), c = row(2), d = row(3);
             const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
                        cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-            put(0, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
-            put(1, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+            out(0) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+            out(1) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
             const Quad ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7),
                        cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-            put(2, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
-            put(3, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
+            out(2) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
+            out(3) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
         }
         for (; j < columns; ++j) {
             for (int k = 0; k < 4; ++k) one_by_one(i + k, j);

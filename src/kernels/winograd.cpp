@@ -230,8 +230,8 @@ struct Kernel {
     int outputs() const { return weight.size(turned ? 2 : 3); }
 };
 
-/// u = G w G^T for all pairs of channels: 36 matrices C x O. A turned kernel is laid out as it is
-/// needed for a few inputs at a time: nine small transposes here save 36 after G.
+/// u = G w G^T for all pairs of channels: 36 matrices C x O. Of a turned kernel a few inputs at a
+/// time are transposed into a strip: nine small transposes here save 36 after G.
 template <class T>
 void weight_points(const Kernel<T>& kernel, const Share<T>& share, Arena& scratch) {
     using V = typename Simd<T>::Vector;
@@ -239,16 +239,18 @@ void weight_points(const Kernel<T>& kernel, const Share<T>& share, Arena& scratc
     const Tensor<const T> weight = kernel.weight;
     const std::ptrdiff_t tap = weight[0][0].numel(), row = weight.size(3);
     const std::ptrdiff_t part = kInputs * share.row;
-    T* turned = kernel.turned ? scratch.make<T>({9, static_cast<int>(part)}).data() : nullptr;
+    T* strip = kernel.turned ? scratch.make<T>({9, static_cast<int>(part)}).data() : nullptr;
     for (int first = 0; first < kernel.inputs(); first += kInputs) {
         const int count = std::min(kInputs, kernel.inputs() - first);
-        for (int k = 0; kernel.turned && k < 9; ++k) {
-            transpose(share.outputs.count(), count,
-                      weight.data() + (8 - k) * tap + share.outputs.begin * row + first, row,
-                      turned + k * part, share.row);
+        if (kernel.turned) {
+            for (int k = 0; k < 9; ++k) {
+                transpose(share.outputs.count(), count,
+                          weight.data() + (8 - k) * tap + share.outputs.begin * row + first, row,
+                          strip + k * part, share.row);
+            }
         }
         for (int c = 0; c < count; ++c) {
-            const T* from = kernel.turned ? turned + c * share.row
+            const T* from = kernel.turned ? strip + c * share.row
                                           : weight.data() + (first + c) * row + share.outputs.begin;
             for_each_register<T>(share.outputs.count(), [&](int o, auto load, auto store) {
                 both_ways<3, kPatch, V>(

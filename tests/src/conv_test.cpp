@@ -119,6 +119,8 @@ TEST_CASE_TEMPLATE(
             check_conv<T>(1, 14, 14, 32, 64, kernel, stride);
             check_conv<T>(2, 21, 23, 5, 18, kernel, stride);
             check_conv<T>(1, 20, 22, 34, 3, kernel, stride);
+            check_conv<T>(2, 28, 28, 32, 32, kernel, stride);
+            check_conv<T>(1, 27, 21, 32, 16, kernel, stride);
         }
     }
 }
