@@ -196,7 +196,8 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
     convolutions(machine, table, "first and last layer", {{28, 1, 32}, {28, 32, 1}}, false, forward,
                  data, weights);
 
-    std::printf("%-34s%9s%9s\n", "other operations", "forward", "back");
+    std::printf("%-34s%9s%9s   %s\n", "other operations", "forward", "back",
+                "of copying in main memory; attention: of the peak");
     const auto norm = [&](const char* name, int pixels, int channels, bool silu) {
         const Shape shape{kImages, pixels, pixels, channels};
         const double bytes = 4.0 * static_cast<double>(shape.numel());
