@@ -7,8 +7,6 @@
 
 #include "02_gradients/gradient_check.hpp"
 #include "05_measuring/scores.hpp"
-#include "support/file_checks.hpp"
-#include "support/temporary_folder.hpp"
 
 using namespace diffusion;
 using doctest::Approx;
@@ -49,8 +47,6 @@ Gaussian gaussian(int d, std::uint32_t stream) {
     const MatrixXd a = matrix(d, stream);
     return {matrix(d, stream + 100).col(0), a * a.transpose()};
 }
-
-const Stage kQuiet = [](const std::string&) {};
 
 }  // namespace
 

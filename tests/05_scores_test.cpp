@@ -95,6 +95,7 @@ TEST_CASE("a classifier's file gives the same opinion; damaged ones are told by 
     classifier.save(path);
     TrainedClassifier again = load_classifier(path);
     CHECK(again.images == 640);
+    CHECK(again.seed == "1");
     CHECK(again.data == train.name);
     CHECK(judge(again, train).confidence == judge(classifier, train).confidence);
     Safetensors file = read_safetensors(path);

@@ -11,7 +11,9 @@ namespace diffusion {
 /// which ddim_sample, unclipped, along the same times comes back to them. Each step is an equation
 /// for x_t with the denoiser on its right side; it is solved by `rounds` rounds of substitution,
 /// each one call. One round is what most programs do. Clean pictures (times.back() = 0) could have
-/// come from many x_t; their first step is not solved: noise of its level is added to them.
+/// come from many x_t; their first step is not solved: noise of its level is added to them. So what
+/// comes back is exact only up to the denoiser's error at that level, and the first step should be
+/// small: many steps of `trailing`, not `late`.
 template <class T>
 void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
                  int rounds, std::uint64_t seed, Tensor<T> x, const Observer<T>& observer = {});

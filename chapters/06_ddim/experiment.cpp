@@ -23,8 +23,8 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {
     {"smoke", {100, {2}}},
-    {"quick", {200, {5, 10, 20, 50}}},
-    {"standard", {500, {5, 10, 20, 50, 100, 250, 1000}}},
+    {"quick", {200, {5, 10, 15, 20, 50}}},
+    {"standard", {500, {5, 10, 15, 20, 50, 100, 250, 1000}}},
     {"long", {5'000, {5, 10, 15, 20, 50, 100, 250, 1000}}}};
 
 /// For each sampler of kSamplerNames the grid that suits it.
@@ -117,9 +117,12 @@ void show_quality(RunFolder& folder, const CommonOptions& common, const std::str
     Quality quality(common, dataset, d, preset.pictures);
     std::vector<std::pair<Quality::Line, double>> lines;  // and what stands for it in its table
     for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
-        for (const int steps : preset.steps)
-            lines.push_back(
-                {{kSamplerNames.at(k), kOwnGrids.at(k), steps}, static_cast<double>(k)});
+        for (const int steps : preset.steps) {
+            const std::string own = kOwnGrids.at(k);
+            const bool every_time = steps == d.schedule().steps() && own == "late";
+            lines.push_back({{kSamplerNames.at(k), every_time ? "trailing" : own, steps},
+                             static_cast<double>(k)});
+        }
     }
     const std::size_t of_samplers = lines.size();
     for (std::size_t k = 0; k < kGridNames.size(); ++k)

@@ -104,7 +104,9 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
                            steps.observer());
     }
     on_circle(two[0], two[1], x);
-    ddim_sample<float>(d.denoiser, d.schedule(), d.times, {}, x, steps.observer());
+    // Noises that were found by inversion come back unclipped only.
+    ddim_sample<float>(d.denoiser, d.schedule(), d.times, {.clip = given.image.empty() ? 1.0 : 0.0},
+                       x, steps.observer());
     put(folder, "interpolation.png", image_grid(x, n, 2),
         "On the great circle between two noises, drawn by DDIM.");
     folder.finish(seconds_since(start));
