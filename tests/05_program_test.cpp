@@ -73,7 +73,7 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
         CHECK(read_idx_images(out / "samples.idx").shape == std::vector<int>{100, 28, 28});
     }
     for (const std::string file :
-         {"classifier.safetensors", "faults.csv", "bias.csv", "distances.csv", "faults.png",
+         {"classifier_mnist.safetensors", "faults.csv", "bias.csv", "distances.csv", "faults.png",
           "unsure.png", "neighbours.png", "samples.idx"}) {
         CAPTURE(file);
         CHECK(read_file(folder / "1" / file) == read_file(folder / "2" / file));
@@ -94,6 +94,8 @@ TEST_CASE("score: IDX files and folders of pictures, from anywhere") {
     CHECK(result["scores"]["near_copies"] == 1.0);
     CHECK(result["real"]["near_copies"].get<double>() <= 0.01);
     CHECK(result["reference"] == 600);
+    CHECK(result["judge"]["data"] == "mnist");
+    CHECK(result["judge"]["seed"] == "1");
 
     std::filesystem::create_directory(folder / "pictures");
     for (int i = 0; i < 120; ++i) {
@@ -117,6 +119,7 @@ TEST_CASE("score: what cannot be scored is told in one line") {
         const ProcessResult result = run(arguments, out);
         CHECK(result.exit_code == 1);
         CHECK(std::ranges::count(result.err, '\n') == 1);
+        CHECK(!contains(result.out, "judge: "));  // before anything has learned
         return result.err;
     };
     const Dataset digits = stroke_digits(300, 1);
@@ -129,7 +132,7 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     CHECK(contains(complaint({"--samples", write("few.idx", {99, 28, 28})}),
                    "few.idx: 99 pictures, expected at least 100"));
     CHECK(contains(complaint({"--samples", write("small.idx", {120, 14, 14})}),
-                   "small.idx: the pictures are 14x14x1, the judge learned 28x28x1"));
+                   "small.idx: the pictures are [14,14,1], those of mnist are [28,28,1]"));
     const std::string good = write("good.idx", {300, 28, 28});
     CHECK(
         contains(complaint({"--samples", good, "--n", "301"}), "--n is 301, expected 100 to 300"));
@@ -143,7 +146,22 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     put_text(folder / "cut.safetensors", "short");
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "cut.safetensors").string()}),
                    "cut.safetensors: not a safetensors file"));
+    CHECK(contains(complaint({"--samples", good, "--steps", "5"}), "--steps: it is for"));
+    CHECK(
+        contains(complaint({"--samples", good, "--model", "m.safetensors"}), "--model: it is for"));
     CHECK(run_program({"05_measuring", "score"}).exit_code == 2);
+}
+
+TEST_CASE("a model is not held against data that it has not learned") {
+    const TemporaryFolder folder;
+    const std::string model = (folder / "04_unet" / "model.safetensors").string();
+    REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--dataset", "builtin", "--out",
+                         (folder / "04_unet").string()})
+                .exit_code == 0);
+    const ProcessResult result = run({"--model", model}, folder / "out");
+    CHECK(result.exit_code == 1);
+    CHECK(contains(result.err, "model.safetensors: the model learned builtin, but the data are"));
+    CHECK(!contains(result.out, "judge: "));
 }
 
 TEST_CASE("train: a judge by itself, which score then uses") {
@@ -152,7 +170,10 @@ TEST_CASE("train: a judge by itself, which score then uses") {
     INFO(trained.err);
     REQUIRE(trained.exit_code == 0);
     CHECK(contains(trained.out, "of 200 test pictures named rightly"));
-    CHECK(std::filesystem::exists(folder / "out" / "classifier.safetensors"));
+    CHECK(std::filesystem::exists(folder / "out" / "classifier_mnist.safetensors"));
+    const auto elsewhere = folder / "a" / "new" / "folder" / "judge.safetensors";
+    REQUIRE(run({"train", "--judge", elsewhere.string()}, folder / "out").exit_code == 0);
+    CHECK(read_file(elsewhere) == read_file(folder / "out" / "classifier_mnist.safetensors"));
     CHECK(run({"--help"}, folder / "out").exit_code == 0);
 }
 

@@ -116,6 +116,7 @@ TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
 TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or a test digit") {
     const TemporaryFolder folder;
     std::filesystem::path out;
+    std::string printed;
     int runs = 0;
     write_png(folder / "a.png", noise(50, 40, 3, 256, 1));
     write_png(folder / "b.png", noise(28, 28, 1, 256, 2));
@@ -124,6 +125,7 @@ TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or 
         arguments.insert(arguments.end(), {"--model", world().model, "--steps", "2"});
         out = folder / std::to_string(++runs);  // nothing of the run before
         const ProcessResult result = run(arguments, out);
+        printed = result.out;
         CAPTURE(arguments[0]);
         INFO(result.err);
         CHECK(result.exit_code == 0);
@@ -131,6 +133,7 @@ TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or 
         CHECK(std::filesystem::exists(out / file));
     };
     works({"invert"}, "inversion.png");
+    CHECK(contains(printed, "the first step back, from t = 0 to 500, is not solved"));
     works({"invert", "--image", a, "--negative", "--rounds", "1"}, "inversion.png");
     CHECK(read_npy(out / "noise.npy").shape == std::vector<int>{1, 28, 28, 1});
     works({"interpolate", "--n", "5"}, "interpolation.png");
@@ -139,6 +142,32 @@ TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or 
     works({"inpaint", "--image", a, "--mask", b, "--repeats", "2"}, "inpainting.png");
     works({"edit", "--strength", "0.7"}, "edit.png");
     works({"edit", "--image", b, "--sampler", "ddpm"}, "edit.png");
+}
+
+TEST_CASE("test pictures are those of the data that the model learned, or there are none") {
+    const TemporaryFolder folder;
+    const auto trained = [&](const std::string& dataset, const char* name) {
+        REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--dataset", dataset, "--out",
+                             (folder / name).string()})
+                    .exit_code == 0);
+        return (folder / name / "model.safetensors").string();
+    };
+    const std::string builtin = trained("builtin", "builtin");
+    const ProcessResult good =
+        run({"invert", "--model", builtin, "--steps", "2"}, folder / "inverted");
+    INFO(good.err);
+    CHECK(good.exit_code == 0);  // although --data names another set
+    std::filesystem::create_directory(folder / "pictures");
+    write_png(folder / "pictures" / "a.png", noise(28, 28, 1, 256, 1));
+    const std::string of_folder = trained("folder:" + (folder / "pictures").string(), "folder");
+    for (const char* command : {"invert", "inpaint", "edit"}) {
+        const ProcessResult bad = run({command, "--model", of_folder}, folder / "out");
+        CHECK(bad.exit_code == 1);
+        CHECK(contains(bad.err, "the model learned a folder, which has no test pictures"));
+    }
+    const ProcessResult experiment = run({"--model", of_folder}, folder / "out");
+    CHECK(experiment.exit_code == 1);
+    CHECK(contains(experiment.err, "the model learned a folder"));
 }
 
 TEST_CASE("what cannot be done is told in one line") {
@@ -158,8 +187,10 @@ TEST_CASE("what cannot be done is told in one line") {
     CHECK(contains(complaint({"interpolate", "--model", model, "--image", "a.png"}, 1),
                    "give both --image and --second"));
     CHECK(contains(complaint({"edit", "--model", model, "--image", "no.png"}, 1), "no.png"));
-    CHECK(contains(complaint({"edit", "--model", model, "--strength", "0"}, 1),
-                   "strength is 0, expected more than 0"));
+    CHECK(contains(complaint({"edit", "--model", model, "--strength", "0"}, 2), "--strength"));
+    CHECK(contains(complaint({"interpolate", "--model", model, "--n", "1"}, 2), "--n"));
+    CHECK(contains(complaint({"sample", "--model", model, "--sampler", "heun", "--eta", "1"}, 1),
+                   "--eta: only ddim takes it, heun does not"));
     Arena arena;
     const Tensor<float> zero = arena.zeros<float>({2, 28, 28});
     write_npy(folder / "flat.npy", zero);

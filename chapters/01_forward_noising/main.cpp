@@ -1,7 +1,6 @@
 // Chapter 1: a picture turns into noise under four schedules, and the chain is held against its
 // closed form.
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -56,7 +55,7 @@ struct Options : CommonOptions {
 void experiment(const Options& options) {
     const std::map<std::string, int> counts = {
         {"smoke", 2'000}, {"quick", 100'000}, {"standard", 1'000'000}, {"long", 4'000'000}};
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     pick_threads(options.threads);
     RunFolder folder(options.out, "01_forward_noising", "Noise goes in");
     const Dataset data = find_dataset(options.dataset, options.data, false);
@@ -87,10 +86,10 @@ void experiment(const Options& options) {
     draw_mistakes(folder, schedules[0], x0, eps);
     tabulate(folder, schedules, x0);
     print_checks(compare_chain(folder, schedules[0], count, options.seed), schedules[0], count);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    folder.finish(seconds.count());
+    const double seconds = seconds_since(start);
+    folder.finish(seconds);
     std::printf("\nPictures and tables are in %s (%.1f s)\n", options.out.string().c_str(),
-                seconds.count());
+                seconds);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // Chapter 2's program: checks every gradient, then lets a small network learn a picture.
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -153,7 +152,7 @@ Learned learn(const Mlp& mlp, Method method, int steps, std::uint64_t seed,
 void experiment(const CommonOptions& options) {
     const std::map<std::string, int> kSteps = {
         {"smoke", 40}, {"quick", 4'000}, {"standard", 30'000}, {"long", 200'000}};
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     pick_threads(options.threads);
     catch_interrupt();
     RunFolder folder(options.out, "02_gradients", "A network learns from hand-derived gradients");
@@ -207,12 +206,12 @@ void experiment(const CommonOptions& options) {
     folder.picture("learning.gif", "The averaged weights (2.20) while Adam trains.");
     folder.number("mean squared error, descent", descent.back());
     folder.number("mean squared error, Adam", adam.back());
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    folder.finish(seconds.count());
+    const double seconds = seconds_since(start);
+    folder.finish(seconds);
     std::printf(
         "\nmean squared error after %d steps: descent %.5f, Adam %.5f\nPictures and tables are in "
         "%s (%.1f s)\n",
-        steps, descent.back(), adam.back(), options.out.string().c_str(), seconds.count());
+        steps, descent.back(), adam.back(), options.out.string().c_str(), seconds);
 }
 
 }  // namespace

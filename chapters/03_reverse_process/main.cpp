@@ -1,7 +1,6 @@
 // Chapter 3's program: particles flow back onto shapes in the plane, by the exact score and by a
 // learned one; and the exact denoiser of a training set shows that it only remembers.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -215,7 +214,7 @@ void remember(RunFolder& folder, const CommonOptions& options, const Work& work)
 }
 
 void experiment(const CommonOptions& options) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     pick_threads(options.threads);
     RunFolder folder(options.out, "03_reverse_process", "Particles flow back");
     const Work& work = kWork.at(options.preset);
@@ -230,10 +229,10 @@ void experiment(const CommonOptions& options) {
     folder.setting("seed", options.seed);
     walk_shapes(folder, work, options.seed);
     remember(folder, options, work);
-    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    folder.finish(seconds.count());
+    const double seconds = seconds_since(start);
+    folder.finish(seconds);
     std::printf("\nPictures and tables are in %s (%.1f s)\n", options.out.string().c_str(),
-                seconds.count());
+                seconds);
 }
 
 }  // namespace

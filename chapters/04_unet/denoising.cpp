@@ -5,10 +5,12 @@
 #include <cmath>
 #include <memory>
 #include <sstream>
+#include <utility>
 
 #include "01_forward_noising/q_sample.hpp"
 #include "02_gradients/ops.hpp"
 #include "04_unet/shuffle.hpp"
+#include "app/progress.hpp"
 #include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
@@ -32,12 +34,14 @@ std::string joined(const std::vector<int>& numbers) {
 }
 
 DenoisingModel::DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
-                               const std::string& prediction_name, int height_, int width_)
+                               const std::string& prediction_name, int height_, int width_,
+                               std::string data_)
     : unet(config),
       schedule(make_schedule(schedule_name, T)),
       prediction(prediction_from_name(prediction_name)),
       height(height_),
-      width(width_) {
+      width(width_),
+      data(std::move(data_)) {
     require(prediction != Prediction::score, "denoising model: predicts eps, x0 or v");
 }
 
@@ -45,6 +49,7 @@ void DenoisingModel::save(const std::filesystem::path& path, std::span<const flo
     const UNetConfig& c = unet.config();
     Safetensors file{unet.parameters().to_arrays<float>(values), {}};
     file.metadata = {{"model", "unet"},
+                     {"data", data},
                      {"channels", std::to_string(c.channels)},
                      {"base", std::to_string(c.base)},
                      {"multipliers", joined(c.multipliers)},
@@ -67,7 +72,7 @@ LoadedModel load_model(const std::filesystem::path& path) {
         config.multipliers.push_back(metadata.to_number("multipliers", part));
     LoadedModel loaded{DenoisingModel(config, metadata.entry("schedule"), metadata.number("T"),
                                       metadata.entry("prediction"), metadata.number("height"),
-                                      metadata.number("width")),
+                                      metadata.number("width"), metadata.entry("data")),
                        {}};
     loaded.values = loaded.model.unet.parameters().from_arrays<float>(file, path.string());
     return loaded;
@@ -179,6 +184,19 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
             }
         });
     };
+}
+
+double seconds_per_picture(const DenoisingModel& model, const Denoiser<float>& denoiser, int n) {
+    const int few = std::min(n, 32);
+    Arena arena;
+    const Tensor<float> x =
+        arena.make<float>({few, model.height, model.width, model.unet.config().channels});
+    const Tensor<float> x0 = arena.make<float>(x.shape());
+    std::fill(x.begin(), x.end(), 0.0f);
+    denoiser(x, 1, x0);
+    const auto start = Clock::now();
+    denoiser(x, 1, x0);
+    return seconds_since(start) / few;
 }
 
 std::vector<int> even_times(int T, int steps) {

@@ -22,9 +22,11 @@ struct DenoisingModel {
     Schedule schedule;
     Prediction prediction;
     int height, width;
+    std::string data;  ///< the name of the data set that it learns
 
     DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
-                   const std::string& prediction_name, int height, int width);
+                   const std::string& prediction_name, int height, int width,
+                   std::string data = "");
 
     /// Values in PyTorch's names and layouts, with the configuration beside them.
     void save(const std::filesystem::path& path, std::span<const float> values) const;
@@ -68,6 +70,9 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
 /// The network's guess of x_0, for the samplers. Works through a batch in pieces of 8, in
 /// parallel.
 Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
+
+/// What one call of it takes for one of n pictures, by the second of two calls with up to 32.
+double seconds_per_picture(const DenoisingModel& model, const Denoiser<float>& denoiser, int n);
 
 /// `steps` times from T down to 0, as evenly spaced as whole numbers allow.
 std::vector<int> even_times(int T, int steps);

@@ -25,7 +25,7 @@ struct Preset {
 const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128}},
                                                 {"quick", {16, {1, 2, 2}, 32, 32'000}},
                                                 {"standard", {16, {1, 2, 4}, 32, 256'000}},
-                                                {"long", {16, {1, 2, 4}, 128, 1'920'000}}};
+                                                {"long", {16, {1, 2, 4}, 128, 3'200'000}}};
 
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
@@ -88,18 +88,6 @@ double seconds_per_step(const DenoisingModel& model, const TrainOptions& options
     return std::numeric_limits<double>::quiet_NaN();
 }
 
-/// What the denoiser takes for x, by the second of two calls. A few pictures stand for many.
-double seconds_per_call(const Denoiser<float>& denoiser, Tensor<const float> x) {
-    const int few = std::min(x.size(0), 32);
-    Arena arena;
-    const Tensor<float> x0 = arena.make<float>({few, x.size(1), x.size(2), x.size(3)});
-    const Tensor<const float> part(x.data(), x0.shape());
-    denoiser(part, 1, x0);
-    const auto start = Clock::now();
-    denoiser(part, 1, x0);
-    return seconds_since(start) * x.size(0) / few;
-}
-
 }  // namespace
 
 bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFolder& folder) {
@@ -114,7 +102,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     const std::int64_t steps = std::max<std::int64_t>(1, images / batch);
     const bool flip = settings.dataset == "cifar10";
     const DenoisingModel model({data.channels, base, multipliers, 4}, settings.schedule, kT,
-                               settings.prediction, data.height, data.width);
+                               settings.prediction, data.height, data.width, data.name);
     const TrainOptions options{.batch = batch,
                                .steps = steps,
                                .learning_rate = settings.learning_rate,
@@ -231,14 +219,15 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
     const int n = x.size(0);
     const std::vector<int> times = even_times(model.schedule.steps(), settings.steps);
     const Denoiser<float> denoiser = make_denoiser(model, loaded.values);
-    banner("Chapter 4: drawing",
-           {{"model", settings.model.string()},
-            {"parameters", std::to_string(model.unet.parameters().count())},
-            {"pictures", std::to_string(n)},
-            {"steps", std::to_string(settings.steps)},
-            {"noise", settings.noise.empty() ? "seed " + std::to_string(common.seed)
-                                             : settings.noise.string()},
-            {"expected time", about(settings.steps * seconds_per_call(denoiser, x))}});
+    banner(
+        "Chapter 4: drawing",
+        {{"model", settings.model.string()},
+         {"parameters", std::to_string(model.unet.parameters().count())},
+         {"pictures", std::to_string(n)},
+         {"steps", std::to_string(settings.steps)},
+         {"noise",
+          settings.noise.empty() ? "seed " + std::to_string(common.seed) : settings.noise.string()},
+         {"expected time", about(settings.steps * n * seconds_per_picture(model, denoiser, n))}});
     Progress progress("draw", settings.steps, "steps");
     std::vector<Image> frames;
     std::int64_t done = 0;

@@ -17,9 +17,10 @@ int main(int argc, char** argv) {
             ->add_option("--dataset", settings.dataset,
                          "what pictures are held against: mnist, fashion, cifar10 or builtin")
             ->capture_default_str();
-        command->add_option("--judge", settings.judge,
-                            "the judge's file (otherwise classifier.safetensors in --out, made if "
-                            "it is missing)");
+        command->add_option(
+            "--judge", settings.judge,
+            "the judge's file (otherwise classifier_NAME.safetensors in --out, made "
+            "if it is missing)");
     };
     add_judge_options(&app, experiment.judge);
     app.add_option("--model", experiment.model,

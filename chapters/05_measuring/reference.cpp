@@ -7,22 +7,18 @@
 namespace diffusion {
 namespace {
 
+constexpr double kSecondsPerPicture = 4e-4;  // of learning
+
 TrainedClassifier find_judge(const CommonOptions& common, const JudgeSettings& settings,
                              const Dataset& train) {
-    const std::filesystem::path path = judge_path(common, settings);
-    const std::int64_t images = judge_images(common.preset);
+    const std::filesystem::path path = judge_path(common, settings, train.name);
     if (!settings.judge.empty() || std::filesystem::exists(path)) {
         TrainedClassifier judge = load_classifier(path);
-        if (!settings.judge.empty() || (judge.data == train.name && judge.images >= images)) {
-            require(judge.data == train.name, path.string(), ": learned ", judge.data,
-                    ", but the data are ", train.source);
-            return judge;
-        }
+        require(judge.data == train.name, path.string(), ": learned ", judge.data,
+                ", but the data are ", train.source);
+        if (!settings.judge.empty() || judge.images >= judge_images(common.preset)) return judge;
     }
-    TrainedClassifier judge = train_classifier(train, images, common.seed);
-    std::filesystem::create_directories(path.parent_path());
-    judge.save(path);
-    return judge;
+    return make_judge(common, settings, train);
 }
 
 }  // namespace
@@ -31,16 +27,42 @@ std::int64_t judge_images(const std::string& preset) {
     return preset == "smoke" ? 640 : 120'000;
 }
 
-std::filesystem::path judge_path(const CommonOptions& common, const JudgeSettings& settings) {
-    return settings.judge.empty() ? common.out / "classifier.safetensors" : settings.judge;
+std::filesystem::path judge_path(const CommonOptions& common, const JudgeSettings& settings,
+                                 const std::string& data) {
+    return settings.judge.empty() ? common.out / ("classifier_" + data + ".safetensors")
+                                  : settings.judge;
 }
 
-Reference find_reference(const CommonOptions& common, const JudgeSettings& settings,
+double judge_seconds(const CommonOptions& common, const JudgeSettings& settings,
+                     const std::string& data) {
+    if (std::filesystem::exists(judge_path(common, settings, data))) return 0;
+    return kSecondsPerPicture * static_cast<double>(judge_images(common.preset));
+}
+
+TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& settings,
+                             const Dataset& train) {
+    const std::filesystem::path path = judge_path(common, settings, train.name);
+    // First the folder: what cannot be kept need not be learned.
+    if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+    TrainedClassifier judge = train_classifier(train, judge_images(common.preset), common.seed);
+    judge.save(path);
+    return judge;
+}
+
+Split find_split(const CommonOptions& common, const std::string& dataset) {
+    return {find_dataset(dataset, common.data, true), find_dataset(dataset, common.data, false)};
+}
+
+void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
+                       const Dataset& data) {
+    require(model.data == data.name, path.string(), ": the model learned ", model.data,
+            ", but the data are ", data.source);
+}
+
+Reference find_reference(const CommonOptions& common, const JudgeSettings& settings, Split split,
                          const Stage& stage) {
-    Dataset train = find_dataset(settings.dataset, common.data, true),
-            test = find_dataset(settings.dataset, common.data, false);
-    TrainedClassifier judge = find_judge(common, settings, train);
-    return make_reference(std::move(judge), std::move(train), std::move(test), stage);
+    TrainedClassifier judge = find_judge(common, settings, split.train);
+    return make_reference(std::move(judge), std::move(split.train), std::move(split.test), stage);
 }
 
 Dataset read_pictures(const std::filesystem::path& path) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "04_unet/denoising.hpp"
 #include "05_measuring/scores.hpp"
 #include "app/app.hpp"
 
@@ -11,17 +12,37 @@ namespace diffusion {
 
 struct JudgeSettings {
     std::string dataset = "mnist";  ///< what the judge learns and pictures are held against
-    std::filesystem::path judge;    ///< empty: classifier.safetensors in --out, made if missing
+    std::filesystem::path judge;  ///< empty: classifier_NAME.safetensors in --out, made if missing
 };
 
 /// How many pictures a judge sees while it learns.
 std::int64_t judge_images(const std::string& preset);
 
-std::filesystem::path judge_path(const CommonOptions& common, const JudgeSettings& settings);
+/// Where the judge of the data set of this name lies.
+std::filesystem::path judge_path(const CommonOptions& common, const JudgeSettings& settings,
+                                 const std::string& data);
+
+/// What its learning will take on two cores, as measured once; 0 if it is there already.
+double judge_seconds(const CommonOptions& common, const JudgeSettings& settings,
+                     const std::string& data);
+
+/// Trains a judge and keeps it.
+TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& settings,
+                             const Dataset& train);
+
+/// The training and the test pictures of one data set.
+struct Split {
+    Dataset train, test;
+};
+Split find_split(const CommonOptions& common, const std::string& dataset);
+
+/// Fails unless the model learned these data. `path` is its file.
+void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
+                       const Dataset& data);
 
 /// The judge from its file, or, where no path was asked for and none is there that has learned
 /// enough, a new one, which is then kept; and all that pictures are held against.
-Reference find_reference(const CommonOptions& common, const JudgeSettings& settings,
+Reference find_reference(const CommonOptions& common, const JudgeSettings& settings, Split split,
                          const Stage& stage);
 
 /// Pictures from an IDX file or a folder, to be scored.

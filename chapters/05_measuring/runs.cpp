@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <map>
 #include <numeric>
+#include <optional>
+#include <utility>
 
 #include "04_unet/samples.hpp"
 #include "05_measuring/faults.hpp"
@@ -26,7 +28,6 @@ const std::map<std::string, Preset> kPresets = {{"smoke", {100, 2, 10}},
                                                 {"quick", {1'000, 50, 30}},
                                                 {"standard", {5'000, 250, 100}},
                                                 {"long", {10'000, 1000, 200}}};
-constexpr double kJudgeSeconds = 4e-4;  // to learn from one picture
 
 std::string percent(double share) {
     char text[16];
@@ -146,17 +147,11 @@ void run_train_judge(const CommonOptions& common, const JudgeSettings& settings)
     const auto start = Clock::now();
     RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
     no_state_to_resume(common);
-    const Dataset train = find_dataset(settings.dataset, common.data, true),
-                  test = find_dataset(settings.dataset, common.data, false);
-    const std::int64_t images = judge_images(common.preset);
-    banner("Chapter 5: the judge learns",
-           {{"data", train.source},
-            {"images", std::to_string(images)},
-            {"seed", std::to_string(common.seed)},
-            {"expected time", about(kJudgeSeconds * static_cast<double>(images))}});
-    TrainedClassifier classifier = train_classifier(train, images, common.seed);
-    const std::filesystem::path path = judge_path(common, settings);
-    classifier.save(path);
+    const auto [train, test] = find_split(common, settings.dataset);
+    banner("Chapter 5: the judge learns", {{"data", train.source},
+                                           {"images", std::to_string(judge_images(common.preset))},
+                                           {"seed", std::to_string(common.seed)}});
+    TrainedClassifier classifier = make_judge(common, settings, train);
     const double learned = seconds_since(start);
     const Opinion opinion = judge(classifier, test);
     int right = 0;
@@ -166,7 +161,7 @@ void run_train_judge(const CommonOptions& common, const JudgeSettings& settings)
     }
     std::printf("%s of %d test pictures named rightly, after %.0f s: %s\n",
                 percent(static_cast<double>(right) / test.count).c_str(), test.count, learned,
-                path.string().c_str());
+                judge_path(common, settings, train.name).string().c_str());
 }
 
 void run_score(const CommonOptions& common, const ScoreSettings& settings) {
@@ -177,17 +172,23 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
     Dataset samples = read_pictures(settings.samples);
     require(samples.count >= kFewest, settings.samples.string(), ": ", samples.count,
             " pictures, expected at least ", kFewest);
-    banner("Chapter 5: scoring", {{"samples", settings.samples.string()},
-                                  {"pictures", std::to_string(samples.count)},
-                                  {"held against", settings.judge.dataset}});
-    Stages stages(kReferenceStages + 2 * kScoreStages);
-    const auto stage = [&](const std::string& text) { stages(text); };
-    Reference r = find_reference(common, settings.judge, stage);
-    const int n = settings.n > 0 ? settings.n : std::min(samples.count, r.test.count);
+    Split split = find_split(common, settings.judge.dataset);
+    const Dataset& test = split.test;
+    const int n = settings.n > 0 ? settings.n : std::min(samples.count, test.count);
     require(n >= kFewest && n <= samples.count, settings.samples.string(), ": --n is ", n,
             ", expected ", kFewest, " to ", samples.count, ", the number of its pictures");
-    require(n <= r.test.count, "--n is ", n, ", but there are only ", r.test.count,
+    require(n <= test.count, "--n is ", n, ", but there are only ", test.count,
             " test pictures to compare with");
+    const Shape size{samples.height, samples.width, samples.channels},
+        expected{test.height, test.width, test.channels};
+    require(size == expected, settings.samples.string(), ": the pictures are ", size, ", those of ",
+            test.name, " are ", expected);
+    banner("Chapter 5: scoring", {{"samples", settings.samples.string()},
+                                  {"pictures", std::to_string(n)},
+                                  {"held against", split.train.source}});
+    Stages stages(kReferenceStages + 2 * kScoreStages);
+    const auto stage = [&](const std::string& text) { stages(text); };
+    Reference r = find_reference(common, settings.judge, std::move(split), stage);
     samples.pixels.resize(static_cast<std::size_t>(n) * samples.image_size());
     samples.count = n;
     const Scores s = score(r, samples, common.seed, stage);
@@ -230,15 +231,18 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
          between(real.near_copies, real.near_copies_interval, 100, 1), "no more than real ones");
     line("        nearer than a real one", fixed(s.closer, 3), fixed(real.closer, 3),
          "0.5: as far as real ones");
-    const nlohmann::json result = {
-        {"samples", settings.samples.string()},
-        {"dataset", settings.judge.dataset},
-        {"seed", common.seed},
-        {"judge", {{"accuracy", r.accuracy}, {"images", r.classifier.images}}},
-        {"reference", r.train.count},
-        {"frechet_floor", floor},
-        {"scores", to_json(s)},
-        {"real", to_json(real)}};
+    const nlohmann::json result = {{"samples", settings.samples.string()},
+                                   {"dataset", settings.judge.dataset},
+                                   {"seed", common.seed},
+                                   {"judge",
+                                    {{"accuracy", r.accuracy},
+                                     {"data", r.classifier.data},
+                                     {"images", r.classifier.images},
+                                     {"seed", r.classifier.seed}}},
+                                   {"reference", r.train.count},
+                                   {"frechet_floor", floor},
+                                   {"scores", to_json(s)},
+                                   {"real", to_json(real)}};
     write_json(folder.path("score.json"), result);
     folder.number("scored: sure", s.sure, settings.samples.string());
     folder.number("scored: Frechet distance", s.frechet, "real test pictures: " + fixed(floor, 3));
@@ -257,26 +261,29 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
         settings.model.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors"
                                : settings.model;
     const bool draws = !settings.model.empty() || std::filesystem::exists(model_path);
-    const bool learns = !std::filesystem::exists(judge_path(common, settings.judge));
     const int steps = settings.steps > 0 ? settings.steps : preset.steps;
-    banner(
-        "Chapter 5: is it good, varied and new?",
-        {{"data", settings.judge.dataset},
-         {"pictures", std::to_string(preset.pictures) + " of each set"},
-         {"model", draws ? model_path.string() + ", " + std::to_string(steps) + " steps"
-                         : "none at " + model_path.string() + " (04_unet makes one)"},
-         {"seed", std::to_string(common.seed)},
-         {"expected time",
-          about(preset.seconds +
-                (learns ? kJudgeSeconds * static_cast<double>(judge_images(common.preset)) : 0)) +
-              (draws ? ", and the drawing" : "")}});
+    Split split = find_split(common, settings.judge.dataset);
+    std::optional<LoadedModel> loaded;
+    if (draws) {
+        loaded.emplace(load_model(model_path));
+        require_same_data(loaded->model, model_path, split.train);
+    }
+    banner("Chapter 5: is it good, varied and new?",
+           {{"data", split.train.source},
+            {"pictures", std::to_string(preset.pictures) + " of each set"},
+            {"model", draws ? model_path.string() + ", " + std::to_string(steps) + " steps"
+                            : "none at " + model_path.string() + " (04_unet makes one)"},
+            {"seed", std::to_string(common.seed)},
+            {"expected time",
+             about(preset.seconds + judge_seconds(common, settings.judge, split.train.name)) +
+                 (draws ? ", and the drawing" : "")}});
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
     folder.setting("dataset", settings.judge.dataset);
 
     Stages stages(kReferenceStages);
     const auto stage = [&](const std::string& text) { stages(text); };
-    Reference r = find_reference(common, settings.judge, stage);
+    Reference r = find_reference(common, settings.judge, std::move(split), stage);
     stages.finish();
     std::printf("the judge names %s of %d test pictures rightly\n", percent(r.accuracy).c_str(),
                 r.test.count);
@@ -305,8 +312,7 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     };
     for (const FaultySet& set : sets) measure(set.name, set.pictures);
     if (draws) {
-        LoadedModel loaded = load_model(model_path);
-        Pictures drawn = draw(loaded, n, steps, common.seed);
+        Pictures drawn = draw(*loaded, n, steps, common.seed);
         write_samples(folder, drawn.tensor(), false,
                       "of chapter 4's model, in " + std::to_string(steps) + " steps");
         const Dataset samples = to_dataset(drawn.tensor(), model_path.string());

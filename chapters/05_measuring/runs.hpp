@@ -6,7 +6,7 @@
 
 namespace diffusion {
 
-/// Trains the judge anew and writes classifier.safetensors.
+/// Trains the judge anew and keeps its file.
 void run_train_judge(const CommonOptions& common, const JudgeSettings& settings);
 
 struct ScoreSettings {

@@ -3,7 +3,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <map>
+#include <utility>
 
 #include "04_unet/samples.hpp"
 #include "05_measuring/reference.hpp"
@@ -20,17 +22,21 @@ namespace {
 struct Preset {
     int pictures;            ///< for each point of the figure
     std::vector<int> steps;  ///< with each sampler
+    int strip_steps;         ///< of the strips
 };
 const std::map<std::string, Preset> kPresets = {
-    {"smoke", {100, {2}}},
-    {"quick", {200, {5, 10, 15, 20, 50}}},
-    {"standard", {500, {5, 10, 15, 20, 50, 100, 250, 1000}}},
-    {"long", {5'000, {5, 10, 15, 20, 50, 100, 250, 1000}}}};
+    {"smoke", {100, {2}, 4}},
+    {"quick", {200, {5, 10, 15, 20, 50}, 100}},
+    {"standard", {500, {5, 10, 15, 20, 50, 100, 250, 1000}, 100}},
+    {"long", {5'000, {5, 10, 15, 20, 50, 100, 250, 1000}, 100}}};
 
 /// For each sampler of kSamplerNames the grid that suits it.
 constexpr std::array<const char*, kSamplerNames.size()> kOwnGrids = {"late", "late", "karras",
                                                                      "karras", "late"};
 constexpr int kFew = 20;  // steps of DDIM on every grid
+constexpr int
+    kStripCalls =  // of all strips, for each of their steps: 2 strips and 3 round trips of
+    2 * 10 + 10 * (3 + 1 + 2 + 4) + 2 * 8 * 5 + 14;  // ten, 2 completions of eight, edits of nine
 
 void show_orders(RunFolder& folder) {
     CsvWriter table(folder.path("orders.csv"), {"sampler", "steps", "error"});
@@ -50,41 +56,73 @@ void show_orders(RunFolder& folder) {
     }
 }
 
+/// One row of the tables of quality.
+struct Line {
+    std::string sampler, grid;
+    int steps;
+    bool of_grids;  ///< of the table of grids, not of samplers
+    int number;     ///< the sampler's or the grid's, for the CSV file
+};
+
+/// Every sampler with every number of steps, and DDIM with few steps on every grid.
+std::vector<Line> all_lines(const std::vector<int>& steps, int T) {
+    std::vector<Line> lines;
+    for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
+        for (const int n : steps) {
+            const std::string own = kOwnGrids.at(k);
+            lines.push_back({kSamplerNames.at(k), n == T && own == "late" ? "trailing" : own, n,
+                             false, static_cast<int>(k)});
+        }
+    }
+    for (std::size_t k = 0; k < kGridNames.size(); ++k)
+        lines.push_back({"ddim", kGridNames.at(k), kFew, true, static_cast<int>(k)});
+    return lines;
+}
+
+std::vector<int> times_of(const Line& line, const Schedule& schedule) {
+    return step_grid(line.grid, schedule, line.steps);
+}
+Sampler sampler_of(const Line& line, std::uint64_t seed) {
+    return {.name = line.sampler, .seed = seed};
+}
+int calls_of(const Line& line, const Schedule& schedule) {
+    return calls_of(sampler_of(line, 0), times_of(line, schedule));
+}
+
+/// Chapter 5's folder, where its judge lies.
+CommonOptions as_chapter_5(CommonOptions common) {
+    common.out = common.out.parent_path() / "05_measuring";
+    return common;
+}
+
 /// Draws with one sampler on one grid and lets the judge look.
 class Quality {
 public:
-    Quality(const CommonOptions& common, const std::string& dataset, const Drawing& drawing,
-            int pictures)
-        : common_(common), drawing_(drawing), reference_(make(common, dataset)) {
+    Quality(const CommonOptions& common, const Drawing& drawing, Split split, int pictures)
+        : seed_(common.seed), drawing_(drawing), reference_(make(common, std::move(split))) {
         n_ = std::min(pictures, reference_.test.count);
-        floor_ = mean_frechet(reference_.gaussian, reference_.of_test.rows(), n_, common.seed);
+        floor_ = mean_frechet(reference_.gaussian, reference_.of_test.rows(), n_, seed_);
     }
     int pictures() const { return n_; }
     double floor() const { return floor_; }
 
-    struct Line {
-        std::string sampler, grid;
-        int steps;
-    };
-    std::vector<int> times(const Line& line) const {
-        return step_grid(line.grid, drawing_.schedule(), line.steps);
-    }
-    int calls(const Line& line) const { return calls_of(sampler(line), times(line)); }
-
-    /// calls, seconds, Frechet distance, its interval, sure share, floor.
-    std::vector<double> measure(const Line& line) {
-        Pictures pictures = find_noise({}, drawing_.loaded.model, n_, common_.seed);
+    /// calls, seconds, Frechet distance, its interval, sure share, floor. `step` is called after
+    /// each step.
+    std::vector<double> measure(const Line& line, const std::function<void()>& step) {
+        Pictures pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
         const Tensor<float> x = pictures.tensor();
         const auto start = Clock::now();
-        run_sampler(
-            sampler(line), drawing_.denoiser, drawing_.schedule(), times(line), x,
-            [](int, Tensor<const float>) { require(!interrupted(), "stopped while drawing"); });
+        run_sampler(sampler_of(line, seed_), drawing_.denoiser, drawing_.schedule(),
+                    times_of(line, drawing_.schedule()), x, [&](int, Tensor<const float>) {
+                        require(!interrupted(), "stopped while drawing");
+                        step();
+                    });
         const double seconds = seconds_since(start);
         const Opinion opinion = judge(reference_.classifier, to_dataset(x, "samples"));
         const double distance = frechet_distance(reference_.gaussian, fit_gaussian(opinion.rows()));
         const Interval interval =
-            frechet_interval(opinion.rows(), reference_.gaussian, distance, common_.seed);
-        return {static_cast<double>(calls(line)),
+            frechet_interval(opinion.rows(), reference_.gaussian, distance, seed_);
+        return {static_cast<double>(calls_of(line, drawing_.schedule())),
                 seconds,
                 distance,
                 interval.low,
@@ -94,17 +132,15 @@ public:
     }
 
 private:
-    static Reference make(CommonOptions common, const std::string& dataset) {
-        common.out = common.out.parent_path() / "05_measuring";  // where its judge lies
+    static Reference make(const CommonOptions& common, Split split) {
         Stages stages(kReferenceStages);
-        Reference reference = find_reference(common, {.dataset = dataset, .judge = {}},
+        Reference reference = find_reference(as_chapter_5(common), {}, std::move(split),
                                              [&](const std::string& text) { stages(text); });
         stages.finish();
         return reference;
     }
-    Sampler sampler(const Line& line) const { return {.name = line.sampler, .seed = common_.seed}; }
 
-    const CommonOptions& common_;
+    std::uint64_t seed_;
     const Drawing& drawing_;
     Reference reference_;
     int n_ = 0;
@@ -112,24 +148,8 @@ private:
 };
 
 /// Quality against steps for every sampler, and of DDIM with few steps on every grid.
-void show_quality(RunFolder& folder, const CommonOptions& common, const std::string& dataset,
-                  const Drawing& d, const Preset& preset) {
-    Quality quality(common, dataset, d, preset.pictures);
-    std::vector<std::pair<Quality::Line, double>> lines;  // and what stands for it in its table
-    for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
-        for (const int steps : preset.steps) {
-            const std::string own = kOwnGrids.at(k);
-            const bool every_time = steps == d.schedule().steps() && own == "late";
-            lines.push_back({{kSamplerNames.at(k), every_time ? "trailing" : own, steps},
-                             static_cast<double>(k)});
-        }
-    }
-    const std::size_t of_samplers = lines.size();
-    for (std::size_t k = 0; k < kGridNames.size(); ++k)
-        lines.push_back({{"ddim", kGridNames.at(k), kFew}, static_cast<double>(k)});
-    std::int64_t work = 0, done = 0;
-    for (const auto& [line, k] : lines) work += quality.calls(line);
-
+void show_quality(RunFolder& folder, Quality& quality, const std::vector<Line>& lines,
+                  const Schedule& schedule) {
     const std::vector<std::string> values = {"calls", "seconds", "frechet", "low",
                                              "high",  "sure",    "floor"};
     const auto columns = [&](const char* first) {
@@ -139,33 +159,39 @@ void show_quality(RunFolder& folder, const CommonOptions& common, const std::str
     };
     CsvWriter by_steps(folder.path("quality.csv"), columns("sampler")),
         by_grid(folder.path("grids.csv"), columns("grid"));
-    std::string table;
-    Progress progress("quality", work, "calls");
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-        const auto& [line, k] = lines[i];
-        const std::vector<double> v = quality.measure(line);
-        std::vector<double> row = {k, static_cast<double>(line.steps)};
-        row.insert(row.end(), v.begin(), v.end());
-        (i < of_samplers ? by_steps : by_grid).row(row);
-        char text[160];
-        std::snprintf(text, sizeof text,
-                      "%-10s%-10s%6d%8.0f%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%\n",
-                      line.sampler.c_str(), line.grid.c_str(), line.steps, v[0], v[1], v[2], v[3],
-                      v[4], 100 * v[5]);
-        table += (i == of_samplers ? "\n" : "") + std::string(text);
-        done += quality.calls(line);
-        progress.update(done, line.sampler + " " + std::to_string(line.steps));
-    }
-    progress.finish();
     std::printf("\n%d pictures each; real ones have the Frechet distance %.3f\n",
                 quality.pictures(), quality.floor());
-    std::printf("%-10s%-10s%6s%8s%12s%10s%18s%11s\n%s", "sampler", "grid", "steps", "calls", "time",
-                "Frechet", "95 %", "sure", table.c_str());
+    std::printf("%-10s%-10s%6s%8s%12s%10s%18s%11s\n", "sampler", "grid", "steps", "calls", "time",
+                "Frechet", "95 %", "sure");
+    std::int64_t work = 0, done = 0;
+    for (const Line& line : lines) work += calls_of(line, schedule);
+    Progress progress("quality", work, "calls");
+    bool of_grids = false;
+    for (const Line& line : lines) {
+        const int steps = static_cast<int>(times_of(line, schedule).size()) - 1,
+                  calls = calls_of(line, schedule);
+        int step = 0;
+        const std::vector<double> v = quality.measure(line, [&] {
+            progress.update(done + calls * ++step / steps,
+                            line.sampler + " " + std::to_string(line.steps));
+        });
+        done += calls;
+        std::vector<double> row = {static_cast<double>(line.number),
+                                   static_cast<double>(line.steps)};
+        row.insert(row.end(), v.begin(), v.end());
+        (line.of_grids ? by_grid : by_steps).row(row);
+        if (line.of_grids && !std::exchange(of_grids, true)) progress.print("");
+        char text[160];
+        std::snprintf(text, sizeof text, "%-10s%-10s%6d%8.0f%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%",
+                      line.sampler.c_str(), line.grid.c_str(), line.steps, v[0], v[1], v[2], v[3],
+                      v[4], 100 * v[5]);
+        progress.print(text);
+    }
+    progress.finish();
 }
 
 /// One strip for each of the subcommands.
-void show_strips(RunFolder& folder, const CommonOptions& common, const std::string& dataset,
-                 const Drawing& d) {
+void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test) {
     constexpr int n = 10, kFour = 4;  // test digit 4 is a four
     const std::size_t steps_of_grid = d.times.size() - 1;
     Steps steps(12 * steps_of_grid);  // 2 strips, 3 round trips, 2 completions, 1.5 edits
@@ -173,8 +199,8 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const std::stri
         Pictures ends(d.shape(2)), way(d.shape(n));
         const Tensor<float> two = ends.tensor(), x = way.tensor();
         std::vector<Image> rows;
-        for (const std::uint64_t seed : {common.seed, common.seed + 1}) {
-            start_noise<float>(seed, two);
+        for (const std::uint64_t start : {seed, seed + 1}) {
+            start_noise<float>(start, two);
             on_circle(two[0], two[1], x);
             ddim_sample<float>(d.denoiser, d.schedule(), d.times, {.clip = 1}, x, steps.observer());
             rows.push_back(image_grid(x, n, 2));
@@ -183,7 +209,7 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const std::stri
             "On the great circle between two noises, drawn by DDIM; two pairs.");
     }
     const auto digits = [&](Tensor<float> x) {
-        for (int i = 0; i < x.size(0); ++i) find_picture(common, dataset, {}, false, i, x[i]);
+        for (int i = 0; i < x.size(0); ++i) decode(test, i, false, x[i]);
     };
     {
         Pictures given(d.shape(n)), noise(d.shape(n)), again(d.shape(n));
@@ -193,8 +219,8 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const std::stri
         std::printf("\n%d digits, %zu steps there and back\n%-10s%24s%24s\n", n, steps_of_grid,
                     "rounds", "mean absolute error", "root mean square noise");
         for (const int rounds : {1, 2, PictureSettings().rounds}) {
-            const double error = round_trip(d, rounds, common.seed, given.tensor(), noise.tensor(),
-                                            again.tensor(), steps);
+            const double error =
+                round_trip(d, rounds, seed, given.tensor(), noise.tensor(), again.tensor(), steps);
             double square = 0;
             for (const float z : noise.tensor()) square += static_cast<double>(z * z);
             const double size = std::sqrt(square / static_cast<double>(noise.memory.size()));
@@ -212,13 +238,13 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const std::stri
         Pictures drawn(d.shape(n - 2)), given(d.shape(n - 2)), mask(d.shape(n - 2));
         std::vector<Image> rows;
         for (int k = 0; k < 2; ++k) {
-            find_picture(common, dataset, {}, false, k, given.tensor()[0]);
+            decode(test, k, false, given.tensor()[0]);
             keep_upper_half(mask.tensor()[0]);
             repeat_first(given.tensor());
             repeat_first(mask.tensor());
-            start_noise<float>(common.seed, drawn.tensor());
+            start_noise<float>(seed, drawn.tensor());
             inpaint<float>(d.denoiser, d.schedule(), d.times, given.tensor(), mask.tensor(),
-                           {.seed = common.seed}, drawn.tensor(), steps.observer());
+                           {.seed = seed}, drawn.tensor(), steps.observer());
             rows.push_back(inpainting_strip(given.tensor()[0], mask.tensor()[0], drawn.tensor()));
         }
         put(folder, "inpainting.png", stack_rows(rows),
@@ -229,9 +255,9 @@ void show_strips(RunFolder& folder, const CommonOptions& common, const std::stri
         const Tensor<float> x = strip.tensor();
         std::vector<Image> rows;
         for (const double strength : {0.3, 0.5, 0.7}) {
-            find_picture(common, dataset, {}, false, kFour, x[0]);
+            decode(test, kFour, false, x[0]);
             repeat_first(x);
-            edit(d, {.seed = common.seed}, strength, {x[1].data(), d.shape(n - 1)}, steps);
+            edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(n - 1)}, steps);
             rows.push_back(image_grid(x, n, 2));
         }
         put(folder, "edit.png", stack_rows(rows),
@@ -247,20 +273,35 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
     no_state_to_resume(common);
     const Preset& preset = kPresets.at(common.preset);
     const std::filesystem::path path = model_path(common, draw);
-    const bool draws = !draw.model.empty() || std::filesystem::exists(path);
-    banner("Chapter 6: fewer steps",
-           {{"model", draws ? path.string() : "none at " + path.string() + " (04_unet makes one)"},
-            {"pictures", std::to_string(preset.pictures) + " for each point"},
-            {"seed", std::to_string(common.seed)}});
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
-    show_orders(folder);
-    if (draws) {
-        DrawSettings strips = draw;
-        strips.steps = common.preset == "smoke" ? 4 : std::max(draw.steps, 100);
-        const Drawing d(common, strips);
-        show_quality(folder, common, draw.dataset, d, preset);
-        show_strips(folder, common, draw.dataset, d);
+    if (draw.model.empty() && !std::filesystem::exists(path)) {
+        banner("Chapter 6: fewer steps",
+               {{"model", "none at " + path.string() + " (04_unet makes one)"}});
+        show_orders(folder);
+    } else {
+        DrawSettings of_strips = draw;
+        if (draw.steps == 0) of_strips.steps = preset.strip_steps;
+        const Drawing d(common, of_strips);
+        const DenoisingModel& model = d.loaded.model;
+        const Dataset test = find_test_pictures(common, draw, d);
+        const std::vector<Line> lines = all_lines(preset.steps, d.schedule().steps());
+        double calls = kStripCalls * of_strips.steps;
+        for (const Line& line : lines) calls += preset.pictures * calls_of(line, d.schedule());
+        banner("Chapter 6: fewer steps",
+               {{"model", path.string()},
+                {"data", test.source},
+                {"pictures", std::to_string(preset.pictures) + " for each point"},
+                {"seed", std::to_string(common.seed)},
+                {"expected time",
+                 about(calls * seconds_per_picture(model, d.denoiser, preset.pictures) +
+                       judge_seconds(as_chapter_5(common), {}, test.name))}});
+        show_orders(folder);
+        {
+            Quality quality(common, d, find_split(common, model.data), preset.pictures);
+            show_quality(folder, quality, lines, d.schedule());
+        }
+        show_strips(folder, common.seed, d, test);
     }
     folder.finish(seconds_since(start));
     std::printf("\nPictures and tables are in %s (%.1f s)\n", common.out.string().c_str(),

@@ -2,6 +2,7 @@
 #include "06_ddim/grids.hpp"
 #include "06_ddim/runs.hpp"
 #include "app/app.hpp"
+#include "tensor/check.hpp"
 
 int main(int argc, char** argv) {
     using namespace diffusion;
@@ -15,15 +16,12 @@ int main(int argc, char** argv) {
     PictureSettings given;
     app.add_option("--model", draw.model,
                    "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
-    app.add_option("--dataset", draw.dataset,
-                   "what drawings are held against, and where test pictures come from: mnist, "
-                   "fashion, cifar10 or builtin")
-        ->capture_default_str();
     app.add_option("--steps", draw.steps,
-                   "steps from noise to picture; the experiment's strips take at least 100")
+                   "steps from noise to picture (0: 50; for the experiment's strips 100)")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    app.add_option("--grid", draw.grid, "which times are visited")
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--grid", draw.grid,
+                   "which times are visited (in the experiment: by its strips)")
         ->capture_default_str()
         ->check(CLI::IsMember(std::vector<std::string>(kGridNames.begin(), kGridNames.end())));
 
@@ -48,10 +46,10 @@ int main(int argc, char** argv) {
                             "a PNG or JPEG; made to fit the model (none: a test picture)");
         command->add_flag("--negative", given.negative, "it is black on white");
     };
-    const auto add_n = [&](CLI::App* command) {
+    const auto add_n = [&](CLI::App* command, int least) {
         command->add_option("--n", given.n, "how many results")
             ->capture_default_str()
-            ->check(CLI::PositiveNumber);
+            ->check(CLI::Range(least, 10'000));
     };
     const auto add_rounds = [&](CLI::App* command) {
         command->add_option("--rounds", given.rounds, "of substitution in each step backwards")
@@ -73,7 +71,7 @@ int main(int argc, char** argv) {
         app.add_subcommand("interpolate", "a strip between two pictures, or two noises");
     add_image(interpolate);
     interpolate->add_option("--second", given.second, "the picture at the other end");
-    add_n(interpolate);
+    add_n(interpolate, 2);
     add_rounds(interpolate);
     CLI::App* inpaint = app.add_subcommand("inpaint", "draw what is missing of a picture");
     add_image(inpaint);
@@ -82,21 +80,25 @@ int main(int argc, char** argv) {
     inpaint->add_option("--repeats", given.repeats, "how often each step is walked")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
-    add_n(inpaint);
+    add_n(inpaint, 1);
     CLI::App* edit =
         app.add_subcommand("edit", "noise a picture a part of the way, and denoise it");
     add_image(edit);
     add_sampler(edit);
-    edit->add_option("--strength", given.strength, "how far: 0 nothing changes, 1 everything")
+    edit->add_option("--strength", given.strength,
+                     "how far: near 0 hardly anything changes, at 1 everything")
         ->capture_default_str()
-        ->check(CLI::Range(0.0, 1.0));
-    add_n(edit);
+        ->check(CLI::Range(0.01, 1.0));
+    add_n(edit, 1);
     add_common_options(app, common, "06_ddim");
     app.require_subcommand(0, 1);
 
     return run_app(app, argc, argv, [&] {
         pick_threads(common.threads);
         catch_interrupt();
+        require(draw.sampler.eta == 0 || draw.sampler.name == "ddim", "--eta: only ddim takes it, ",
+                draw.sampler.name, " does not");
+        if (draw.steps == 0 && !app.get_subcommands().empty()) draw.steps = 50;
         if (*sample) {
             run_sample(common, draw, more);
         } else if (*invert) {

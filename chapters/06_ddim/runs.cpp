@@ -28,6 +28,16 @@ void tell(const std::string& title, const CommonOptions& common, const DrawSetti
                    {"seed", std::to_string(common.seed)}});
 }
 
+/// Says so where an inversion's first step is long: it is drawn and not solved.
+void tell_first_step(const Drawing& d) {
+    const int first = d.times[d.times.size() - 2];
+    if (20 * first > d.schedule().steps())
+        std::printf(
+            "note: the first step back, from t = 0 to %d, is not solved but drawn; more "
+            "steps, or the grid trailing, make it shorter\n",
+            first);
+}
+
 RunFolder open_folder(const CommonOptions& common) {
     RunFolder folder(common.out, "06_ddim", "Fewer steps, and pictures of your own");
     folder.keep_earlier();
@@ -66,10 +76,11 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw,
     const Drawing d(common, draw);
     tell("Chapter 6: from a picture to its noise and back", common, draw,
          given.image.empty() ? "a test picture" : given.image.string());
+    tell_first_step(d);
     Pictures three(d.shape(3));
     const Tensor<float> all = three.tensor();
     const auto one = [&](int i) { return Tensor<float>(all[i].data(), d.shape(1)); };
-    find_picture(common, draw.dataset, given.image, given.negative, 0, all[0]);
+    find_picture(common, draw, d, given.image, given.negative, all[0]);
     Steps steps(2 * (d.times.size() - 1));
     const double error = round_trip(d, given.rounds, common.seed, one(0), one(1), one(2), steps);
     write_npy(folder.path("noise.npy"), one(1));
@@ -88,18 +99,19 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
     require(given.image.empty() == given.second.empty(),
             "interpolate: give both --image and --second, or none for two noises");
     const Drawing d(common, draw);
-    const int n = std::max(2, given.n);
+    const int n = given.n;
     tell("Chapter 6: between two pictures", common, draw,
          given.image.empty() ? "drawn from two noises"
                              : given.image.string() + " to " + given.second.string());
+    if (!given.image.empty()) tell_first_step(d);
     Pictures ends(d.shape(2)), way(d.shape(n));
     const Tensor<float> two = ends.tensor(), x = way.tensor();
     Steps steps((given.image.empty() ? 1 : 2) * (d.times.size() - 1));
     if (given.image.empty()) {
         start_noise<float>(common.seed, two);
     } else {
-        find_picture(common, draw.dataset, given.image, given.negative, 0, two[0]);
-        find_picture(common, draw.dataset, given.second, given.negative, 0, two[1]);
+        find_picture(common, draw, d, given.image, given.negative, two[0]);
+        find_picture(common, draw, d, given.second, given.negative, two[1]);
         ddim_invert<float>(d.denoiser, d.schedule(), d.times, given.rounds, common.seed, two,
                            steps.observer());
     }
@@ -125,7 +137,7 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
          given.image.empty() ? "a test picture" : given.image.string());
     Pictures drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
     const Tensor<float> x = drawn.tensor(), known = given_ones.tensor(), keep = mask.tensor();
-    find_picture(common, draw.dataset, given.image, given.negative, 0, known[0]);
+    find_picture(common, draw, d, given.image, given.negative, known[0]);
     if (given.mask.empty()) {
         keep_upper_half(keep[0]);
     } else {
@@ -156,7 +168,7 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
          given.image.empty() ? "a test picture" : given.image.string());
     Pictures strip(d.shape(n + 1));
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
-    find_picture(common, draw.dataset, given.image, given.negative, 0, all[0]);
+    find_picture(common, draw, d, given.image, given.negative, all[0]);
     repeat_first(all);
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;

@@ -9,11 +9,10 @@
 namespace diffusion {
 
 struct DrawSettings {
-    std::filesystem::path model;    ///< empty: 04_unet/model.safetensors beside --out
-    std::string dataset = "mnist";  ///< its test pictures are given, and held against
+    std::filesystem::path model;  ///< empty: 04_unet/model.safetensors beside --out
     Sampler sampler;
     std::string grid = "trailing";
-    int steps = 50;
+    int steps = 0;  ///< 0: 50; for the strips of the experiment as its preset says
 };
 
 struct SampleMore {
@@ -25,7 +24,7 @@ struct SampleMore {
 void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleMore& more);
 
 struct PictureSettings {
-    std::filesystem::path image, second;  ///< PNG or JPEG; empty: a test digit
+    std::filesystem::path image, second;  ///< PNG or JPEG; empty: a test picture
     std::filesystem::path mask;           ///< white where pixels are kept; empty: the upper half
     bool negative = false;
     int rounds = 4;         ///< of substitution in an inversion

@@ -5,6 +5,7 @@
 
 #include "01_forward_noising/q_sample.hpp"
 #include "04_unet/samples.hpp"
+#include "05_measuring/reference.hpp"
 #include "06_ddim/editing.hpp"
 #include "06_ddim/grids.hpp"
 #include "data/find.hpp"
@@ -27,17 +28,23 @@ void put(RunFolder& folder, const std::string& file, const Image& image,
     folder.picture(file, caption);
 }
 
-void find_picture(const CommonOptions& common, const std::string& dataset,
-                  const std::filesystem::path& path, bool negative, int which, Tensor<float> out) {
-    if (!path.empty()) {
+Dataset find_test_pictures(const CommonOptions& common, const DrawSettings& draw,
+                           const Drawing& d) {
+    const DenoisingModel& model = d.loaded.model;
+    require(model.data != "folder", model_path(common, draw).string(),
+            ": the model learned a folder, which has no test pictures; give one with --image");
+    Dataset test = find_dataset(model.data, common.data, false);
+    require_same_data(model, model_path(common, draw), test);
+    return test;
+}
+
+void find_picture(const CommonOptions& common, const DrawSettings& draw, const Drawing& d,
+                  const std::filesystem::path& path, bool negative, Tensor<float> out) {
+    if (path.empty()) {
+        decode(find_test_pictures(common, draw, d), 0, false, out);
+    } else {
         fit_picture(read_image(path), negative, out);
-        return;
     }
-    const Dataset test = find_dataset(dataset, common.data, false);
-    require(out.shape() == Shape{test.height, test.width, test.channels}, "the model draws ",
-            out.shape(), ", the pictures of ", test.name, " are ",
-            Shape{test.height, test.width, test.channels}, "; use --dataset, or --image");
-    decode(test, which, false, out);
 }
 
 void repeat_first(Tensor<float> x) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "06_ddim/runs.hpp"
+#include "data/dataset.hpp"
 #include "io/run_folder.hpp"
 #include "tensor/check.hpp"
 
@@ -51,9 +52,13 @@ private:
 void put(RunFolder& folder, const std::string& file, const Image& image,
          const std::string& caption);
 
-/// The given picture, or, without one, a test picture: number `which` of the data set.
-void find_picture(const CommonOptions& common, const std::string& dataset,
-                  const std::filesystem::path& path, bool negative, int which, Tensor<float> out);
+/// The test pictures of the data set that the model learned. Fails if that was a folder, or is not
+/// here.
+Dataset find_test_pictures(const CommonOptions& common, const DrawSettings& draw, const Drawing& d);
+
+/// A picture of the reader's own, or, where none is named, the first test picture.
+void find_picture(const CommonOptions& common, const DrawSettings& draw, const Drawing& d,
+                  const std::filesystem::path& path, bool negative, Tensor<float> out);
 
 /// Copies the first picture of a batch over all others.
 void repeat_first(Tensor<float> x);

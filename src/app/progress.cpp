@@ -110,6 +110,11 @@ void Progress::update(std::int64_t done, const std::string& extra) {
     }
 }
 
+void Progress::print(const std::string& text) {
+    std::cout << (open_ ? "\r\x1b[K" : "") << text << std::endl;
+    open_ = false;
+}
+
 void Progress::finish() {
     if (finished_) return;
     finished_ = true;

@@ -25,6 +25,9 @@ public:
     /// extra is shown behind the numbers: "loss 0.031".
     void update(std::int64_t done, const std::string& extra = "");
 
+    /// Prints a line of text; the progress line goes on below it.
+    void print(const std::string& text);
+
     /// Ends the line with the totals. Further calls do nothing.
     void finish();
 

@@ -176,11 +176,13 @@ TEST_CASE("without a terminal progress is a line each tenth, and the totals") {
     const ProcessResult r = run_child([] {
         Progress progress("train", 1000, "images");
         for (int i = 1; i <= 1000; ++i) progress.update(i, "loss 0.5");
+        progress.print("a result");
         progress.finish();
         progress.update(1000);
         return 0;
     });
-    CHECK(count_lines(r.out) == 10);  // 10 % to 90 %, and the last
+    CHECK(count_lines(r.out) == 11);  // 10 % to 90 %, what was printed, and the last
+    CHECK(r.out.find("left, loss 0.5\na result\ntrain: ") != std::string::npos);
     CHECK(r.out.starts_with("train 100/1000 images, 10 %"));
     CHECK(r.out.find("\ntrain: 1000 images in ") != std::string::npos);
     CHECK(r.out.find('\r') == std::string::npos);
