@@ -72,7 +72,7 @@ TEST_CASE("the judge: gradient of a picture equals central differences") {
     CHECK(
         gradient_error({{2, 8, 6, 1}}, [&](Tape<double>& tape, const std::vector<Var<double>>& v) {
             tape.bind(values.data());
-            return network(v[0]).scores;
+            return network(v[0]).logits;
         }) < 1e-7);
 }
 
@@ -91,7 +91,7 @@ TEST_CASE("(5.2) (5.3) the ends of the interval are the shares that are just com
         }
     }
     CHECK(std::abs(share_interval(0, 100).low) < 1e-15);
-    CHECK(share_interval(0, 100).high == Approx(0.03699).epsilon(1e-3));
+    CHECK(share_interval(0, 100).high == Approx(0.03699).epsilon(1e-3).scale(0));
     CHECK(share_interval(1, 100).high == Approx(1).epsilon(1e-15));
 }
 
@@ -215,6 +215,17 @@ TEST_CASE(
     CHECK(width == Approx(2 * 1.96 * deviation).epsilon(0.15).scale(0));
 }
 
+TEST_CASE("(5.9) the interval lies around the distance, not where resampling has moved it to") {
+    const int d = 20, n = 100;  // the bias of one sampling more is ten times the scatter
+    const Gaussian reference{VectorXd::Zero(d), MatrixXd::Identity(d, d)};
+    const Points x = normals(n, d, 77);
+    const double distance = frechet_distance(reference, fit_gaussian(x));
+    const Interval i = frechet_interval(x, reference, distance, 1);
+    CHECK(i.low < distance);
+    CHECK(distance < i.high);
+    CHECK(i.high - i.low < frechet_bias(reference, n));
+}
+
 TEST_CASE(
     "(5.10) (5.11) the kernel distance equals obvious loops, and its mean is 0 for equal sets") {
     const int d = 4;
@@ -298,7 +309,7 @@ TEST_CASE("(5.13) precision counts samples far from the data, recall data far fr
     Points half = normals(300, 2, 10);  // half of the samples are somewhere else
     for (std::size_t i = 0; i < 300; ++i) half.values[i] += 100;
     const PrecisionRecall p = precision_recall(half, real);
-    CHECK(p.precision == Approx(0.5).epsilon(0.1));
+    CHECK(p.precision == Approx(0.5).epsilon(0.1).scale(0));
     CHECK(p.recall > 0.8);
     Points one = normals(300, 2, 11);  // all samples are in one place
     for (float& v : one.values) v = 0.01f * v;
@@ -309,6 +320,17 @@ TEST_CASE("(5.13) precision counts samples far from the data, recall data far fr
     for (float& v : far.values) v += 100;
     CHECK(precision_recall(far, real).precision == 0);
     CHECK(precision_recall(far, real).recall == 0);
+}
+
+TEST_CASE("(5.13) balls reach to the k-th neighbour: five points on a line, by hand") {
+    const Points real{{0, 1, 3, 7, 15}, 5, 1}, samples{{-1.5f, -5, -8, 2, 100}, 5, 1};
+    // Around 0 the ball has the radius 1 for k = 1, then 3, 7 and 15.
+    const std::vector<double> precision{0.2, 0.4, 0.6, 0.8};
+    for (int k = 1; k <= 4; ++k)
+        CHECK(precision_recall(samples, real, k).precision ==
+              Approx(precision[static_cast<std::size_t>(k - 1)]));
+    CHECK(precision_recall(samples, real).precision == Approx(0.6));
+    CHECK(precision_recall(real, samples).recall == Approx(0.6));
 }
 
 TEST_SUITE_END();

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "05_measuring/classifier.hpp"
 #include "data/idx.hpp"
 #include "data/strokes.hpp"
 #include "io/csv.hpp"
@@ -146,6 +147,14 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     put_text(folder / "cut.safetensors", "short");
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "cut.safetensors").string()}),
                    "cut.safetensors: not a safetensors file"));
+    // A judge of other pictures that go by the same name.
+    const TrainedClassifier other = train_classifier(stroke_digits(200, 9), 64, 1);
+    TrainedClassifier renamed = other;
+    renamed.data = "mnist";
+    renamed.save(folder / "other.safetensors");
+    CHECK(
+        contains(complaint({"--samples", good, "--judge", (folder / "other.safetensors").string()}),
+                 "other.safetensors: learned mnist from other pictures"));
     CHECK(contains(complaint({"--samples", good, "--steps", "5"}), "--steps: it is for"));
     CHECK(
         contains(complaint({"--samples", good, "--model", "m.safetensors"}), "--model: it is for"));

@@ -21,7 +21,7 @@ namespace {
 const Schedule kCosine = make_schedule("cosine", 1000);
 
 Level level(int t) {
-    return {kCosine.signal(t), kCosine.noise(t)};
+    return level_at(kCosine, t);
 }
 
 /// A batch [n,1] in memory of its own.
@@ -63,6 +63,24 @@ TEST_CASE("(6.1) (6.2) whatever eta, the step keeps the marginal: mean a x_0, va
         const double s = level(200).s;
         CHECK(std::abs(mean - level(200).a * 0.7) < 5 * s / std::sqrt(n));
         CHECK(square == Approx(s * s).epsilon(5 * std::sqrt(2.0 / n)).scale(0));
+    }
+}
+
+TEST_CASE("(6.4) fresh noise has the deviation eta times that of the ancestral sampler") {
+    const int n = 40'000;
+    const double same = 0.4;  // x_t, of all
+    for (const double eta : {0.25, 0.5, 1.0}) {
+        Batch x(std::vector<double>(n, same));
+        ddim_sample<double>(kKnown, kCosine, std::vector<int>{600, 350}, {.eta = eta}, x.tensor());
+        double mean = 0, square = 0;
+        for (const double v : x.values) mean += v / n;
+        for (const double v : x.values) square += (v - mean) * (v - mean) / n;
+        const Level t = level(600), s = level(350);
+        const double beta = s.s * s.s / (t.s * t.s) * (1 - t.a * t.a / (s.a * s.a));
+        CHECK(square == Approx(eta * eta * beta).epsilon(5 * std::sqrt(2.0 / n)).scale(0));
+        const double eps = (same - t.a * 0.7) / t.s,
+                     expected = s.a * 0.7 + std::sqrt(s.s * s.s - eta * eta * beta) * eps;
+        CHECK(std::abs(mean - expected) < 5 * eta * std::sqrt(beta / n));
     }
 }
 
@@ -184,7 +202,7 @@ TEST_CASE(
     for (const OrderResult& r : measure_orders()) {
         CAPTURE(r.sampler);
         const bool second = r.sampler == "heun" || r.sampler == "dpmpp2m";
-        CHECK(r.order == Approx(second ? 2.0 : 1.0).epsilon(second ? 0.075 : 0.1));
+        CHECK(std::abs(r.order - (second ? 2.0 : 1.0)) < (second ? 0.15 : 0.1));
         for (std::size_t i = 1; i < r.error.size(); ++i) CHECK(r.error[i] < r.error[i - 1]);
         CHECK(r.error.back() < (second ? 1e-4 : 1e-2));
     }
@@ -290,33 +308,71 @@ TEST_CASE("(6.17) the great circle keeps the length and divides the angle evenly
                     Error);
 }
 
-TEST_CASE("(6.18) (6.19) what is drawn fits what is kept, and that stays as it was") {
-    // Pictures of two pixels, (1, 1) or (-1, -1): one pixel tells the other.
-    const std::vector<float> two{1, 1, -1, -1};
-    const Denoiser<double> denoiser =
-        exact_denoiser<double>(empirical_mixture({two.data(), {2, 2}}), kCosine);
-    const int n = 200;
-    const std::vector<int> times = step_grid("trailing", kCosine, 25);
-    const auto fits = [&](int repeats) {
-        std::vector<double> x(2 * n), known(2 * n, 0.0), keep(2 * n, 0.0);
-        for (std::size_t i = 0; i < n; ++i) {
-            known[2 * i] = i % 2 == 0 ? 1 : -1;
-            keep[2 * i] = 1;
+TEST_CASE("(6.18) what is kept has the noise of each level on the way, and none at the end") {
+    const int n = 20'000;
+    const Shape shape{n, 1};
+    std::vector<double> x(n), known(n, 0.8);
+    const std::vector<double> keep(n, 1.0);
+    start_noise<double>(5, {x.data(), shape});
+    int levels = 0;
+    inpaint<double>(
+        kKnown, kCosine, std::vector<int>{1000, 700, 300, 0}, {known.data(), shape},
+        {keep.data(), shape}, {.repeats = 2, .clip = 0, .seed = 6}, {x.data(), shape},
+        [&](int s, Tensor<const double> xs) {
+            double mean = 0, square = 0;
+            for (const double v : xs) mean += v / n;
+            for (const double v : xs) square += (v - mean) * (v - mean) / n;
+            const Level l = level(s);
+            CHECK(std::abs(mean - l.a * 0.8) <= 5 * l.s / std::sqrt(n) + 1e-12);
+            CHECK(std::abs(square - l.s * l.s) <= 5 * l.s * l.s * std::sqrt(2.0 / n) + 1e-12);
+            ++levels;
+        });
+    CHECK(levels == 3);
+    for (const double v : x) CHECK(v == 0.8);
+}
+
+TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the data") {
+    // Pairs of normal numbers with correlation 0.9. Given 1 for the first, the second has mean 0.9
+    // and deviation 0.436.
+    constexpr double kRho = 0.9;
+    const Denoiser<double> denoiser = [](Tensor<const double> xt, int t, Tensor<double> x0) {
+        const Level l = level(t);
+        for (int i = 0; i < xt.size(0); ++i) {  // along (1, 1) and (1, -1) pixels are independent
+            const double sum = (xt(i, 0) + xt(i, 1)) / 2, off = (xt(i, 0) - xt(i, 1)) / 2;
+            const auto guess = [&](double y, double v) {
+                return l.a * v / (l.a * l.a * v + l.s * l.s) * y;
+            };
+            const double a = guess(sum, 1 + kRho), b = guess(off, 1 - kRho);
+            x0(i, 0) = a + b;
+            x0(i, 1) = a - b;
         }
-        const Shape shape{n, 2};
-        start_noise<double>(5, {x.data(), shape});
-        inpaint<double>(denoiser, kCosine, times, {known.data(), shape}, {keep.data(), shape},
-                        {.repeats = repeats, .clip = 0, .seed = 6}, {x.data(), shape});
-        int right = 0;
-        for (std::size_t i = 0; i < n; ++i) {
-            CHECK(x[2 * i] == known[2 * i]);
-            right += x[2 * i] * x[2 * i + 1] > 0 ? 1 : 0;
-        }
-        return right;
     };
-    const int once = fits(1), often = fits(10);
-    CHECK(often > once);
-    CHECK(often > 190);
+    const int n = 4'000;
+    const Shape shape{n, 2};
+    std::vector<double> x(2 * n), known(2 * n, 1.0), keep(2 * n, 0.0);
+    for (std::size_t i = 0; i < n; ++i) keep[2 * i] = 1;
+    start_noise<double>(5, {x.data(), shape});
+    inpaint<double>(denoiser, kCosine, step_grid("trailing", kCosine, 50), {known.data(), shape},
+                    {keep.data(), shape}, {.repeats = 10, .clip = 0, .seed = 6}, {x.data(), shape});
+    double mean = 0, square = 0;
+    for (std::size_t i = 0; i < n; ++i) mean += x[2 * i + 1] / n;
+    for (std::size_t i = 0; i < n; ++i) square += (x[2 * i + 1] - mean) * (x[2 * i + 1] - mean) / n;
+    CHECK(mean == Approx(0.9).epsilon(0.05).scale(0));
+    CHECK(std::sqrt(square) == Approx(0.436).epsilon(0.12).scale(0));
+}
+
+TEST_CASE("(6.20) an edit begins with pictures noised to its strength") {
+    const int n = 20'000;
+    std::vector<double> x(n, 0.8);
+    const std::vector<int> times =
+        start_edit<double>(kCosine, std::vector{1000, 500, 0}, 0.6, 7, {x.data(), {n, 1}});
+    CHECK(times == std::vector{600, 500, 0});
+    const Level l = level(600);
+    double mean = 0, square = 0;
+    for (const double v : x) mean += v / n;
+    for (const double v : x) square += (v - mean) * (v - mean) / n;
+    CHECK(std::abs(mean - l.a * 0.8) < 5 * l.s / std::sqrt(n));
+    CHECK(square == Approx(l.s * l.s).epsilon(5 * std::sqrt(2.0 / n)).scale(0));
 }
 
 TEST_CASE("(6.20) an edit begins at its strength and goes on along the grid") {

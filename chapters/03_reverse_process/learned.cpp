@@ -95,7 +95,7 @@ Denoiser<float> learned_denoiser(const NoisePredictor& net, std::vector<float>& 
             tape.arena().make<float>({xt.size(0), NoisePredictor::kFeatures});
         features_of(xt, memory->t, schedule, input);
         const Tensor<float> eps = net(tape.constant(input)).value();
-        const Level level{schedule.signal(t), schedule.noise(t)};
+        const Level level = level_at(schedule, t);
         for (std::ptrdiff_t i = 0; i < eps.numel(); ++i) {
             x0.data()[i] =
                 static_cast<float>(x0_from_eps(level, static_cast<double>(xt.data()[i]),

@@ -137,7 +137,7 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
         for (const int t : {40, 100}) {
             exact(grid, t, a);
             learned(grid, t, b);
-            const Level level{schedule.signal(t), schedule.noise(t)};
+            const Level level = level_at(schedule, t);
             const auto score = [&](float x, float x0) {  // (3.14) with (3.11)
                 return score_from_eps(
                     level, eps_from_x0(level, static_cast<double>(x), static_cast<double>(x0)));

@@ -151,7 +151,7 @@ Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule) {
         require(xt.numel() == static_cast<std::ptrdiff_t>(count) * data.dimensions,
                 "exact_denoiser: samples of ", data.dimensions, " numbers expected, got ",
                 xt.shape());
-        const Level level{schedule.signal(t), schedule.noise(t)};
+        const Level level = level_at(schedule, t);
         require(level.s > 0.0, "exact_denoiser: there is no noise to predict at t = ", t);
         const GaussianMixture marginal = noised(data, level);
         parallel_for(count, thread_count(), [&](int n) {

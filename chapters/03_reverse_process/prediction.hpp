@@ -4,12 +4,17 @@
 // others. The functions take single numbers; v needs a^2 + s^2 = 1.
 #include <string>
 
+#include "01_forward_noising/schedule.hpp"
+
 namespace diffusion {
 
-/// The level of (1.4): a = signal(t), s = noise(t).
+/// The factors of picture and noise in (1.4).
 struct Level {
     double a = 1.0, s = 0.0;
 };
+inline Level level_at(const Schedule& schedule, int t) {
+    return {schedule.signal(t), schedule.noise(t)};
+}
 
 inline double x0_from_eps(Level l, double xt, double eps) {
     return (xt - l.s * eps) / l.a;  // (3.11), needs a > 0

@@ -162,7 +162,7 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
         const int images = xt.size(0), threads = static_cast<int>(tapes->size());
         const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
                   pieces = (images + size - 1) / size;
-        const Level level{model.schedule.signal(t), model.schedule.noise(t)};
+        const Level level = level_at(model.schedule, t);
         parallel_for(pieces, threads, [&](int piece) {
             Tape<float>& tape = (*tapes)[thread_number()].tape;
             const int first = piece * size, count = std::min(size, images - first);

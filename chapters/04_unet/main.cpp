@@ -53,7 +53,8 @@ int main(int argc, char** argv) {
 
     CLI::App* sample_command = app.add_subcommand("sample", "draw pictures with a trained model");
     sample_command->add_option("--model", sample.model, "model.safetensors")->required();
-    sample_command->add_option("--n", sample.n, "how many pictures")
+    sample_command
+        ->add_option("--n", sample.n, "how many pictures (with --noise: as many as it holds)")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     sample_command->add_option("--steps", sample.steps, "steps from noise to picture")

@@ -53,7 +53,7 @@ Trainer::Loss naming_loss(const Classifier& network, const Dataset& data, std::u
             decode_moved(data, index, down, right, x[i]);
             labels[static_cast<std::size_t>(i)] = data.labels[static_cast<std::size_t>(index)];
         }
-        return cross_entropy(network(tape.constant(x)).scores, std::span<const int>(labels));
+        return cross_entropy(network(tape.constant(x)).logits, std::span<const int>(labels));
     };
 }
 
@@ -113,6 +113,7 @@ void TrainedClassifier::save(const std::filesystem::path& path) const {
     Safetensors file{network.parameters().to_arrays<float>(values), {}};
     file.metadata = {{"model", "classifier"},
                      {"data", data},
+                     {"checksum", checksum},
                      {"height", std::to_string(height)},
                      {"width", std::to_string(width)},
                      {"channels", std::to_string(channels)},
@@ -134,6 +135,7 @@ TrainedClassifier load_classifier(const std::filesystem::path& path) {
                         channels,
                         classes,
                         metadata.entry("data"),
+                        metadata.entry("checksum"),
                         images,
                         metadata.entry("seed"),
                         {}};
@@ -151,6 +153,7 @@ TrainedClassifier train_classifier(const Dataset& data, std::int64_t images, std
                         data.channels,
                         classes,
                         data.name,
+                        checksum(data),
                         images,
                         std::to_string(seed),
                         {}};
@@ -171,6 +174,13 @@ TrainedClassifier train_classifier(const Dataset& data, std::int64_t images, std
     progress.finish();
     c.values = trainer.average();
     return c;
+}
+
+double accuracy(const Opinion& opinion, const Dataset& pictures) {
+    int right = 0;
+    for (std::size_t i = 0; i < opinion.label.size(); ++i)
+        right += opinion.label[i] == pictures.labels[i] ? 1 : 0;
+    return static_cast<double>(right) / opinion.count();
 }
 
 Opinion judge(TrainedClassifier& classifier, const Dataset& pictures) {
@@ -195,7 +205,7 @@ Opinion judge(TrainedClassifier& classifier, const Dataset& pictures) {
             tape.arena().make<float>({count, pictures.height, pictures.width, pictures.channels});
         for (int i = 0; i < count; ++i) decode(pictures, first + i, false, x[i]);
         const Classifier::Answer<float> answer = classifier.network(tape.constant(x));
-        const Tensor<float> p = softmax(answer.scores).value(), f = answer.features.value();
+        const Tensor<float> p = softmax(answer.logits).value(), f = answer.features.value();
         std::copy(
             f.begin(), f.end(),
             opinion.features.begin() + static_cast<std::ptrdiff_t>(first) * Classifier::kFeatures);

@@ -25,7 +25,7 @@ public:
     template <class T>
     struct Answer {
         Var<T> features;  ///< [N, kFeatures]
-        Var<T> scores;    ///< [N, classes], before the softmax
+        Var<T> logits;    ///< [N, classes], before the softmax
     };
     /// x [N,H,W,channels], any size.
     template <class T>
@@ -49,9 +49,10 @@ private:
 struct TrainedClassifier {
     Classifier network;
     int height, width, channels, classes;
-    std::string data;     ///< the name of the data set that it learned
-    std::int64_t images;  ///< that it saw
-    std::string seed;     ///< from which it started
+    std::string data;      ///< the name of the data set that it learned
+    std::string checksum;  ///< of its pictures and labels
+    std::int64_t images;   ///< that it saw
+    std::string seed;      ///< from which it started
     std::vector<float> values;
 
     void save(const std::filesystem::path& path) const;
@@ -73,6 +74,9 @@ struct Opinion {
     int count() const { return static_cast<int>(label.size()); }
     Tensor<const float> rows() const { return {features.data(), {count(), Classifier::kFeatures}}; }
 };
+
+/// The share of the pictures that are named as their labels say.
+double accuracy(const Opinion& opinion, const Dataset& pictures);
 
 /// Fails unless the pictures have the size and the channels that the classifier learned.
 Opinion judge(TrainedClassifier& classifier, const Dataset& pictures);

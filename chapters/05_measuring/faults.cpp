@@ -90,6 +90,8 @@ std::vector<FaultySet> make_faults(const Dataset& train, const Dataset& test, in
                                    std::uint64_t seed) {
     const Dataset real = choose(test, n, seed), copies = choose(train, n, seed + 1);
     const int classes = 1 + *std::ranges::max_element(test.labels);
+    require(std::ranges::any_of(test.labels, [&](int l) { return l != classes - 1; }), test.source,
+            ": all pictures are of one class");
     const Dataset shuffled = choose(test, test.count, seed);
     const auto other = [n](int i) { return (i + 1) % n; };
     std::vector<FaultySet> sets;

@@ -67,10 +67,10 @@ KernelDistance kernel_distance(Tensor<const float> x, Tensor<const float> y) {
             return static_cast<double>(
                 without < 0 ? n : n - (begin_of(without + 1, n) - begin_of(without, n)));
         };
-        const double m = count(x.size(0)), n = count(y.size(0));
+        const double n = count(x.size(0)), other = count(y.size(0));
         // >>> exercise 5.4 points=2 hint="(5.10): pairs of a point with itself are not counted"
-        return total(xx) / (m * (m - 1)) + total(yy) / (n * (n - 1)) -
-               2 * total(xy) / (m * n);  // (5.10)
+        return total(xx) / (n * (n - 1)) + total(yy) / (other * (other - 1)) -
+               2 * total(xy) / (n * other);  // (5.10)
         // <<<
     };
     double mean = 0, square = 0;

@@ -1,5 +1,8 @@
 #include "05_measuring/reference.hpp"
 
+#include <optional>
+#include <utility>
+
 #include "data/find.hpp"
 #include "data/idx.hpp"
 #include "data/image_folder.hpp"
@@ -9,16 +12,19 @@ namespace {
 
 constexpr double kSecondsPerPicture = 4e-4;  // of learning
 
-TrainedClassifier find_judge(const CommonOptions& common, const JudgeSettings& settings,
-                             const Dataset& train) {
+/// The judge that is there already, if it will do.
+std::optional<TrainedClassifier> find_old(const CommonOptions& common,
+                                          const JudgeSettings& settings, const Dataset& train) {
     const std::filesystem::path path = judge_path(common, settings, train.name);
-    if (!settings.judge.empty() || std::filesystem::exists(path)) {
-        TrainedClassifier judge = load_classifier(path);
-        require(judge.data == train.name, path.string(), ": learned ", judge.data,
-                ", but the data are ", train.source);
-        if (!settings.judge.empty() || judge.images >= judge_images(common.preset)) return judge;
-    }
-    return make_judge(common, settings, train);
+    const bool asked_for = !settings.judge.empty();
+    if (!asked_for && !std::filesystem::exists(path)) return std::nullopt;
+    TrainedClassifier judge = load_classifier(path);
+    const bool same = judge.data == train.name && judge.checksum == checksum(train);
+    require(same || !asked_for, path.string(), ": learned ", judge.data,
+            judge.data == train.name ? " from other pictures" : "", ", but the data are ",
+            train.source);
+    if (asked_for || (same && judge.images >= judge_images(common.preset))) return judge;
+    return std::nullopt;
 }
 
 }  // namespace
@@ -33,10 +39,13 @@ std::filesystem::path judge_path(const CommonOptions& common, const JudgeSetting
                                   : settings.judge;
 }
 
-double judge_seconds(const CommonOptions& common, const JudgeSettings& settings,
-                     const std::string& data) {
-    if (std::filesystem::exists(judge_path(common, settings, data))) return 0;
+double learning_seconds(const CommonOptions& common) {
     return kSecondsPerPicture * static_cast<double>(judge_images(common.preset));
+}
+
+double judge_seconds(const CommonOptions& common, const JudgeSettings& settings,
+                     const Dataset& train) {
+    return find_old(common, settings, train) ? 0 : learning_seconds(common);
 }
 
 TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& settings,
@@ -53,6 +62,11 @@ Split find_split(const CommonOptions& common, const std::string& dataset) {
     return {find_dataset(dataset, common.data, true), find_dataset(dataset, common.data, false)};
 }
 
+std::filesystem::path model_of_chapter_4(const CommonOptions& common,
+                                         const std::filesystem::path& given) {
+    return given.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors" : given;
+}
+
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
                        const Dataset& data) {
     require(model.data == data.name, path.string(), ": the model learned ", model.data,
@@ -61,8 +75,9 @@ void require_same_data(const DenoisingModel& model, const std::filesystem::path&
 
 Reference find_reference(const CommonOptions& common, const JudgeSettings& settings, Split split,
                          const Stage& stage) {
-    TrainedClassifier judge = find_judge(common, settings, split.train);
-    return make_reference(std::move(judge), std::move(split.train), std::move(split.test), stage);
+    std::optional<TrainedClassifier> judge = find_old(common, settings, split.train);
+    if (!judge) judge = make_judge(common, settings, split.train);
+    return make_reference(*std::move(judge), std::move(split.train), std::move(split.test), stage);
 }
 
 Dataset read_pictures(const std::filesystem::path& path) {

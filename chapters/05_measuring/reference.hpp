@@ -22,9 +22,12 @@ std::int64_t judge_images(const std::string& preset);
 std::filesystem::path judge_path(const CommonOptions& common, const JudgeSettings& settings,
                                  const std::string& data);
 
-/// What its learning will take on two cores, as measured once; 0 if it is there already.
+/// What learning takes on two cores, as measured once.
+double learning_seconds(const CommonOptions& common);
+
+/// The same, or 0 where a judge is there already.
 double judge_seconds(const CommonOptions& common, const JudgeSettings& settings,
-                     const std::string& data);
+                     const Dataset& train);
 
 /// Trains a judge and keeps it.
 TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& settings,
@@ -36,12 +39,16 @@ struct Split {
 };
 Split find_split(const CommonOptions& common, const std::string& dataset);
 
+/// The given model, or, where none is given, what chapter 4 leaves in a folder beside --out.
+std::filesystem::path model_of_chapter_4(const CommonOptions& common,
+                                         const std::filesystem::path& given);
+
 /// Fails unless the model learned these data. `path` is its file.
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
                        const Dataset& data);
 
 /// The judge from its file, or, where no path was asked for and none is there that has learned
-/// enough, a new one, which is then kept; and all that pictures are held against.
+/// enough of these pictures, a new one, which is then kept; and all that pictures are held against.
 Reference find_reference(const CommonOptions& common, const JudgeSettings& settings, Split split,
                          const Stage& stage);
 

@@ -89,8 +89,7 @@ Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset te
     r.gaussian = fit_gaussian(r.of_train.rows());
     stage("features of " + std::to_string(r.test.count) + " test pictures");
     r.of_test = judge(r.classifier, r.test);
-    r.accuracy =
-        share(r.test.count, [&](std::size_t i) { return r.of_test.label[i] == r.test.labels[i]; });
+    r.accuracy = accuracy(r.of_test, r.test);
     stage("their nearest training pictures");
     r.train_pixels = pixels_of(r.train);
     r.test_distance = nearest_in_training(r, r.test).distance;

@@ -22,8 +22,7 @@ void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
     for (std::size_t i = times.size() - 1; i > 0; --i) {
         const int s = times[i], t = times[i - 1];
         require(s < t, "ddim_invert: times must fall, but ", t, " is followed by ", s);
-        const Level from{schedule.signal(s), schedule.noise(s)},
-            to{schedule.signal(t), schedule.noise(t)};
+        const Level from = level_at(schedule, s), to = level_at(schedule, t);
         // a = cos(phi), s = sin(phi): the step turns the pair (x, v) by the difference of the
         // angles.
         const double cosine = from.a * to.a + from.s * to.s, sine = from.a * to.s - from.s * to.a;
@@ -91,7 +90,7 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
     for (std::size_t i = 0; i + 1 < times.size(); ++i) {
         const int t = times[i], s = times[i + 1];
         const Jump back = q_between(schedule, s, t);
-        const Level at_s{schedule.signal(s), schedule.noise(s)};
+        const Level at_s = level_at(schedule, s);
         const int repeats = s == 0 ? 1 : options.repeats;  // nothing is mended after the last step
         for (int r = 0; r < repeats; ++r) {
             const std::uint64_t seed = options.seed + (static_cast<std::uint64_t>(r) << 32);
@@ -135,7 +134,21 @@ std::vector<int> times_from(std::span<const int> times, int T, double strength) 
     return rest;
 }
 
+template <class T>
+std::vector<int> start_edit(const Schedule& schedule, std::span<const int> times, double strength,
+                            std::uint64_t seed, Tensor<T> x) {
+    const std::vector<int> rest = times_from(times, schedule.steps(), strength);
+    std::vector<T> memory(static_cast<std::size_t>(x.numel()));
+    const Tensor<T> noise(memory.data(), x.shape());
+    start_noise<T>(seed, noise);
+    const std::vector<int> same(static_cast<std::size_t>(x.size(0)), rest.front());
+    q_sample<T>(x, same, noise, schedule, x);  // (6.20)
+    return rest;
+}
+
 #define DIFFUSION_INSTANTIATE(T)                                                              \
+    template std::vector<int> start_edit(const Schedule&, std::span<const int>, double,       \
+                                         std::uint64_t, Tensor<T>);                           \
     template void ddim_invert(const Denoiser<T>&, const Schedule&, std::span<const int>, int, \
                               std::uint64_t, Tensor<T>, const Observer<T>&);                  \
     template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                 \

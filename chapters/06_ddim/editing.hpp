@@ -2,6 +2,7 @@
 // What a deterministic sampler makes possible, and what can be done with pictures that are given.
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "06_ddim/samplers.hpp"
 
@@ -35,9 +36,14 @@ void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<co
              Tensor<const T> known, Tensor<const T> keep, const InpaintOptions& options,
              Tensor<T> x, const Observer<T>& observer = {});
 
-/// (6.20) The part of `times` that begins at `strength` T, for SDEdit (Meng et al. 2021,
-/// arXiv:2108.01073): a picture is noised to its first time, and denoised along it. Strength is in
-/// (0, 1]: how much may change.
+/// (6.20) The part of `times` that begins at `strength` T. Strength is in (0, 1].
 std::vector<int> times_from(std::span<const int> times, int T, double strength);
+
+/// (6.20) SDEdit (Meng et al. 2021, arXiv:2108.01073): noises pictures x [N, ...] to `strength` T,
+/// with noise from the seed, and returns the times along which a sampler brings them back. Strength
+/// is how much may change.
+template <class T>
+std::vector<int> start_edit(const Schedule& schedule, std::span<const int> times, double strength,
+                            std::uint64_t seed, Tensor<T> x);
 
 }  // namespace diffusion

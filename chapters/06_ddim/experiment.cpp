@@ -257,7 +257,7 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
         for (const double strength : {0.3, 0.5, 0.7}) {
             decode(test, kFour, false, x[0]);
             repeat_first(x);
-            edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(n - 1)}, steps);
+            edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(n - 1)}, steps.observer());
             rows.push_back(image_grid(x, n, 2));
         }
         put(folder, "edit.png", stack_rows(rows),
@@ -275,6 +275,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
     const std::filesystem::path path = model_path(common, draw);
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
+    folder.setting("model", path.string());
     if (draw.model.empty() && !std::filesystem::exists(path)) {
         banner("Chapter 6: fewer steps",
                {{"model", "none at " + path.string() + " (04_unet makes one)"}});
@@ -285,20 +286,24 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
         const Drawing d(common, of_strips);
         const DenoisingModel& model = d.loaded.model;
         const Dataset test = find_test_pictures(common, draw, d);
+        Split split = find_split(common, model.data);
         const std::vector<Line> lines = all_lines(preset.steps, d.schedule().steps());
         double calls = kStripCalls * of_strips.steps;
         for (const Line& line : lines) calls += preset.pictures * calls_of(line, d.schedule());
+        folder.setting("steps of the strips", of_strips.steps);
+        folder.setting("grid of the strips", of_strips.grid);
         banner("Chapter 6: fewer steps",
                {{"model", path.string()},
+                {"parameters", std::to_string(model.unet.parameters().count())},
                 {"data", test.source},
                 {"pictures", std::to_string(preset.pictures) + " for each point"},
                 {"seed", std::to_string(common.seed)},
                 {"expected time",
                  about(calls * seconds_per_picture(model, d.denoiser, preset.pictures) +
-                       judge_seconds(as_chapter_5(common), {}, test.name))}});
+                       judge_seconds(as_chapter_5(common), {}, split.train))}});
         show_orders(folder);
         {
-            Quality quality(common, d, find_split(common, model.data), preset.pictures);
+            Quality quality(common, d, std::move(split), preset.pictures);
             show_quality(folder, quality, lines, d.schedule());
         }
         show_strips(folder, common.seed, d, test);

@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
 
     CLI::App* sample = app.add_subcommand("sample", "draw pictures");
     add_sampler(sample);
-    sample->add_option("--n", more.n, "how many pictures")
+    sample->add_option("--n", more.n, "how many pictures (with --noise: as many as it holds)")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     sample->add_option("--noise", more.noise, "start from this .npy file, float32 [N,H,W,C]");

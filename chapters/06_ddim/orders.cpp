@@ -42,7 +42,7 @@ double slope(const std::vector<int>& steps, const std::vector<double>& error) {
 std::vector<OrderResult> measure_orders() {
     const Schedule schedule = straight_log_snr();
     const int last = schedule.steps(), first = 1;
-    const auto level = [&](int t) { return Level{schedule.signal(t), schedule.noise(t)}; };
+    const auto level = [&](int t) { return level_at(schedule, t); };
     const Denoiser<double> exact = [&](Tensor<const double> xt, int t, Tensor<double> x0) {
         const Level l = level(t);
         const double total = l.a * l.a * kVariance + l.s * l.s;

@@ -1,7 +1,9 @@
 #include "06_ddim/runs.hpp"
 
-#include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "04_unet/samples.hpp"
 #include "06_ddim/editing.hpp"
@@ -13,19 +15,56 @@
 namespace diffusion {
 namespace {
 
-std::string described(const DrawSettings& draw) {
+/// What is done with a model, for the banner and run.json.
+struct Job {
+    std::string name, title;  ///< the subcommand, and what the banner says of it
+    std::string pictures;     ///< which, or how many
+    double calls;             ///< of the network, for one picture, times pictures
+    nlohmann::json settings;  ///< of this subcommand
+};
+
+std::string described(const DrawSettings& draw, const Drawing& d) {
     const std::string eta = draw.sampler.name == "ddim" && draw.sampler.eta > 0
                                 ? ", eta " + shortest(draw.sampler.eta)
                                 : "";
-    return draw.sampler.name + eta + ", " + std::to_string(draw.steps) + " steps, " + draw.grid;
+    return draw.sampler.name + eta + ", " + std::to_string(d.times.size() - 1) + " steps, " +
+           draw.grid;
 }
 
-void tell(const std::string& title, const CommonOptions& common, const DrawSettings& draw,
-          const std::string& pictures) {
-    banner(title, {{"model", model_path(common, draw).string()},
-                   {"sampler", described(draw)},
-                   {"pictures", pictures},
-                   {"seed", std::to_string(common.seed)}});
+/// The banner, and how it was made into run.json.
+void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& draw,
+          const Drawing& d, Job job) {
+    const DenoisingModel& model = d.loaded.model;
+    const std::string path = model_path(common, draw).string(), by = described(draw, d);
+    banner(
+        "Chapter 6: " + job.title,
+        {{"model", path},
+         {"parameters", std::to_string(model.unet.parameters().count())},
+         {"sampler", by},
+         {"pictures", job.pictures},
+         {"seed", std::to_string(common.seed)},
+         {"expected time",
+          about(job.calls * seconds_per_picture(model, d.denoiser, static_cast<int>(job.calls)))}});
+    job.settings.update({{"model", path},
+                         {"pictures", job.pictures},
+                         {"sampler", draw.sampler.name},
+                         {"steps", d.times.size() - 1},
+                         {"grid", draw.grid},
+                         {"clip", draw.sampler.clip},
+                         {"eta", draw.sampler.eta},
+                         {"seed", common.seed}});
+    folder.setting(job.name, job.settings);
+}
+
+RunFolder open_folder(const CommonOptions& common) {
+    RunFolder folder(common.out, "06_ddim", "Fewer steps, and pictures of your own");
+    folder.keep_earlier();
+    no_state_to_resume(common);
+    return folder;
+}
+
+std::string name_of(const std::filesystem::path& picture) {
+    return picture.empty() ? "a test picture" : picture.string();
 }
 
 /// Says so where an inversion's first step is long: it is drawn and not solved.
@@ -38,13 +77,6 @@ void tell_first_step(const Drawing& d) {
             first);
 }
 
-RunFolder open_folder(const CommonOptions& common) {
-    RunFolder folder(common.out, "06_ddim", "Fewer steps, and pictures of your own");
-    folder.keep_earlier();
-    no_state_to_resume(common);
-    return folder;
-}
-
 }  // namespace
 
 void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleMore& more) {
@@ -54,7 +86,12 @@ void run_sample(const CommonOptions& common, const DrawSettings& draw, const Sam
     Pictures pictures = find_noise(more.noise, d.loaded.model, more.n, common.seed);
     const Tensor<float> x = pictures.tensor();
     const int n = x.size(0);
-    tell("Chapter 6: drawing", common, draw, std::to_string(n));
+    tell(folder, common, draw, d,
+         {"sample",
+          "drawing",
+          std::to_string(n),
+          static_cast<double>(n) * calls_of(draw.sampler, d.times),
+          {{"noise", more.noise.string()}}});
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
     const auto begun = Clock::now();
@@ -63,7 +100,7 @@ void run_sample(const CommonOptions& common, const DrawSettings& draw, const Sam
         run_sampler(sampler, d.denoiser, d.schedule(), d.times, x, steps.observer());
     }
     const double seconds = seconds_since(begun);
-    write_samples(folder, x, more.save_npy, "drawn by " + described(draw));
+    write_samples(folder, x, more.save_npy, "drawn by " + described(draw, d));
     folder.finish(seconds_since(start));
     std::printf("drew %d pictures with %d calls of the network each in %.2f s: %s\n", n,
                 calls_of(sampler, d.times), seconds, folder.path("samples.png").string().c_str());
@@ -74,8 +111,13 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw,
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw);
-    tell("Chapter 6: from a picture to its noise and back", common, draw,
-         given.image.empty() ? "a test picture" : given.image.string());
+    const double steps_of_grid = static_cast<double>(d.times.size() - 1);
+    tell(folder, common, draw, d,
+         {"invert",
+          "from a picture to its noise and back",
+          name_of(given.image),
+          (given.rounds + 1) * steps_of_grid,
+          {{"rounds", given.rounds}, {"negative", given.negative}}});
     tell_first_step(d);
     Pictures three(d.shape(3));
     const Tensor<float> all = three.tensor();
@@ -100,9 +142,14 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
             "interpolate: give both --image and --second, or none for two noises");
     const Drawing d(common, draw);
     const int n = given.n;
-    tell("Chapter 6: between two pictures", common, draw,
-         given.image.empty() ? "drawn from two noises"
-                             : given.image.string() + " to " + given.second.string());
+    const double steps_of_grid = static_cast<double>(d.times.size() - 1);
+    tell(folder, common, draw, d,
+         {"interpolate",
+          "between two pictures",
+          given.image.empty() ? "drawn from two noises"
+                              : given.image.string() + " to " + given.second.string(),
+          (n + (given.image.empty() ? 0 : 2 * given.rounds)) * steps_of_grid,
+          {{"n", n}, {"rounds", given.rounds}, {"negative", given.negative}}});
     if (!given.image.empty()) tell_first_step(d);
     Pictures ends(d.shape(2)), way(d.shape(n));
     const Tensor<float> two = ends.tensor(), x = way.tensor();
@@ -133,8 +180,15 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     const int n = given.n;
     DrawSettings steps_of_ddpm = draw;
     steps_of_ddpm.sampler.eta = 1;  // a step of inpainting always has fresh noise
-    tell("Chapter 6: what is missing is drawn", common, steps_of_ddpm,
-         given.image.empty() ? "a test picture" : given.image.string());
+    tell(folder, common, steps_of_ddpm, d,
+         {"inpaint",
+          "what is missing is drawn",
+          name_of(given.image),
+          static_cast<double>(n * given.repeats) * static_cast<double>(d.times.size() - 1),
+          {{"n", n},
+           {"mask", given.mask.empty() ? "the upper half" : given.mask.string()},
+           {"repeats", given.repeats},
+           {"negative", given.negative}}});
     Pictures drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
     const Tensor<float> x = drawn.tensor(), known = given_ones.tensor(), keep = mask.tensor();
     find_picture(common, draw, d, given.image, given.negative, known[0]);
@@ -164,8 +218,13 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw);
     const int n = given.n;
-    tell("Chapter 6: noised a part of the way, and back", common, draw,
-         given.image.empty() ? "a test picture" : given.image.string());
+    const std::vector<int> times = times_from(d.times, d.schedule().steps(), given.strength);
+    tell(folder, common, draw, d,
+         {"edit",
+          "noised a part of the way, and back",
+          name_of(given.image),
+          static_cast<double>(n) * calls_of(draw.sampler, times),
+          {{"n", n}, {"strength", given.strength}, {"negative", given.negative}}});
     Pictures strip(d.shape(n + 1));
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
     find_picture(common, draw, d, given.image, given.negative, all[0]);
@@ -173,8 +232,8 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
     {
-        Steps steps(times_from(d.times, d.schedule().steps(), given.strength).size() - 1);
-        edit(d, sampler, given.strength, x, steps);
+        Steps steps(times.size() - 1);
+        edit(d, sampler, given.strength, x, steps.observer());
     }
     put(folder, "edit.png", image_grid(all, n + 1, 2),
         "A picture, and what became of it with strength " + shortest(given.strength) + ".");

@@ -22,10 +22,6 @@ void check_times(const Schedule& schedule, std::span<const int> times) {
     schedule.at(times.back());
 }
 
-Level level_at(const Schedule& schedule, int t) {
-    return {schedule.signal(t), schedule.noise(t)};
-}
-
 /// Memory for a guess or a slope of the shape of x.
 template <class T>
 struct Like {
@@ -65,9 +61,9 @@ void ddim_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
     for (std::size_t i = 0; i + 1 < times.size(); ++i) {
         const int t = times[i], s = times[i + 1];
         const Level from = level_at(schedule, t), to = level_at(schedule, s);
-        const double sigma =
+        const double rho =
             options.eta * std::sqrt(posterior(schedule, t, s).small_variance);  // (6.4)
-        const double rest = std::sqrt(std::max(0.0, to.s * to.s - sigma * sigma));
+        const double rest = std::sqrt(std::max(0.0, to.s * to.s - rho * rho));  // (6.2)
         guess_x0<T>(denoiser, x, t, options.clip, guess.tensor);
         for (int n = 0; n < x.size(0); ++n) {
             Random random(options.seed, Purpose::ancestral_noise, static_cast<std::uint32_t>(t),
@@ -76,8 +72,8 @@ void ddim_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
             update(xn, [&](std::ptrdiff_t k) {
                 // >>> exercise 6.1 points=2 hint="(6.3): the guess at the new level, what is kept of its noise, and fresh noise"
                 const double eps = eps_from_x0(from, at(xn, k), at(x0, k));
-                const double xs = to.a * at(x0, k) + rest * eps;       // (6.3)
-                return sigma > 0 ? xs + sigma * random.normal() : xs;  // (6.3)
+                const double xs = to.a * at(x0, k) + rest * eps;   // (6.1), (6.3)
+                return rho > 0 ? xs + rho * random.normal() : xs;  // (6.3)
                 // <<<
             });
         }
@@ -98,7 +94,7 @@ void euler_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::sp
         update(x, [&](std::ptrdiff_t k) {
             // >>> exercise 6.2 points=2 hint="(6.6): the slope is x plus the score"
             const double eps = eps_from_x0(from, at(x, k), at(guess.tensor, k));
-            return at(x, k) + step * (at(x, k) + score_from_eps(from, eps));  // (6.7)
+            return at(x, k) + step * (at(x, k) + score_from_eps(from, eps));  // (6.6), (6.7)
             // <<<
         });
         if (observer) observer(s, x);
@@ -148,7 +144,7 @@ void dpmpp2m_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
         const Level from = level_at(schedule, t), to = level_at(schedule, s);
         const double h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2;  // infinite if s is 0
         guess_x0<T>(denoiser, x, t, clip, guess.tensor);
-        // A first step knows no earlier guess, and a last one to 0 is infinitely long.
+        // A first step knows no earlier guess, and a last one to 0 is infinitely long: (6.10).
         const double weight = i > 0 && s > 0 ? h / (2 * h_before) : 0;
         update(x, [&](std::ptrdiff_t k) {
             // >>> exercise 6.4 points=3 hint="(6.11): extrapolate the guess, then the exact step for it"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "01_forward_noising/q_sample.hpp"
 #include "04_unet/samples.hpp"
 #include "05_measuring/reference.hpp"
 #include "06_ddim/editing.hpp"
@@ -13,8 +12,7 @@
 namespace diffusion {
 
 std::filesystem::path model_path(const CommonOptions& common, const DrawSettings& draw) {
-    return draw.model.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors"
-                              : draw.model;
+    return model_of_chapter_4(common, draw.model);
 }
 
 Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw)
@@ -86,13 +84,10 @@ Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tens
 }
 
 void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x,
-          Steps& steps) {
-    const std::vector<int> times = times_from(d.times, d.schedule().steps(), strength);
-    Pictures noise(x.shape());
-    start_noise<float>(sampler.seed, noise.tensor());
-    const std::vector<int> same(static_cast<std::size_t>(x.size(0)), times.front());
-    q_sample<float>(x, same, noise.tensor(), d.schedule(), x);  // (6.20)
-    run_sampler(sampler, d.denoiser, d.schedule(), times, x, steps.observer());
+          const Observer<float>& observer) {
+    const std::vector<int> times =
+        start_edit<float>(d.schedule(), d.times, strength, sampler.seed, x);
+    run_sampler(sampler, d.denoiser, d.schedule(), times, x, observer);
 }
 
 }  // namespace diffusion

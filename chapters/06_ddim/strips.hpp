@@ -77,6 +77,7 @@ void keep_upper_half(Tensor<float> keep);
 Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tensor<const float> x);
 
 /// SDEdit: x is noised to `strength` (6.20), with noise from the sampler's seed, and denoised.
-void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x, Steps& steps);
+void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x,
+          const Observer<float>& observer);
 
 }  // namespace diffusion

@@ -1,5 +1,9 @@
 #include "data/dataset.hpp"
 
+#include <zlib.h>
+
+#include <cstdio>
+
 namespace diffusion {
 
 void decode(const Dataset& data, int index, bool flip, Tensor<float> out) {
@@ -17,6 +21,14 @@ void decode(const Dataset& data, int index, bool flip, Tensor<float> out) {
             }
         }
     }
+}
+
+std::string checksum(const Dataset& data) {
+    unsigned long crc = crc32_z(0, data.pixels.data(), data.pixels.size());
+    crc = crc32_z(crc, data.labels.data(), data.labels.size());
+    char text[20];
+    std::snprintf(text, sizeof text, "%08lx", crc);
+    return text;
 }
 
 }  // namespace diffusion

@@ -24,6 +24,9 @@ struct Dataset {
     }
 };
 
+/// CRC-32 of pictures and labels, in hexadecimal digits: tells two data sets of one name apart.
+std::string checksum(const Dataset& data);
+
 /// 0..255 -> [-1, 1]; both ends are met exactly.
 inline float from_byte(std::uint8_t value) {
     return static_cast<float>(value) / 127.5f - 1.0f;
