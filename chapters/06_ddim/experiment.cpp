@@ -106,9 +106,14 @@ public:
     int pictures() const { return n_; }
     double floor() const { return floor_; }
 
-    /// calls, seconds, Frechet distance, its interval, sure share, floor. `step` is called after
-    /// each step.
-    std::vector<double> measure(const Line& line, const std::function<void()>& step) {
+    struct Point {
+        double seconds;  ///< of drawing
+        double frechet;
+        Interval interval;
+        double sure;
+    };
+    /// `step` is called after each step.
+    Point measure(const Line& line, const std::function<void()>& step) {
         Pictures pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
         const Tensor<float> x = pictures.tensor();
         const auto start = Clock::now();
@@ -122,13 +127,7 @@ public:
         const double distance = frechet_distance(reference_.gaussian, fit_gaussian(opinion.rows()));
         const Interval interval =
             frechet_interval(opinion.rows(), reference_.gaussian, distance, seed_);
-        return {static_cast<double>(calls_of(line, drawing_.schedule())),
-                seconds,
-                distance,
-                interval.low,
-                interval.high,
-                sure_share(opinion),
-                floor_};
+        return {seconds, distance, interval, sure_share(opinion)};
     }
 
 private:
@@ -150,12 +149,9 @@ private:
 /// Quality against steps for every sampler, and of DDIM with few steps on every grid.
 void show_quality(RunFolder& folder, Quality& quality, const std::vector<Line>& lines,
                   const Schedule& schedule) {
-    const std::vector<std::string> values = {"calls", "seconds", "frechet", "low",
-                                             "high",  "sure",    "floor"};
-    const auto columns = [&](const char* first) {
-        std::vector<std::string> all = {first, "steps"};
-        all.insert(all.end(), values.begin(), values.end());
-        return all;
+    const auto columns = [](const char* first) {
+        return std::vector<std::string>{first, "steps", "calls", "seconds", "frechet",
+                                        "low", "high",  "sure",  "floor"};
     };
     CsvWriter by_steps(folder.path("quality.csv"), columns("sampler")),
         by_grid(folder.path("grids.csv"), columns("grid"));
@@ -171,20 +167,20 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<Line>& 
         const int steps = static_cast<int>(times_of(line, schedule).size()) - 1,
                   calls = calls_of(line, schedule);
         int step = 0;
-        const std::vector<double> v = quality.measure(line, [&] {
+        const Quality::Point q = quality.measure(line, [&] {
             progress.update(done + calls * ++step / steps,
                             line.sampler + " " + std::to_string(line.steps));
         });
         done += calls;
-        std::vector<double> row = {static_cast<double>(line.number),
-                                   static_cast<double>(line.steps)};
-        row.insert(row.end(), v.begin(), v.end());
-        (line.of_grids ? by_grid : by_steps).row(row);
+        (line.of_grids ? by_grid : by_steps)
+            .row({static_cast<double>(line.number), static_cast<double>(line.steps),
+                  static_cast<double>(calls), q.seconds, q.frechet, q.interval.low, q.interval.high,
+                  q.sure, quality.floor()});
         if (line.of_grids && !std::exchange(of_grids, true)) progress.print("");
         char text[160];
-        std::snprintf(text, sizeof text, "%-10s%-10s%6d%8.0f%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%",
-                      line.sampler.c_str(), line.grid.c_str(), line.steps, v[0], v[1], v[2], v[3],
-                      v[4], 100 * v[5]);
+        std::snprintf(text, sizeof text, "%-10s%-10s%6d%8d%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%",
+                      line.sampler.c_str(), line.grid.c_str(), line.steps, calls, q.seconds,
+                      q.frechet, q.interval.low, q.interval.high, 100 * q.sure);
         progress.print(text);
     }
     progress.finish();
@@ -216,15 +212,18 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
         digits(given.tensor());
         // The last entry is the default; its pictures are shown.
         CsvWriter table(folder.path("inversion.csv"), {"rounds", "error", "noise"});
-        std::printf("\n%d digits, %zu steps there and back\n%-10s%24s%24s\n", n, steps_of_grid,
-                    "rounds", "mean absolute error", "root mean square noise");
+        char text[100];
+        std::snprintf(text, sizeof text, "\n%d digits, %zu steps there and back\n%-10s%24s%24s", n,
+                      steps_of_grid, "rounds", "mean absolute error", "root mean square noise");
+        steps.print(text);
         for (const int rounds : {1, 2, PictureSettings().rounds}) {
             const double error =
                 round_trip(d, rounds, seed, given.tensor(), noise.tensor(), again.tensor(), steps);
             double square = 0;
             for (const float z : noise.tensor()) square += static_cast<double>(z * z);
             const double size = std::sqrt(square / static_cast<double>(noise.memory.size()));
-            std::printf("%-10d%24.4f%24.2f\n", rounds, error, size);
+            std::snprintf(text, sizeof text, "%-10d%24.4f%24.2f", rounds, error, size);
+            steps.print(text);
             table.row({static_cast<double>(rounds), error, size});
             folder.number("inversion: mean absolute error", error, "per pixel, of a range of 2");
         }

@@ -43,6 +43,8 @@ public:
         };
     }
 
+    void print(const std::string& text) { progress_.print(text); }
+
 private:
     Progress progress_;
     std::int64_t done_ = 0;
