@@ -147,8 +147,7 @@ TEST_CASE("(5.7) is symmetric, blind to rotations, and equals the form with eige
             Eigen::EigenSolver<MatrixXd>(a.covariance * b.covariance).eigenvalues();
         double roots = 0;
         for (const std::complex<double>& v : eigenvalues) roots += std::sqrt(v).real();
-        CHECK((a.mean - b.mean).squaredNorm() + a.covariance.trace() + b.covariance.trace() -
-                  2 * roots ==
+        CHECK((b.mean - a.mean).squaredNorm() + (a.covariance + b.covariance).trace() - 2 * roots ==
               Approx(distance).epsilon(1e-7));
     }
 }
@@ -162,7 +161,7 @@ TEST_CASE("(5.5) (5.6) the best coupling reaches the distance, and no other come
     const MatrixXd ra = root(a.covariance), rb = root(b.covariance);
     // E |x - y|^2 for a joint Gaussian with cross-covariance C = ra K rb, |K| <= 1.
     const auto cost = [&](const MatrixXd& k) {
-        return (a.mean - b.mean).squaredNorm() + a.covariance.trace() + b.covariance.trace() -
+        return (b.mean - a.mean).squaredNorm() + (a.covariance + b.covariance).trace() -
                2 * (ra * k * rb).trace();
     };
     const Eigen::JacobiSVD<MatrixXd> svd(rb * ra, Eigen::ComputeFullU | Eigen::ComputeFullV);

@@ -67,8 +67,8 @@ void ancestral_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
                 // >>> exercise 3.3 points=2 hint="(3.17): the posterior with the guess for x_0"
                 double xs = q.x0 * x0 + q.xt * xt;               // (3.17)
                 if (sigma > 0.0) xs += sigma * random.normal();  // (3.17)
-                // <<<
                 xn.data()[k] = static_cast<T>(xs);  // a draw from (3.1)
+                // <<<
             }
         }
         if (observer) observer(s, x);

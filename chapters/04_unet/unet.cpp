@@ -41,9 +41,9 @@ Var<T> ResBlock::operator()(Joined<T> x, Var<T> silu_time) const {
     const Var<T> h = conv1.shifted(norm1.silu(x), time(silu_time));  // (4.11), (4.12)
     const Var<T> y = skip ? conv2.added_onto((*skip)(x), norm2.silu(h))
                           : conv2.added_to(x.a, norm2.silu(h));  // (4.11), (4.13)
-    // <<<
     h.tape().done(h, y);
     return y;
+    // <<<
 }
 
 AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int channels,
