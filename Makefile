@@ -6,7 +6,7 @@ BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup build run test figures bench format tidy clean
+.PHONY: help setup build run test figures bench handout grade next hint check format tidy clean
 .DEFAULT_GOAL := help
 
 help:     ## this list
@@ -24,6 +24,16 @@ figures: build  ## run every chapter and renew the lessons' figures
 bench: build  ## time kernels and network, and PyTorch in turn where it is installed
 	@$(BUILD)/bin/bench $(ARGS)
 	@scripts/bench.sh $(BUILD)/bin
+handout:  ## a student's tree with the exercises open: CH=03 (or all) OUT=FOLDER
+	@course/handout.py --chapter "$(or $(CH),all)" --out "$(or $(OUT),$(error OUT=FOLDER is missing))"
+grade:    ## grade a student's tree, or a folder of them: DIR=FOLDER CH=03 REFERENCE=3.1,3.2
+	@course/grade.py --dir "$(or $(DIR),$(error DIR=FOLDER is missing))" $(if $(CH),--chapter $(CH)) $(if $(REFERENCE),--reference $(REFERENCE))
+next:     ## the first exercise that is still open
+	@course/student.py next
+hint:     ## a hint for an exercise: EX=3.2
+	@course/student.py hint $(EX)
+check:    ## build and test an exercise: EX=3.2 (WATCH=1: again at every save)
+	@course/student.py check $(EX) $(if $(WATCH),--watch)
 format:   ## lay out all sources with clang-format
 	@clang-format -i $(SOURCES)
 tidy: build  ## check all sources with clang-tidy

@@ -64,7 +64,8 @@ TEST_CASE("(5.15) (5.16) training pictures are near copies, noisy ones are not")
 
 TEST_CASE("(5.15) near is what one test picture in a hundred of the same class is") {
     const Dataset train = stroke_digits(400, 1), test = stroke_digits(1'500, 2);
-    const Reference r = make_reference(train_classifier(train, 6400, 1), train, test, kQuiet);
+    Reference r = make_reference(train_classifier(train, 6400, 1), train, test, kQuiet);
+    prepare_copy_test(r);
     int own = 0;
     for (int k = 0; k < 10; ++k) {
         int of_class = 0, near = 0, all = 0;

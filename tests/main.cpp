@@ -3,6 +3,9 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 
 namespace {
 
@@ -30,9 +33,19 @@ REGISTER_LISTENER("count", 0, CountSelected);
 }  // namespace
 
 int main(int argc, char** argv) {
+    // A grader learns the result from a file that it names, with a word that it chooses:
+    // "FILE:WORD". An exit code alone could come from anywhere.
+    const char* asked = std::getenv("DIFFUSION_VERDICT");
+    const std::string verdict = asked == nullptr ? "" : asked;
+    if (asked != nullptr) unsetenv("DIFFUSION_VERDICT");
     doctest::Context context(argc, argv);
     const int result = context.run();
     if (context.shouldExit()) return result;
+    if (const std::size_t colon = verdict.rfind(':'); colon != std::string::npos) {
+        std::ofstream(verdict.substr(0, colon))
+            << verdict.substr(colon + 1)
+            << (result == 0 && selected == 1 ? " passed\n" : " failed\n");
+    }
     // A misspelt suite name selects nothing, and nothing cannot fail.
     if (selected == 0) {
         std::fputs("no test matches the filters\n", stderr);

@@ -72,7 +72,7 @@ private:
     Progress progress_;
     int done_ = 0;
 };
-inline constexpr int kReferenceStages = 3;  ///< that make_reference tells of
+inline constexpr int kReferenceStages = 2;  ///< that make_reference tells of
 inline constexpr int kScoreStages = 4;      ///< that score tells of
 
 }  // namespace diffusion

@@ -90,7 +90,11 @@ Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset te
     stage("features of " + std::to_string(r.test.count) + " test pictures");
     r.of_test = judge(r.classifier, r.test);
     r.accuracy = accuracy(r.of_test, r.test);
-    stage("their nearest training pictures");
+    return r;
+}
+
+void prepare_copy_test(Reference& r) {
+    if (!r.near.empty()) return;
     r.train_pixels = pixels_of(r.train);
     r.test_distance = nearest_in_training(r, r.test).distance;
     const auto quantile = [](std::vector<float> of) {
@@ -105,7 +109,6 @@ Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset te
         // A class with few test pictures has no such quantile of its own.
         r.near.push_back(quantile(of_class.size() < 100 ? r.test_distance : of_class));  // (5.15)
     }
-    return r;
 }
 
 double mean_frechet(const Gaussian& reference, Tensor<const float> features, int n,
@@ -155,6 +158,7 @@ Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const St
     for (const int label : opinion.label) ++s.classes[static_cast<std::size_t>(label)];
     s.effective_classes = effective_classes(s.classes);
     stage("nearest training pictures");
+    prepare_copy_test(r);
     const std::vector<float> distance = nearest_in_training(r, pictures).distance;
     s.near_copies = share(n, [&](std::size_t i) {
         return distance[i] < r.near[static_cast<std::size_t>(opinion.label[i])];

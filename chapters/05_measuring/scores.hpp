@@ -19,8 +19,9 @@ struct Reference {
     TrainedClassifier classifier;
     Dataset train, test;
     Opinion of_train, of_test;
-    double accuracy;                   ///< share of the test pictures that are named rightly
-    Gaussian gaussian;                 ///< of the features of all training pictures
+    double accuracy;    ///< share of the test pictures that are named rightly
+    Gaussian gaussian;  ///< of the features of all training pictures
+    // What the test for copies takes; see prepare_copy_test.
     std::vector<float> train_pixels;   ///< [train.count, pixels of a picture], in [-1, 1]
     std::vector<float> test_distance;  ///< of each test picture to the nearest training picture
     std::vector<float> near;  ///< for each class: a picture nearer than this is a near copy (5.15)
@@ -32,7 +33,11 @@ using Stage = std::function<void(const std::string& text)>;
 Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset test,
                          const Stage& stage);
 
-/// The nearest training pictures of some others.
+/// Finds every test picture's nearest training picture, and from those distances `near`. The first
+/// call of score does it, too.
+void prepare_copy_test(Reference& reference);
+
+/// The nearest training pictures of some others. Call prepare_copy_test before.
 Neighbours nearest_in_training(const Reference& reference, const Dataset& pictures);
 
 /// (5.2) Share of the pictures of which the judge is sure: its probability is 0.9 or more.

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Writes a student's tree: the book up to a chapter, with that chapter's exercises open.
+
+usage: handout.py --chapter 03|all --out DIR
+
+The tree builds with the same two commands as the book's. Every solution is replaced by a line that fails with the exercise's
+number and hint; the checks at the end make sure that no solution is left anywhere in it.
+"""
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from regions import CODE, Fault, exercises
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = ("course/README.md", "course/grade.py", "course/handout.py", "course/regions_test.py", ".ci/", "bench/", "docs/",
+            "tools/equations.cpp", "tests/src/lessons_test.cpp")
+INCLUDE = '#include "tensor/check.hpp"'
+
+
+def stub(region):
+    """The lines that stand where the solution was."""
+    indent = re.match(r"\s*", next(line for line in region.body if line.strip()))[0]
+    return [f'{indent}fail("exercise {region.id} is not solved yet: ", {json.dumps(region.hint, ensure_ascii=False)});']
+
+
+def replace_bodies(text, regions, body_of):
+    """The text of a file with the bodies of some of its regions replaced."""
+    lines = text.splitlines()
+    for region in sorted(regions, key=lambda r: -r.first):
+        lines[region.first + 1 : region.last] = body_of(region)
+    if regions and INCLUDE not in lines and any("fail(" in line for r in regions for line in body_of(r)):
+        last = max(i for i, line in enumerate(lines) if line.startswith("#include"))
+        lines.insert(last + 1, INCLUDE)
+    return "\n".join(lines) + "\n"
+
+
+def without_quotes(text, regions):
+    """A lesson without the code blocks that show a solution."""
+    secret = {line.strip() for region in regions for line in region.body if len(line.strip()) > 8}
+    kept, block = [], None
+    for line in text.splitlines():
+        if block is None:
+            if line == "```cpp":
+                block = [line]
+            else:
+                kept.append(line)
+            continue
+        block.append(line)
+        if line == "```":
+            shown = [r for r in regions if any(l.strip() in {b.strip() for b in r.body} & secret for l in block)]
+            kept += [f"*(The code is yours to write: exercise {', '.join(r.id for r in shown)}.)*"] if shown else block
+            block = None
+    return "\n".join(kept) + "\n"
+
+
+def leaks(out, regions, kept_files):
+    """Lines of solutions that stand somewhere in the handout, although they stand nowhere else in the book's code."""
+    elsewhere = "\n".join(kept_files.values())
+    secret = {}
+    for region in regions:
+        for line in region.body:
+            code = re.sub(r"\s*//.*", "", line).strip()
+            if len(code) > 12 and re.search(r"\w{2}", code) and code not in elsewhere:
+                secret[code] = region.id
+    for file in sorted(out.rglob("*")):
+        if file.is_file():
+            text = file.read_text(errors="ignore")
+            for code, number in secret.items():
+                if code in text:
+                    yield f"{file.relative_to(out)}: holds a line of exercise {number}'s solution: {code}"
+
+
+def write_handout(tree, chapter, out):
+    """`chapter` is a number, or None for all."""
+    if out.exists() and any(out.iterdir()):
+        raise Fault(f"{out}: is not empty")
+    all_exercises = exercises(tree)
+    last = chapter or max(r.chapter for r, _ in all_exercises.values())
+    opened = {n: (r, t) for n, (r, t) in all_exercises.items() if chapter in (None, r.chapter)}
+    if not opened:
+        raise Fault(f"chapter {chapter} has no exercises")
+    of_file = {}
+    for region, _ in opened.values():
+        of_file.setdefault(region.path, []).append(region)
+    later = re.compile(r"(chapters|tests|notebooks)/(\d\d)_")
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=tree, capture_output=True, text=True,
+                           check=True).stdout.split("\n")
+    solved = [r for r, _ in opened.values()]
+    kept_files = {}
+    for name in filter(None, files):
+        match = later.match(name)
+        if name.startswith(LEFT_OUT) or (match and int(match[2]) > last) or not (tree / name).is_file():
+            continue
+        target = out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path = Path(name)
+        if path in of_file:
+            text = replace_bodies((tree / name).read_text(), of_file[path], stub)
+            target.write_text(text)
+        elif path.suffix == ".md" and match:
+            target.write_text(without_quotes((tree / name).read_text(), solved))
+            continue
+        else:
+            shutil.copyfile(tree / name, target)
+        shutil.copymode(tree / name, target)
+        if path.suffix in CODE and match and match[1] == "chapters":
+            kept_files[name] = target.read_text()
+    (out / "handout.json").write_text(json.dumps(
+        {n: {"points": r.points, "where": str(r.path), "task": t.text, "tests": t.tests, "hint": r.hint}
+         for n, (r, t) in opened.items()}, indent=2, ensure_ascii=False) + "\n")
+    found = list(leaks(out, solved, kept_files))
+    if found:
+        shutil.rmtree(out)
+        raise Fault("the handout would hold solutions:\n  " + "\n  ".join(found))
+    return opened
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--chapter", default="all", help="two digits, or all")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    try:
+        chapter = None if options.chapter == "all" else int(options.chapter)
+        opened = write_handout(ROOT, chapter, options.out)
+    except (Fault, ValueError) as fault:
+        sys.exit(f"handout: {fault}")
+    points = sum(region.points for region, _ in opened.values())
+    print(f"handout: {len(opened)} exercises, {points} points: {options.out}")
+
+
+if __name__ == "__main__":
+    main()

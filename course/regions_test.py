@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Marks that are wrong are told with file and line; the book's own marks and tables agree."""
+import tempfile
+import unittest
+from pathlib import Path
+
+from handout import replace_bodies, stub, without_quotes
+from regions import Fault, exercises, find_regions, regions_of
+
+START = '// >>> exercise 3.1 points=2 hint="think"\n'
+ROW = "| 3.1 | 2 | `a.cpp` | what to do | (3.4), (3.5) |\n"
+
+
+class Marks(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.tree = Path(folder.name)
+        self.chapter = self.tree / "chapters" / "03_reverse"
+        self.chapter.mkdir(parents=True)
+
+    def write(self, code, lesson=ROW, file="a.cpp"):
+        (self.chapter / file).write_text(code)
+        (self.chapter / "README.md").write_text(lesson)
+
+    def complaint(self, code, lesson=ROW):
+        self.write(code, lesson)
+        with self.assertRaises(Fault) as caught:
+            exercises(self.tree)
+        return str(caught.exception)
+
+    def test_a_region_and_its_row(self):
+        self.write(f"int f() {{\n    {START}    return 7;\n    // <<<\n}}\n")
+        region, task = exercises(self.tree)["3.1"]
+        self.assertEqual((region.points, region.hint, region.body), (2, "think", ("    return 7;",)))
+        self.assertEqual((task.text, task.tests), ("what to do", ("(3.4)", "(3.5)")))
+
+    def test_wrong_marks(self):
+        one = f"{START}x();\n// <<<\n"
+        self.assertIn("a.cpp:3: an exercise begins inside", self.complaint(f"{START}x();\n{START}y();\n// <<<\n"))
+        self.assertIn("a.cpp:1: exercise 3.1 is empty", self.complaint(f"{START}// nothing\n\n// <<<\n"))
+        self.assertIn("a.cpp:1: exercise 3.1 has no end", self.complaint(f"{START}x();\n"))
+        self.assertIn("a.cpp:1: no exercise begins", self.complaint("// <<<\n"))
+        self.assertIn("a.cpp:1: expected // >>> exercise", self.complaint("// >>> exercise 3.1 hint=x\nx();\n// <<<\n"))
+        self.assertIn("a.cpp:4: exercise 3.1 is also at", self.complaint(one + one))
+        self.assertIn("is not of chapter 03", self.complaint(one.replace("3.1", "4.1")))
+
+    def test_marks_and_table_agree(self):
+        one = f"{START}x();\n// <<<\n"
+        self.assertIn("is not in the lesson's table", self.complaint(one, ""))
+        self.assertIn("no code is marked", self.complaint("", ROW))
+        self.assertIn("2 points in a.cpp, the lesson's table 3", self.complaint(one, ROW.replace("| 2 |", "| 3 |")))
+
+    def test_a_handout_has_stubs_and_no_quotes(self):
+        code = f"#include <cmath>\nint f() {{\n    {START}    return std::lround(7.0);\n    // <<<\n}}\n"
+        self.write(code)
+        region = regions_of(self.tree, "chapters/03_reverse/a.cpp")[0]
+        opened = replace_bodies(code, [region], stub)
+        self.assertIn('    fail("exercise 3.1 is not solved yet: ", "think");', opened)
+        self.assertIn('#include <cmath>\n#include "tensor/check.hpp"', opened)
+        self.assertNotIn("lround", opened)
+        lesson = without_quotes("a\n```cpp\nreturn std::lround(7.0);\n```\nb\n```cpp\nint x;\n```\n", [region])
+        self.assertNotIn("lround", lesson)
+        self.assertIn("exercise 3.1", lesson)
+        self.assertIn("int x;", lesson)
+
+    def test_the_book(self):
+        root = Path(__file__).resolve().parent.parent
+        self.assertGreater(len(exercises(root)), 30)
+        chapters = [region.chapter for region in find_regions(root).values()]
+        for chapter in range(1, max(chapters) + 1):
+            self.assertGreaterEqual(chapters.count(chapter), 5, f"exercises of chapter {chapter}")
+
+
+if __name__ == "__main__":
+    unittest.main()

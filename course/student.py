@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""A student's loop: what comes next, a hint, a check, and a check at every save.
+
+usage: student.py next | hint 3.2 | check 3.2 [--watch]
+"""
+import argparse
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from regions import CODE, Fault, exercises
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+
+
+def is_open(region):
+    return any("is not solved yet" in line for line in region.body)
+
+
+def describe(region, task):
+    state = "open" if is_open(region) else "written"
+    return f"{region.id}  {region.points} point{'s' if region.points > 1 else ''}  {region.path}:{region.first + 1}  {task.text}  [{state}]"
+
+
+def check(region, task):
+    """Builds and runs the tests of one exercise; returns whether they pass."""
+    name = f"test_{region.chapter:02}"
+    if not (BUILD / "CMakeCache.txt").is_file():
+        subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    built = subprocess.run(["cmake", "--build", BUILD, "--parallel", "--target", name], capture_output=True, text=True)
+    if built.returncode != 0:
+        errors = re.findall(r"^.*error: .*$", built.stdout + built.stderr, re.MULTILINE)
+        print("\n".join(line.replace(f"{ROOT}/", "") for line in errors[:5]) or built.stdout + built.stderr)
+        return False
+    patterns = ",".join(f"*{equation}*" for equation in task.tests)
+    done = subprocess.run([BUILD / "tests" / name, f"--test-case={patterns}", "--test-suite-exclude=*cli*,*slow*"], cwd=ROOT)
+    return done.returncode == 0
+
+
+def changed():
+    """The newest time of a source file."""
+    return max(f.stat().st_mtime for f in (ROOT / "chapters").rglob("*") if f.suffix in CODE)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=["next", "hint", "check"])
+    parser.add_argument("exercise", nargs="?", help="such as 3.2 (check: otherwise the first open one)")
+    parser.add_argument("--watch", action="store_true", help="check: again whenever a file is saved")
+    options = parser.parse_args()
+    try:
+        known = exercises(ROOT)
+        still_open = [number for number, (region, _) in known.items() if is_open(region)]
+        if options.command == "next":
+            print(describe(*known[still_open[0]]) if still_open else "every exercise is written; make test says whether it is right")
+            return
+        number = options.exercise or (still_open[0] if still_open else None)
+        if number not in known:
+            raise Fault(f"exercise {number}: expected one of {', '.join(known)}")
+        region, task = known[number]
+        if options.command == "hint":
+            print(f"{describe(region, task)}\n  hint: {region.hint}\n  tests: {', '.join(task.tests)}")
+            return
+        right = check(region, task)
+        while options.watch:
+            print("waiting for a change (Ctrl-C ends)", flush=True)
+            seen = changed()
+            while changed() == seen:
+                time.sleep(0.5)
+            right = check(region, task)
+        sys.exit(0 if right else 1)
+    except Fault as fault:
+        sys.exit(f"course: {fault}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
