@@ -10,7 +10,7 @@
 namespace diffusion {
 namespace {
 
-constexpr double kSecondsPerPicture = 4e-4;  // of learning
+constexpr double kSecondsPerPicture = 1e-4;  // of learning
 
 /// The judge that is there already, if it will do.
 std::optional<TrainedClassifier> find_old(const CommonOptions& common,
