@@ -179,7 +179,7 @@ template <class T>
 Var<T> silu(Var<T> x) {
     return elementwise(
         x, [](T v) { return v * logistic(v); },
-        [](T v, T y) {
+        [](T v, T y) -> T {
             // >>> exercise 2.1 points=1 hint="(2.6): the product rule on v times logistic(v)"
             const T s = logistic(v);
             return s + y * (1 - s);

@@ -52,7 +52,7 @@ KernelDistance kernel_distance(Tensor<const float> x, Tensor<const float> y) {
     const Sums xx = kernel_sums(x, x, true), yy = kernel_sums(y, y, true),
                xy = kernel_sums(x, y, false);
     // The estimate from all points but those of one group; -1 leaves out nothing.
-    const auto estimate = [&](int without) {
+    const auto estimate = [&](int without) -> double {
         const auto total = [&](const Sums& sums) {
             double sum = 0;
             for (int a = 0; a < kGroups; ++a) {

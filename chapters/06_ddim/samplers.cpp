@@ -69,7 +69,7 @@ void ddim_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
             Random random(options.seed, Purpose::ancestral_noise, static_cast<std::uint32_t>(t),
                           options.first_sample + static_cast<std::uint32_t>(n));
             const Tensor<T> x0 = guess.tensor[n], xn = x[n];
-            update(xn, [&](std::ptrdiff_t k) {
+            update(xn, [&](std::ptrdiff_t k) -> double {
                 // >>> exercise 6.1 points=2 hint="(6.3): the guess at the new level, what is kept of its noise, and fresh noise"
                 const double eps = eps_from_x0(from, at(xn, k), at(x0, k));
                 const double xs = to.a * at(x0, k) + rest * eps;   // (6.1), (6.3)
@@ -91,7 +91,7 @@ void euler_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::sp
         const Level from = level_at(schedule, t), to = level_at(schedule, s);
         const double step = std::log(to.a / from.a);
         guess_x0<T>(denoiser, x, t, clip, guess.tensor);
-        update(x, [&](std::ptrdiff_t k) {
+        update(x, [&](std::ptrdiff_t k) -> double {
             // >>> exercise 6.2 points=2 hint="(6.6): the slope is x plus the score"
             const double eps = eps_from_x0(from, at(x, k), at(guess.tensor, k));
             return at(x, k) + step * (at(x, k) + score_from_eps(from, eps));  // (6.6), (6.7)
@@ -120,7 +120,7 @@ void heun_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
         });
         if (s > 0) {
             guess_x0<T>(denoiser, x, s, clip, guess.tensor);
-            update(x, [&](std::ptrdiff_t k) {
+            update(x, [&](std::ptrdiff_t k) -> double {
                 // >>> exercise 6.3 points=2 hint="(6.8): from the start again, with the mean of both slopes"
                 const double there = eps_from_x0(to, at(x, k), at(guess.tensor, k));
                 const double mean = 0.5 * (at(slope.tensor, k) + there);
@@ -146,7 +146,7 @@ void dpmpp2m_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
         guess_x0<T>(denoiser, x, t, clip, guess.tensor);
         // A first step knows no earlier guess, and a last one to 0 is infinitely long: (6.10).
         const double weight = i > 0 && s > 0 ? h / (2 * h_before) : 0;
-        update(x, [&](std::ptrdiff_t k) {
+        update(x, [&](std::ptrdiff_t k) -> double {
             // >>> exercise 6.4 points=3 hint="(6.11): extrapolate the guess, then the exact step for it"
             const double d =
                 at(guess.tensor, k) + weight * (at(guess.tensor, k) - at(before.tensor, k));
