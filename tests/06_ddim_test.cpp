@@ -11,40 +11,11 @@
 #include "06_ddim/grids.hpp"
 #include "06_ddim/orders.hpp"
 #include "support/file_checks.hpp"
+#include "support/known_denoisers.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
 using doctest::Approx;
-
-namespace {
-
-const Schedule kCosine = make_schedule("cosine", 1000);
-
-Level level(int t) {
-    return level_at(kCosine, t);
-}
-
-/// A batch [n,1] in memory of its own.
-struct Batch {
-    std::vector<double> values;
-    explicit Batch(std::vector<double> v) : values(std::move(v)) {}
-    Tensor<double> tensor() { return {values.data(), {static_cast<int>(values.size()), 1}}; }
-};
-
-/// The denoiser of data N(m, v) in every pixel.
-Denoiser<double> gaussian_denoiser(double m, double v) {
-    return [=](Tensor<const double> xt, int t, Tensor<double> x0) {
-        const Level l = level(t);
-        for (std::ptrdiff_t k = 0; k < xt.numel(); ++k) {
-            x0.data()[k] = m + l.a * v / (l.a * l.a * v + l.s * l.s) * (xt.data()[k] - l.a * m);
-        }
-    };
-}
-const Denoiser<double> kKnown = [](Tensor<const double>, int, Tensor<double> x0) {
-    std::fill(x0.begin(), x0.end(), 0.7);
-};
-
-}  // namespace
 
 TEST_SUITE_BEGIN("ch06 math");
 
@@ -250,139 +221,6 @@ TEST_CASE("(6.13) (6.14) (6.15) step grids fall strictly to 0, and are what thei
         "step grid 'even': use trailing, leading, linspace, karras, logsnr or late", Error);
     CHECK_THROWS_WITH_AS(step_grid("karras", kCosine, 1001),
                          "step grid: steps is 1001, expected 1..1000", Error);
-}
-
-TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better the more rounds") {
-    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
-    std::vector<int> times = step_grid("trailing", kCosine, 20);
-    times.pop_back();  // every step from a level with noise has one answer
-    double before = 1;
-    for (const int rounds : {1, 4, 40}) {
-        Batch x({0.9, -0.4});
-        const std::vector<double> picture = x.values;
-        ddim_invert<double>(denoiser, kCosine, times, rounds, 1, x.tensor());
-        ddim_sample<double>(denoiser, kCosine, times, {}, x.tensor());
-        const double error =
-            std::abs(x.values[0] - picture[0]) + std::abs(x.values[1] - picture[1]);
-        CHECK(error < before);
-        before = error;
-    }
-    CHECK(before < 1e-6);
-    CHECK_THROWS_AS(ddim_invert<double>(denoiser, kCosine, times, 0, 1, Batch({1.0}).tensor()),
-                    Error);
-}
-
-TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noise") {
-    const Denoiser<double> denoiser = gaussian_denoiser(-1, 0);
-    const std::vector<int> times = step_grid("trailing", kCosine, 20);
-    Batch x(std::vector<double>(20'000, -1));
-    ddim_invert<double>(denoiser, kCosine, times, 40, 1, x.tensor());
-    double sum = 0, square = 0;
-    for (const double z : x.values) {
-        sum += z / 20'000;
-        square += z * z / 20'000;
-    }
-    CHECK(std::abs(sum) < 0.03);  // four standard errors
-    CHECK(std::abs(square - 1) < 0.04);
-    ddim_sample<double>(denoiser, kCosine, times, {}, x.tensor());
-    for (const double pixel : x.values) CHECK(pixel == Approx(-1));
-}
-
-TEST_CASE("(6.17) the great circle keeps the length and divides the angle evenly") {
-    const std::vector<double> a{2, 0, 0}, b{0, 2, 0};
-    std::vector<double> y(3);
-    const auto at = [&](double share) {
-        slerp<double>({a.data(), {3}}, {b.data(), {3}}, share, {y.data(), {3}});
-        return y;
-    };
-    CHECK(at(0)[0] == Approx(2));
-    CHECK(at(1)[1] == Approx(2));
-    for (const double share : {0.25, 0.5, 0.9}) {
-        CHECK(std::hypot(at(share)[0], at(share)[1]) == Approx(2).epsilon(1e-12));
-        CHECK(std::atan2(y[1], y[0]) == Approx(share * std::acos(0.0)).epsilon(1e-12));
-    }
-    slerp<double>({a.data(), {3}}, {a.data(), {3}}, 0.3, {y.data(), {3}});
-    CHECK(y[0] == Approx(2));
-    const std::vector<double> zero(3);
-    CHECK_THROWS_AS(slerp<double>({a.data(), {3}}, {zero.data(), {3}}, 0.3, {y.data(), {3}}),
-                    Error);
-}
-
-TEST_CASE("(6.18) what is kept has the noise of each level on the way, and none at the end") {
-    const int n = 20'000;
-    const Shape shape{n, 1};
-    std::vector<double> x(n), known(n, 0.8);
-    const std::vector<double> keep(n, 1.0);
-    start_noise<double>(5, {x.data(), shape});
-    int levels = 0;
-    inpaint<double>(
-        kKnown, kCosine, std::vector<int>{1000, 700, 300, 0}, {known.data(), shape},
-        {keep.data(), shape}, {.repeats = 2, .clip = 0, .seed = 6}, {x.data(), shape},
-        [&](int s, Tensor<const double> xs) {
-            double mean = 0, square = 0;
-            for (const double v : xs) mean += v / n;
-            for (const double v : xs) square += (v - mean) * (v - mean) / n;
-            const Level l = level(s);
-            CHECK(std::abs(mean - l.a * 0.8) <= 5 * l.s / std::sqrt(n) + 1e-12);
-            CHECK(std::abs(square - l.s * l.s) <= 5 * l.s * l.s * std::sqrt(2.0 / n) + 1e-12);
-            ++levels;
-        });
-    CHECK(levels == 3);
-    for (const double v : x) CHECK(v == 0.8);
-}
-
-TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the data") {
-    // Pairs of normal numbers with correlation 0.9. Given 1 for the first, the second has mean 0.9
-    // and deviation 0.436.
-    constexpr double kRho = 0.9;
-    const Denoiser<double> denoiser = [](Tensor<const double> xt, int t, Tensor<double> x0) {
-        const Level l = level(t);
-        for (int i = 0; i < xt.size(0); ++i) {  // along (1, 1) and (1, -1) pixels are independent
-            const double sum = (xt(i, 0) + xt(i, 1)) / 2, off = (xt(i, 0) - xt(i, 1)) / 2;
-            const auto guess = [&](double y, double v) {
-                return l.a * v / (l.a * l.a * v + l.s * l.s) * y;
-            };
-            const double a = guess(sum, 1 + kRho), b = guess(off, 1 - kRho);
-            x0(i, 0) = a + b;
-            x0(i, 1) = a - b;
-        }
-    };
-    const int n = 4'000;
-    const Shape shape{n, 2};
-    std::vector<double> x(2 * n), known(2 * n, 1.0), keep(2 * n, 0.0);
-    for (std::size_t i = 0; i < n; ++i) keep[2 * i] = 1;
-    start_noise<double>(5, {x.data(), shape});
-    inpaint<double>(denoiser, kCosine, step_grid("trailing", kCosine, 50), {known.data(), shape},
-                    {keep.data(), shape}, {.repeats = 10, .clip = 0, .seed = 6}, {x.data(), shape});
-    double mean = 0, square = 0;
-    for (std::size_t i = 0; i < n; ++i) mean += x[2 * i + 1] / n;
-    for (std::size_t i = 0; i < n; ++i) square += (x[2 * i + 1] - mean) * (x[2 * i + 1] - mean) / n;
-    CHECK(mean == Approx(0.9).epsilon(0.05).scale(0));
-    CHECK(std::sqrt(square) == Approx(0.436).epsilon(0.12).scale(0));
-}
-
-TEST_CASE("(6.20) an edit begins with pictures noised to its strength") {
-    const int n = 20'000;
-    std::vector<double> x(n, 0.8);
-    const std::vector<int> times =
-        start_edit<double>(kCosine, std::vector{1000, 500, 0}, 0.6, 7, {x.data(), {n, 1}});
-    CHECK(times == std::vector{600, 500, 0});
-    const Level l = level(600);
-    double mean = 0, square = 0;
-    for (const double v : x) mean += v / n;
-    for (const double v : x) square += (v - mean) * (v - mean) / n;
-    CHECK(std::abs(mean - l.a * 0.8) < 5 * l.s / std::sqrt(n));
-    CHECK(square == Approx(l.s * l.s).epsilon(5 * std::sqrt(2.0 / n)).scale(0));
-}
-
-TEST_CASE("(6.20) an edit begins at its strength and goes on along the grid") {
-    const std::vector<int> times{1000, 750, 500, 250, 0};
-    CHECK(times_from(times, 1000, 1.0) == times);
-    CHECK(times_from(times, 1000, 0.5) == std::vector{500, 250, 0});
-    CHECK(times_from(times, 1000, 0.6) == std::vector{600, 500, 250, 0});
-    CHECK(times_from(std::vector{501, 1, 0}, 1000, 0.5) == std::vector{500, 1, 0});
-    CHECK_THROWS_AS(times_from(times, 1000, 0.0), Error);
-    CHECK_THROWS_AS(times_from(times, 1000, 1.1), Error);
 }
 
 TEST_CASE("samplers refuse times that do not fall, and names that they do not know") {
