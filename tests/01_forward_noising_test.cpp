@@ -9,6 +9,7 @@
 
 #include "01_forward_noising/chain.hpp"
 #include "01_forward_noising/q_sample.hpp"
+#include "support/varied.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -27,7 +28,8 @@ std::vector<Schedule> some_schedules(int T) {
 
 std::vector<double> normals(int count, std::uint32_t step) {
     std::vector<double> values(static_cast<std::size_t>(count));
-    fill_normal(Tensor<double>(values.data(), {count}), Random(7, Purpose::test, step));
+    fill_normal(Tensor<double>(values.data(), {count}),
+                Random(varied_seed(7), Purpose::test, step));
     return values;
 }
 
@@ -53,27 +55,30 @@ TEST_SUITE_BEGIN("ch01 math");
 
 TEST_CASE("(1.1) a step draws from N(sqrt(1 - beta) x, beta)") {
     const Schedule schedule = schedule_from_betas("by hand", {0.3, 0.2});
-    std::vector<double> x(200'000, 1.5), eps = normals(200'000, 1), out(x);
+    const double pixel = varied(1.5);
+    std::vector<double> x(200'000, pixel), eps = normals(200'000, 1), out(x);
     q_step<double>(view(x), 1, view(eps), schedule, view(out));
-    check_moments(out, 1.5 * std::sqrt(0.7), 0.3);
+    check_moments(out, pixel * std::sqrt(0.7), 0.3);
 }
 
 TEST_CASE_TEMPLATE("(1.2) a step is sqrt(1 - beta) x + sqrt(beta) eps", T, float, double) {
     const Schedule schedule = schedule_from_betas("by hand", {0.5, 0.36});
-    std::vector<T> x = {1, -2, 0}, eps = {0, 1, -3}, out(3);
+    const T u = static_cast<T>(varied(1));
+    std::vector<T> x = {u, -2 * u, 0}, eps = {0, u, -3 * u}, out(3);
     const Shape shape{1, 3};
     q_step<T>({x.data(), shape}, 2, {eps.data(), shape}, schedule, Tensor<T>(out.data(), shape));
     const double want[] = {0.8, -1.0, -1.8};  // roots of 0.64 and 0.36
     for (std::size_t i = 0; i < 3; ++i)
-        CHECK(std::abs(static_cast<double>(out[i]) - want[i]) <
+        CHECK(std::abs(static_cast<double>(out[i]) - varied(want[i])) <
               4.0 * static_cast<double>(std::numeric_limits<T>::epsilon()));
 }
 
 TEST_CASE("(1.3) = (1.4): t chained steps and one jump are the same Gaussian") {
-    for (const Schedule& schedule : some_schedules(1000)) {
+    const int T = varied_size(1000);
+    for (const Schedule& schedule : some_schedules(T)) {
         const std::vector<Moments> moments = chain_moments(schedule);
-        REQUIRE(moments.size() == 1001);
-        for (int t = 1; t <= 1000; ++t) {
+        REQUIRE(moments.size() == static_cast<std::size_t>(T) + 1);
+        for (int t = 1; t <= T; ++t) {
             const auto [mean, variance] = moments[schedule.at(t)];
             CHECK(relative(mean, schedule.signal(t)) < 1e-12);
             CHECK(relative(variance, schedule.noise(t) * schedule.noise(t)) < 1e-11);
@@ -84,7 +89,7 @@ TEST_CASE("(1.3) = (1.4): t chained steps and one jump are the same Gaussian") {
 TEST_CASE("(1.3) the moments of simulated chains are those of (1.4), by sampling") {
     const std::vector<int> times = {0, 1, 40, 100};
     for (const Schedule& schedule : some_schedules(100)) {
-        const auto chain = run_chain(schedule, -0.7, 20'000, times, 3);
+        const auto chain = run_chain(schedule, -0.7, 20'000, times, varied_seed(3));
         CHECK(chain[0] == std::vector<double>(20'000, -0.7));
         for (std::size_t i = 1; i < times.size(); ++i)
             check_moments(chain[i], -0.7 * schedule.signal(times[i]),
@@ -93,7 +98,7 @@ TEST_CASE("(1.3) the moments of simulated chains are those of (1.4), by sampling
 }
 
 TEST_CASE("(1.2) -> (1.4): the steps' noises add up to the one noise of the jump, to rounding") {
-    constexpr int T = 200, kPixels = 6;
+    const int T = varied_size(200), kPixels = 6;
     for (const Schedule& schedule : some_schedules(T)) {
         std::vector<double> x0 = normals(kPixels, 1000), x = x0, sum(kPixels, 0.0), jump(kPixels);
         double weights = 0.0;
@@ -118,13 +123,14 @@ TEST_CASE("(1.2) -> (1.4): the steps' noises add up to the one noise of the jump
 TEST_CASE_TEMPLATE("(1.4) q_sample noises each sample to its own time, and may work in place", T,
                    float, double) {
     const Schedule schedule = schedule_from_betas("by hand", {0.36, 0.75});  // alpha_bar 0.64, 0.16
-    std::vector<T> x = {1, 2, 1, 2, 1, 2}, eps = {1, 1, -1, 0, -1, 1};
+    const T u = static_cast<T>(varied(1));
+    std::vector<T> x = {u, 2 * u, u, 2 * u, u, 2 * u}, eps = {u, u, -u, 0, -u, u};
     const std::vector<int> t = {0, 1, 2};
     const Shape shape{3, 1, 2, 1};
     q_sample<T>({x.data(), shape}, t, {eps.data(), shape}, schedule, Tensor<T>(x.data(), shape));
     const double root = std::sqrt(0.84), want[] = {1.0, 2.0, 0.2, 1.6, 0.4 - root, 0.8 + root};
     for (std::size_t i = 0; i < 6; ++i)
-        CHECK(std::abs(static_cast<double>(x[i]) - want[i]) <
+        CHECK(std::abs(static_cast<double>(x[i]) - varied(want[i])) <
               4.0 * static_cast<double>(std::numeric_limits<T>::epsilon()));
 }
 
@@ -132,9 +138,10 @@ TEST_CASE("(1.4) jumps to t have mean a(t) x_0 and variance s(t)^2, by sampling"
     const Schedule schedule = make_schedule("sigmoid", 1000);
     for (int t : {10, 400, 1000}) {
         const std::vector<int> times(100'000, t);
-        std::vector<double> x(times.size(), 0.9), eps = normals(100'000, 50);
+        const double pixel = varied(0.9);
+        std::vector<double> x(times.size(), pixel), eps = normals(100'000, 50);
         q_sample<double>(view(x), times, view(eps), schedule, view(x));
-        check_moments(x, 0.9 * std::sqrt(schedule.alpha_bar[schedule.at(t)]),
+        check_moments(x, pixel * std::sqrt(schedule.alpha_bar[schedule.at(t)]),
                       1.0 - schedule.alpha_bar[schedule.at(t)]);
     }
 }
@@ -185,8 +192,8 @@ TEST_CASE("(1.8) divided by a(t), every step of the chain is a variance-explodin
 }
 
 TEST_CASE("(1.9) jumps compose: 0 -> s -> t is 0 -> t, and a jump of one step is the step") {
-    for (const Schedule& schedule : some_schedules(1000)) {
-        for (int t : {2, 100, 700, 1000}) {
+    for (const Schedule& schedule : some_schedules(varied_size(1000))) {
+        for (int t : {2, 100, 700, varied_size(997)}) {
             const Jump whole = q_between(schedule, 0, t);
             CHECK(relative(whole.scale, schedule.signal(t)) < 1e-15);
             CHECK(relative(whole.sigma, schedule.noise(t)) < 1e-15);
@@ -205,8 +212,8 @@ TEST_CASE("(1.9) jumps compose: 0 -> s -> t is 0 -> t, and a jump of one step is
 }
 
 TEST_CASE("(1.16) the distance from noise is the integral of q log(q / p), summed over pixels") {
-    const std::vector<float> x0 = {0.5f, -1.0f};
-    for (const Schedule& schedule : some_schedules(1000))
+    const std::vector<float> x0 = {static_cast<float>(varied(0.5)), -1.0f};
+    for (const Schedule& schedule : some_schedules(varied_size(1000)))
         for (int t : {1, 300, 1000}) {
             double integral = 0.0;
             const double s = schedule.noise(t), h = 0.01;

@@ -9,6 +9,7 @@
 #include "02_gradients/ops.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "kernels/threads.hpp"
+#include "support/varied.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -19,10 +20,11 @@ TEST_CASE("(2.16) (2.17) three steps of Adam equal a sequence worked out by hand
     // beta1 = 1/2, beta2 = 3/4, rate 1/10, eps 0, gradients 2, -1, 4:
     // m: 1, 0, 2        corrected by 1 - 1/2^k:  2, 0, 16/7
     // v: 1, 1, 19/4     corrected by 1 - (3/4)^k: 4, 16/7, 304/37
+    // Other units for the gradient change m and v, and not the steps.
     AdamW<double> adam(1, {.learning_rate = 0.1, .beta1 = 0.5, .beta2 = 0.75, .eps = 0.0});
     std::array<double, 1> x{1.0};
     const auto step = [&](double g) {
-        const std::array<double, 1> gradient{g};
+        const std::array<double, 1> gradient{varied(g)};
         adam.step(x, gradient);
         return x[0];
     };
@@ -30,14 +32,14 @@ TEST_CASE("(2.16) (2.17) three steps of Adam equal a sequence worked out by hand
     CHECK(step(-1) == doctest::Approx(0.9).epsilon(1e-15));
     CHECK(step(4) ==
           doctest::Approx(0.9 - 0.1 * (16.0 / 7) / std::sqrt(304.0 / 37)).epsilon(1e-15));
-    CHECK(adam.first_moment()[0] == 2.0);
-    CHECK(adam.second_moment()[0] == 4.75);
+    CHECK(adam.first_moment()[0] == varied(2.0));
+    CHECK(adam.second_moment()[0] == varied(varied(4.75)));
     CHECK(adam.steps() == 3);
 }
 
 TEST_CASE(
     "(2.17) the first step has the length of the learning rate whatever the gradient's size") {
-    for (double g : {1e-4, 1.0, -1e4}) {
+    for (double g : {varied(1e-4), 1.0, -1e4}) {
         AdamW<double> adam(1, {.learning_rate = 0.01, .eps = 0.0});
         std::array<double, 1> x{0.0};
         const std::array<double, 1> gradient{g};
@@ -48,10 +50,10 @@ TEST_CASE(
 
 TEST_CASE("(2.18) with no gradient, decay shrinks every value by 1 - rate * decay") {
     AdamW<double> adam(1, {.learning_rate = 0.1, .weight_decay = 0.5});
-    std::array<double, 1> x{2.0};
+    std::array<double, 1> x{varied(2.0)};
     const std::array<double, 1> gradient{0.0};
     adam.step(x, gradient);
-    CHECK(x[0] == doctest::Approx(1.9).epsilon(1e-15));
+    CHECK(x[0] == doctest::Approx(varied(1.9)).epsilon(1e-15));
 }
 
 TEST_CASE(

@@ -1,12 +1,14 @@
 #include <doctest/doctest.h>
 
 #include <Eigen/Dense>
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
 
 #include "02_gradients/gradient_check.hpp"
 #include "05_measuring/scores.hpp"
+#include "support/varied.hpp"
 
 using namespace diffusion;
 using doctest::Approx;
@@ -24,7 +26,7 @@ struct Points {
 Points draw(const VectorXd& mean, const MatrixXd& a, int n, std::uint32_t stream) {
     const int d = static_cast<int>(mean.size());
     Points p{{}, n, d};
-    Random random(5, Purpose::test, stream);
+    Random random(varied_seed(5), Purpose::test, stream);
     for (int i = 0; i < n; ++i) {
         VectorXd eps(d);
         for (double& e : eps) e = random.normal();
@@ -38,7 +40,7 @@ Points normals(int n, int d, std::uint32_t stream) {
 }
 
 MatrixXd matrix(int d, std::uint32_t stream) {
-    Random random(6, Purpose::test, stream);
+    Random random(varied_seed(6), Purpose::test, stream);
     MatrixXd a(d, d);
     for (int i = 0; i < d * d; ++i) a(i / d, i % d) = random.normal();
     return a;
@@ -53,15 +55,15 @@ Gaussian gaussian(int d, std::uint32_t stream) {
 TEST_SUITE_BEGIN("ch05 grad");
 
 TEST_CASE("(5.1) the mean over pixels: VJP equals central differences") {
-    CHECK(gradient_error({{2, 3, 4, 5}}, [](auto&, const std::vector<Var<double>>& v) {
+    CHECK(gradient_error({{2, 3, varied_size(4), 5}}, [](auto&, const std::vector<Var<double>>& v) {
               return mean_pixels(v[0]);
           }) < 1e-7);
     Arena arena;
     Tape<double> tape(arena);
     const Tensor<double> x = arena.make<double>({1, 1, 2, 2});
-    std::copy_n(std::array{1.0, 10.0, 3.0, 30.0}.data(), 4, x.data());
+    std::copy_n(std::array{varied(1), 10.0, varied(3), 30.0}.data(), 4, x.data());
     const Tensor<double> y = mean_pixels(tape.constant(x)).value();
-    CHECK(y(0, 0) == 2.0);
+    CHECK(y(0, 0) == varied(2));
     CHECK(y(0, 1) == 20.0);
 }
 
@@ -81,8 +83,8 @@ TEST_SUITE_BEGIN("ch05 math");
 
 TEST_CASE("(5.2) (5.3) the ends of the interval are the shares that are just compatible") {
     constexpr double z = 1.959964;
-    for (const double share : {0.02, 0.5, 0.9, 0.983}) {
-        for (const int n : {50, 1000}) {
+    for (const double share : {varied(0.02), varied(0.5), 0.9, 0.983}) {
+        for (const int n : {50, varied_size(1000)}) {
             const Interval i = share_interval(share, n);
             for (const double p : {i.low, i.high})
                 CHECK(std::abs(share - p) == Approx(z * std::sqrt(p * (1 - p) / n)).epsilon(1e-9));
@@ -222,13 +224,30 @@ TEST_CASE("(5.9) the interval lies around the distance, not where resampling has
     const Interval i = frechet_interval(x, reference, distance, 1);
     CHECK(i.low < distance);
     CHECK(distance < i.high);
-    CHECK(i.high - i.low < frechet_bias(reference, n));
+    CHECK(i.high - i.low < 2 * frechet_bias(reference, n));  // that would show
+    // At the floor it is too wide, by no more than about root 3. Upper halves are compared: the
+    // lower ends are cut off at 0.
+    const Gaussian true_one{VectorXd::Zero(4), MatrixXd::Identity(4, 4)};
+    std::vector<double> far;
+    double upper = 0;
+    for (std::uint32_t r = 0; r < 400; ++r) {
+        const Points other = normals(400, 4, 5000 + r);
+        far.push_back(frechet_distance(true_one, fit_gaussian(other)));
+        if (r % 20 == 0)
+            upper += (frechet_interval(other, true_one, far.back(), r).high - far.back()) / 20;
+    }
+    double mean = 0;
+    for (const double v : far) mean += v / 400;
+    std::ranges::sort(far);
+    CHECK(upper / (far[390] - mean) > 1.1);
+    CHECK(upper / (far[390] - mean) < 2);
 }
 
 TEST_CASE(
-    "(5.10) (5.11) the kernel distance equals obvious loops, and its mean is 0 for equal sets") {
+    "(5.10) (5.11) (5.17) the kernel distance equals obvious loops; for equal sets its mean is 0, "
+    "and its error root 2 too large") {
     const int d = 4;
-    const Points x = normals(41, d, 1),
+    const Points x = normals(varied_size(41), d, 1),
                  y = draw(VectorXd::Constant(d, 0.4), MatrixXd::Identity(d, d), 33, 2);
     const auto kernel = [](const float* a, const float* b) {
         double product = 0;
@@ -249,18 +268,23 @@ TEST_CASE(
     };
     CHECK(kernel_distance(x, y).value ==
           Approx(mean(x, x, true) + mean(y, y, true) - 2 * mean(x, y, false)).epsilon(1e-5));
-    double sum = 0, square = 0, error = 0;
-    const int repeats = 200;
-    for (std::uint32_t r = 0; r < repeats; ++r) {
-        const KernelDistance k =
-            kernel_distance(normals(60, d, 3000 + 2 * r), normals(60, d, 3001 + 2 * r));
-        sum += k.value / repeats;
-        square += k.value * k.value / repeats;
-        error += k.error / repeats;
-    }
-    const double deviation = std::sqrt(square - sum * sum);
-    CHECK(std::abs(sum) < 3 * deviation / std::sqrt(repeats));
-    CHECK(error == Approx(deviation).epsilon(0.4).scale(0));
+    const int repeats = 1'000;
+    const auto ratio = [&](double shift) {  // of the mean error to the deviation
+        double sum = 0, square = 0, error = 0;
+        for (std::uint32_t r = 0; r < repeats; ++r) {
+            const KernelDistance k = kernel_distance(
+                normals(60, d, 3000 + 2 * r),
+                draw(VectorXd::Constant(d, shift), MatrixXd::Identity(d, d), 60, 3001 + 2 * r));
+            sum += k.value / repeats;
+            square += k.value * k.value / repeats;
+            error += k.error / repeats;
+        }
+        const double deviation = std::sqrt(square - sum * sum);
+        if (shift == 0) CHECK(std::abs(sum) < 4 * deviation / std::sqrt(repeats));
+        return error / deviation;
+    };
+    CHECK(ratio(0) == Approx(std::sqrt(2)).epsilon(0.1).scale(0));
+    CHECK(ratio(1) == Approx(1).epsilon(0.15).scale(0));
     CHECK_THROWS_WITH_AS(kernel_distance(normals(19, d, 1), y),
                          "kernel_distance: 19 and 33 points, expected at least 20", Error);
 }
@@ -284,8 +308,9 @@ TEST_CASE("(5.12) nearest neighbours equal those of obvious loops, for odd sizes
             std::ranges::sort(all);
             for (std::size_t k = 0; k < 3; ++k) {
                 const std::size_t at = static_cast<std::size_t>(i) * 3 + k;
-                CHECK(static_cast<double>(found.distance[at]) ==
-                      Approx(all[k].first).epsilon(2e-4));
+                // (5.12) subtracts numbers of the size of d.
+                const double square = std::pow(static_cast<double>(found.distance[at]), 2);
+                CHECK(std::abs(square - all[k].first * all[k].first) < 1e-6 * (d + 20));
                 if (d > 1) CHECK(found.index[at] == all[k].second);
             }
         }
@@ -322,8 +347,10 @@ TEST_CASE("(5.13) precision counts samples far from the data, recall data far fr
 }
 
 TEST_CASE("(5.13) balls reach to the k-th neighbour: five points on a line, by hand") {
-    const Points real{{0, 1, 3, 7, 15}, 5, 1}, samples{{-1.5f, -5, -8, 2, 100}, 5, 1};
-    // Around 0 the ball has the radius 1 for k = 1, then 3, 7 and 15.
+    Points real{{0, 1, 3, 7, 15}, 5, 1}, samples{{-1.5f, -5, -8, 2, 100}, 5, 1};
+    for (Points* p : {&real, &samples})
+        for (float& x : p->values) x = static_cast<float>(varied(static_cast<double>(x)));
+    // Around 0 the ball has the radius 1 for k = 1, then 3, 7 and 15 (in any unit).
     const std::vector<double> precision{0.2, 0.4, 0.6, 0.8};
     for (int k = 1; k <= 4; ++k)
         CHECK(precision_recall(samples, real, k).precision ==

@@ -99,16 +99,27 @@ TEST_CASE("score: IDX files and folders of pictures, from anywhere") {
     CHECK(result["judge"]["seed"] == "1");
 
     std::filesystem::create_directory(folder / "pictures");
+    std::filesystem::create_directory(folder / "coloured");
     for (int i = 0; i < 120; ++i) {
         const auto at = samples.pixels.begin() + static_cast<std::ptrdiff_t>(i) * 784;
         write_png(folder / "pictures" / (std::to_string(i) + ".png"), {28, 28, 1, {at, at + 784}});
+        std::vector<std::uint8_t> three;  // as many programs write grey pictures
+        for (int k = 0; k < 784; ++k) three.insert(three.end(), 3, at[k]);
+        write_png(folder / "coloured" / (std::to_string(i) + ".png"), {28, 28, 3, three});
     }
     const ProcessResult pictures =
         run({"score", "--samples", (folder / "pictures").string(), "--n", "110"}, out);
     INFO(pictures.err);
     REQUIRE(pictures.exit_code == 0);
     CHECK(!contains(pictures.out, "judge: "));  // the one that is there
-    CHECK(read_json(out / "score.json")["scores"]["n"] == 110);
+    const auto score = read_json(out / "score.json");
+    CHECK(score["scores"]["n"] == 110);
+    CHECK(score["frechet_floor"] > 0);
+    CHECK(std::filesystem::exists(out / "unsure.png"));
+    REQUIRE(
+        run({"score", "--samples", (folder / "coloured").string(), "--n", "110"}, out).exit_code ==
+        0);
+    CHECK(read_json(out / "score.json")["scores"] == score["scores"]);
 }
 
 TEST_CASE("score: what cannot be scored is told in one line") {

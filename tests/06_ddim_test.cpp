@@ -12,6 +12,7 @@
 #include "06_ddim/orders.hpp"
 #include "support/file_checks.hpp"
 #include "support/known_denoisers.hpp"
+#include "support/varied.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -58,7 +59,7 @@ TEST_CASE("(6.4) fresh noise has the deviation eta times that of the ancestral s
 TEST_CASE("(6.3) (6.4) with eta = 1 DDIM is the ancestral sampler, number by number") {
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
     for (const int steps : {1, 7, 50}) {
-        Batch a({-1.0, 0.3, 2.0}), b = a;
+        Batch a({-1.0, varied(0.3), 2.0}), b = a;
         const std::vector<int> times = step_grid("trailing", kCosine, steps);
         ancestral_sample<double>(denoiser, kCosine, times, {.clip = 0.9, .seed = 4}, a.tensor());
         ddim_sample<double>(denoiser, kCosine, times, {.eta = 1, .clip = 0.9, .seed = 4},
@@ -103,11 +104,12 @@ TEST_CASE("(6.6) (6.12) the flow of a Gaussian solves dx/du = -(x + score), u = 
 }
 
 TEST_CASE("(6.7) a step of Euler's method by hand") {
-    Batch x({0.9});
+    const double xt = varied(0.9);
+    Batch x({xt});
     euler_sample<double>(kKnown, kCosine, std::vector<int>{300, 280}, 0, x.tensor());
     const Level l = level(300);
-    const double score = (l.a * 0.7 - 0.9) / (l.s * l.s);
-    CHECK(x.values[0] == Approx(0.9 + std::log(level(280).a / l.a) * (0.9 + score)).epsilon(1e-12));
+    const double score = (l.a * 0.7 - xt) / (l.s * l.s);
+    CHECK(x.values[0] == Approx(xt + std::log(level(280).a / l.a) * (xt + score)).epsilon(1e-12));
 }
 
 TEST_CASE("(6.8) a step of Heun's method by hand, and Euler's where sigma ends at 0") {
@@ -117,12 +119,13 @@ TEST_CASE("(6.8) a step of Heun's method by hand, and Euler's where sigma ends a
         denoiser(from.tensor(), t, guess.tensor());
         return eps_from_x0(level(t), x, guess.values[0]);
     };
-    Batch x({0.9});
+    const double xt = varied(0.9);
+    Batch x({xt});
     heun_sample<double>(denoiser, kCosine, std::vector<int>{300, 250}, 0, x.tensor());
-    const double step = kCosine.sigma(250) - kCosine.sigma(300), first = eps_at(0.9, 300);
-    const double trial = level(250).a * (0.9 / level(300).a + step * first);
+    const double step = kCosine.sigma(250) - kCosine.sigma(300), first = eps_at(xt, 300);
+    const double trial = level(250).a * (xt / level(300).a + step * first);
     const double mean = (first + eps_at(trial, 250)) / 2;
-    CHECK(x.values[0] == Approx(level(250).a * (0.9 / level(300).a + step * mean)).epsilon(1e-12));
+    CHECK(x.values[0] == Approx(level(250).a * (xt / level(300).a + step * mean)).epsilon(1e-12));
     Batch a({0.4}), b({0.4});
     heun_sample<double>(denoiser, kCosine, std::vector<int>{100, 0}, 0, a.tensor());
     ddim_sample<double>(denoiser, kCosine, std::vector<int>{100, 0}, {}, b.tensor());
@@ -147,7 +150,8 @@ TEST_CASE("(6.9) (6.10) a guess that never changes is followed exactly, in one s
 
 TEST_CASE("(6.10) (6.11) DPM-Solver++(2M) begins with a step of DDIM, and then extrapolates") {
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
-    Batch a({0.9}), b({0.9});
+    const double xt = varied(0.9);
+    Batch a({xt}), b({xt});
     dpmpp2m_sample<double>(denoiser, kCosine, std::vector<int>{600, 500}, 0, a.tensor());
     ddim_sample<double>(denoiser, kCosine, std::vector<int>{600, 500}, {}, b.tensor());
     CHECK(a.values[0] == Approx(b.values[0]).epsilon(1e-12));
@@ -157,12 +161,11 @@ TEST_CASE("(6.10) (6.11) DPM-Solver++(2M) begins with a step of DDIM, and then e
         denoiser(from.tensor(), t, to.tensor());
         return to.values[0];
     };
-    Batch two({0.9});
+    Batch two({xt});
     dpmpp2m_sample<double>(denoiser, kCosine, std::vector<int>{600, 500, 420}, 0, two.tensor());
     const double h1 = (kCosine.log_snr(500) - kCosine.log_snr(600)) / 2,
                  h2 = (kCosine.log_snr(420) - kCosine.log_snr(500)) / 2;
-    const double d =
-        (1 + h2 / (2 * h1)) * guess(b.values[0], 500) - h2 / (2 * h1) * guess(0.9, 600);
+    const double d = (1 + h2 / (2 * h1)) * guess(b.values[0], 500) - h2 / (2 * h1) * guess(xt, 600);
     const double by_hand =
         level(420).s / level(500).s * b.values[0] + level(420).a * (1 - std::exp(-h2)) * d;
     CHECK(two.values[0] == Approx(by_hand).epsilon(1e-12));

@@ -7,6 +7,7 @@
 #include "06_ddim/editing.hpp"
 #include "06_ddim/grids.hpp"
 #include "support/known_denoisers.hpp"
+#include "support/varied.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -20,7 +21,7 @@ TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better 
     times.pop_back();  // every step from a level with noise has one answer
     double before = 1;
     for (const int rounds : {1, 4, 40}) {
-        Batch x({0.9, -0.4});
+        Batch x({varied(0.9), -0.4});
         const std::vector<double> picture = x.values;
         ddim_invert<double>(denoiser, kCosine, times, rounds, 1, x.tensor());
         ddim_sample<double>(denoiser, kCosine, times, {}, x.tensor());
@@ -38,7 +39,7 @@ TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noi
     const Denoiser<double> denoiser = gaussian_denoiser(-1, 0);
     const std::vector<int> times = step_grid("trailing", kCosine, 20);
     Batch x(std::vector<double>(20'000, -1));
-    ddim_invert<double>(denoiser, kCosine, times, 40, 1, x.tensor());
+    ddim_invert<double>(denoiser, kCosine, times, 40, varied_seed(1), x.tensor());
     double sum = 0, square = 0;
     for (const double z : x.values) {
         sum += z / 20'000;
@@ -51,18 +52,20 @@ TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noi
 }
 
 TEST_CASE("(6.17) the great circle keeps the length and divides the angle evenly") {
-    const std::vector<double> a{2, 0, 0}, b{0, 2, 0};
+    const std::vector<double> a{2, 0, 0};
     std::vector<double> y(3);
-    const auto at = [&](double share) {
-        slerp<double>({a.data(), {3}}, {b.data(), {3}}, share, {y.data(), {3}});
-        return y;
-    };
-    CHECK(at(0)[0] == Approx(2));
-    CHECK(at(1)[1] == Approx(2));
-    for (const double share : {0.25, 0.5, 0.9}) {
-        CHECK(std::hypot(at(share)[0], at(share)[1]) == Approx(2).epsilon(1e-12));
-        CHECK(std::atan2(y[1], y[0]) == Approx(share * std::acos(0.0)).epsilon(1e-12));
+    for (const double angle : {0.9, std::acos(0.0), 2.5}) {
+        const std::vector<double> b{2 * std::cos(angle), 2 * std::sin(angle), 0};
+        for (const double share : {0.0, 0.25, 0.5, 0.9, 1.0}) {
+            slerp<double>({a.data(), {3}}, {b.data(), {3}}, share, {y.data(), {3}});
+            CHECK(std::hypot(y[0], y[1]) == Approx(2).epsilon(1e-12));
+            CHECK(std::atan2(y[1], y[0]) == Approx(share * angle).epsilon(1e-12).scale(1));
+        }
     }
+    const std::vector<double> opposite{-2, 0, 0};
+    CHECK_THROWS_WITH_AS(
+        slerp<double>({a.data(), {3}}, {opposite.data(), {3}}, 0.3, {y.data(), {3}}),
+        "slerp: the ends are opposite, and many circles join them", Error);
     slerp<double>({a.data(), {3}}, {a.data(), {3}}, 0.3, {y.data(), {3}});
     CHECK(y[0] == Approx(2));
     const std::vector<double> zero(3);

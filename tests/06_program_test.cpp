@@ -104,10 +104,10 @@ TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
     for (const char* sampler : {"ddpm", "ddim", "euler", "heun", "dpmpp2m"})
         drawn.insert(sample(sampler, {"--sampler", sampler}));
     CHECK(drawn.size() == 5);
-    for (const char* grid : {"leading", "linspace", "karras", "logsnr", "late"})
+    for (const char* grid : {"trailing", "leading", "linspace", "karras", "logsnr"})
         drawn.insert(sample(grid, {"--grid", grid}));
     CHECK(drawn.size() == 10);
-    CHECK(drawn.contains(sample("trailing", {"--grid", "trailing"})));  // the default
+    CHECK(drawn.contains(sample("late", {"--grid", "late"})));  // ddim's own
     for (const auto& pictures : drawn) CHECK(pictures.size() == 4 * 784);
     const auto one = sample("1", {"--threads", "1"}), two = sample("2", {"--threads", "2"});
     CHECK(one == two);

@@ -177,14 +177,14 @@ Var<T> tanh(Var<T> x) {
 }
 template <class T>
 Var<T> silu(Var<T> x) {
+    // >>> exercise 2.1 points=1 hint="elementwise(x, f, slope): f is v logistic(v), its slope the product rule's"
     return elementwise(
         x, [](T v) { return v * logistic(v); },
-        [](T v, T y) -> T {
-            // >>> exercise 2.1 points=1 hint="(2.6): the product rule on v times logistic(v)"
+        [](T v, T y) {
             const T s = logistic(v);
-            return s + y * (1 - s);
-            // <<<
+            return s + y * (1 - s);  // (2.6)
         });
+    // <<<
 }
 template <class T>
 Var<T> gelu(Var<T> x) {

@@ -25,7 +25,7 @@ struct Preset {
 const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128}},
                                                 {"quick", {16, {1, 2, 2}, 32, 32'000}},
                                                 {"standard", {16, {1, 2, 4}, 32, 256'000}},
-                                                {"long", {16, {1, 2, 4}, 128, 3'200'000}}};
+                                                {"long", {16, {1, 2, 4}, 128, 4'480'000}}};
 
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 

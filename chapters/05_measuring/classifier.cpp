@@ -176,24 +176,24 @@ TrainedClassifier train_classifier(const Dataset& data, std::int64_t images, std
     return c;
 }
 
-double accuracy(const Opinion& opinion, const Dataset& pictures) {
+double accuracy(const Predictions& predictions, const Dataset& pictures) {
     int right = 0;
-    for (std::size_t i = 0; i < opinion.label.size(); ++i)
-        right += opinion.label[i] == pictures.labels[i] ? 1 : 0;
-    return static_cast<double>(right) / opinion.count();
+    for (std::size_t i = 0; i < predictions.label.size(); ++i)
+        right += predictions.label[i] == pictures.labels[i] ? 1 : 0;
+    return static_cast<double>(right) / predictions.count();
 }
 
-Opinion judge(TrainedClassifier& classifier, const Dataset& pictures) {
+Predictions judge(TrainedClassifier& classifier, const Dataset& pictures) {
     require(pictures.height == classifier.height && pictures.width == classifier.width &&
                 pictures.channels == classifier.channels,
             pictures.source, ": the pictures are ", pictures.height, "x", pictures.width, "x",
             pictures.channels, ", the judge learned ", classifier.height, "x", classifier.width,
             "x", classifier.channels);
     const int n = pictures.count;
-    Opinion opinion;
-    opinion.features.resize(static_cast<std::size_t>(n) * Classifier::kFeatures);
-    opinion.label.resize(static_cast<std::size_t>(n));
-    opinion.confidence.resize(static_cast<std::size_t>(n));
+    Predictions predictions;
+    predictions.features.resize(static_cast<std::size_t>(n) * Classifier::kFeatures);
+    predictions.label.resize(static_cast<std::size_t>(n));
+    predictions.confidence.resize(static_cast<std::size_t>(n));
     std::vector<std::unique_ptr<OwnTape<float>>> tapes;  // one for each thread
     for (int i = 0; i < thread_count(); ++i) tapes.push_back(std::make_unique<OwnTape<float>>());
     parallel_for((n + kPiece - 1) / kPiece, thread_count(), [&](int piece) {
@@ -206,17 +206,17 @@ Opinion judge(TrainedClassifier& classifier, const Dataset& pictures) {
         for (int i = 0; i < count; ++i) decode(pictures, first + i, false, x[i]);
         const Classifier::Answer<float> answer = classifier.network(tape.constant(x));
         const Tensor<float> p = softmax(answer.logits).value(), f = answer.features.value();
-        std::copy(
-            f.begin(), f.end(),
-            opinion.features.begin() + static_cast<std::ptrdiff_t>(first) * Classifier::kFeatures);
+        std::copy(f.begin(), f.end(),
+                  predictions.features.begin() +
+                      static_cast<std::ptrdiff_t>(first) * Classifier::kFeatures);
         for (int i = 0; i < count; ++i) {
             const auto at = static_cast<std::size_t>(first) + static_cast<std::size_t>(i);
             const float* most = std::max_element(p[i].begin(), p[i].end());
-            opinion.label[at] = static_cast<int>(most - p[i].begin());
-            opinion.confidence[at] = *most;
+            predictions.label[at] = static_cast<int>(most - p[i].begin());
+            predictions.confidence[at] = *most;
         }
     });
-    return opinion;
+    return predictions;
 }
 
 #define DIFFUSION_INSTANTIATE(T)         \

@@ -65,8 +65,8 @@ TrainedClassifier load_classifier(const std::filesystem::path& path);
 /// Fails if Ctrl-C is pressed: nothing is kept then.
 TrainedClassifier train_classifier(const Dataset& data, std::int64_t images, std::uint64_t seed);
 
-/// What the classifier makes of a set of pictures.
-struct Opinion {
+/// What the classifier predicts for a set of pictures.
+struct Predictions {
     std::vector<float> features;    ///< [N, kFeatures]
     std::vector<int> label;         ///< the most likely class of each
     std::vector<float> confidence;  ///< and its probability
@@ -76,9 +76,9 @@ struct Opinion {
 };
 
 /// The share of the pictures that are named as their labels say.
-double accuracy(const Opinion& opinion, const Dataset& pictures);
+double accuracy(const Predictions& predictions, const Dataset& pictures);
 
 /// Fails unless the pictures have the size and the channels that the classifier learned.
-Opinion judge(TrainedClassifier& classifier, const Dataset& pictures);
+Predictions judge(TrainedClassifier& classifier, const Dataset& pictures);
 
 }  // namespace diffusion

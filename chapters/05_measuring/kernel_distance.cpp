@@ -78,7 +78,7 @@ KernelDistance kernel_distance(Tensor<const float> x, Tensor<const float> y) {
     for (int g = 0; g < kGroups; ++g) mean += without.at(static_cast<std::size_t>(g)) = estimate(g);
     mean /= kGroups;
     for (const double v : without) square += (v - mean) * (v - mean);
-    return {estimate(-1), std::sqrt(square * (kGroups - 1) / kGroups)};
+    return {estimate(-1), std::sqrt(square * (kGroups - 1) / kGroups)};  // (5.17)
 }
 
 }  // namespace diffusion

@@ -94,11 +94,34 @@ std::vector<int> sorted_by(int n, Key key) {
     return order;
 }
 
+/// Grey pictures that a program wrote in colour, all three channels alike, become grey again.
+void drop_equal_channels(Dataset& pictures) {
+    if (pictures.channels != 3) return;
+    const std::vector<std::uint8_t>& from = pictures.pixels;
+    std::vector<std::uint8_t> grey;
+    for (std::size_t i = 0; i + 2 < from.size(); i += 3) {
+        if (from[i] != from[i + 1] || from[i] != from[i + 2]) return;
+        grey.push_back(from[i]);
+    }
+    pictures.pixels = std::move(grey);
+    pictures.channels = 1;
+}
+
+/// The samples of which the judge is least sure.
+void show_unsure(RunFolder& folder, const Dataset& samples, const Predictions& predictions) {
+    std::vector<int> unsure = sorted_by(
+        samples.count, [&](int i) { return predictions.confidence[static_cast<std::size_t>(i)]; });
+    unsure.resize(20);
+    write_png(folder.path("unsure.png"), show(samples, unsure, 10));
+    folder.picture("unsure.png", "The 20 of " + std::to_string(samples.count) +
+                                     " samples of which the judge is least sure.");
+}
+
 /// Distance against the number of pictures: of real ones, what (5.8) says, and of real ones with
 /// one in ten spoiled.
 void measure_bias(RunFolder& folder, Reference& r, std::uint64_t seed) {
     CsvWriter table(folder.path("bias.csv"), {"n", "real", "formula", "spoiled"});
-    const Opinion of_spoiled = judge(r.classifier, one_in_ten_halves(r.test));
+    const Predictions of_spoiled = judge(r.classifier, one_in_ten_halves(r.test));
     std::printf("\n%-12s%12s%12s%22s\n", "pictures", "real", "(5.8)", "one in ten spoiled");
     for (const int n : {100, 200, 500, 1000, 2000, 5000, 10'000}) {
         if (n > r.test.count) break;
@@ -111,31 +134,33 @@ void measure_bias(RunFolder& folder, Reference& r, std::uint64_t seed) {
     }
 }
 
-/// The samples of which the judge is least sure; and some beside their nearest training pictures.
-void show_samples(RunFolder& folder, Reference& r, const Dataset& samples) {
-    const Opinion opinion = judge(r.classifier, samples);
-    std::vector<int> unsure = sorted_by(
-        samples.count, [&](int i) { return opinion.confidence[static_cast<std::size_t>(i)]; });
-    unsure.resize(20);
-    write_png(folder.path("unsure.png"), show(samples, unsure, 10));
-    folder.picture("unsure.png", "The 20 of " + std::to_string(samples.count) +
-                                     " samples of which the judge is least sure.");
+/// Some samples beside their nearest training pictures, and all distances.
+void show_neighbours(RunFolder& folder, Reference& r, const Dataset& samples,
+                     const Predictions& predictions) {
     const Neighbours nearest = nearest_in_training(r, samples);
     const std::vector<int> by_distance =
         sorted_by(samples.count, [&](int i) { return nearest.nearest(i); });
     std::vector<int> shown = first(10), training;
     for (int k = 0; k < r.classifier.classes; ++k) {
-        const auto found = std::ranges::find_if(
-            by_distance, [&](int i) { return opinion.label[static_cast<std::size_t>(i)] == k; });
+        const auto found = std::ranges::find_if(by_distance, [&](int i) {
+            return predictions.label[static_cast<std::size_t>(i)] == k;
+        });
         if (found != by_distance.end()) shown.push_back(*found);
     }
     for (const int i : shown) training.push_back(nearest.index[static_cast<std::size_t>(i)]);
-    const std::vector<Image> rows = {show(samples, shown, 20), show(r.train, training, 20)};
+    std::vector<Image> rows;
+    for (std::size_t from = 0; from < shown.size(); from += 10) {
+        const auto ten = [&](const std::vector<int>& all) {
+            const auto begin = all.begin() + static_cast<std::ptrdiff_t>(from);
+            return std::vector<int>(begin, begin + std::min<std::ptrdiff_t>(10, all.end() - begin));
+        };
+        rows.push_back(show(samples, ten(shown), 10, 3));
+        rows.push_back(show(r.train, ten(training), 10, 3));
+    }
     write_png(folder.path("neighbours.png"), stack_rows(rows));
-    folder.picture(
-        "neighbours.png",
-        "Above, samples: the first ten, then the one of each class that comes nearest to "
-        "a training picture. Below, those training pictures.");
+    folder.picture("neighbours.png",
+                   "Rows in pairs, samples above and their nearest training pictures below: the "
+                   "first ten samples, then the one of each class that comes nearest.");
     CsvWriter distances(folder.path("distances.csv"), {"sample", "distance"});
     for (const float d : r.test_distance) distances.row({0, static_cast<double>(d)});
     for (int i = 0; i < samples.count; ++i)
@@ -175,6 +200,7 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
             " pictures, expected at least ", kFewest);
     Split split = find_split(common, settings.judge.dataset);
     const Dataset& test = split.test;
+    if (test.channels == 1) drop_equal_channels(samples);
     const int n = settings.n > 0 ? settings.n : std::min(samples.count, test.count);
     require(n >= kFewest && n <= samples.count, settings.samples.string(), ": --n is ", n,
             ", expected ", kFewest, " to ", samples.count, ", the number of its pictures");
@@ -202,6 +228,7 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
     const Scores s = score(r, samples, common.seed, stage);
     const Scores real = score(r, choose(r.test, n, common.seed), common.seed, stage);
     const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
+    show_unsure(folder, samples, judge(r.classifier, samples));
     stages.finish();
 
     const auto line = [](const char* name, const std::string& of_samples,
@@ -269,19 +296,19 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     const bool draws = !settings.model.empty() || std::filesystem::exists(model_path);
     const int steps = settings.steps > 0 ? settings.steps : preset.steps;
     Split split = find_split(common, settings.judge.dataset);
+    const int n = std::min(preset.pictures, split.test.count);
     std::optional<LoadedModel> loaded;
     double drawing = 0;  // seconds
     if (draws) {
         loaded.emplace(load_model(model_path));
         require_same_data(loaded->model, model_path, split.train);
         const Denoiser<float> denoiser = make_denoiser(loaded->model, loaded->values);
-        drawing = static_cast<double>(preset.pictures) * steps *
-                  seconds_per_picture(loaded->model, denoiser, preset.pictures);
+        drawing = static_cast<double>(n) * steps * seconds_per_picture(loaded->model, denoiser, n);
     }
     banner(
         "Chapter 5: is it good, varied and new?",
         {{"data", split.train.source},
-         {"pictures", std::to_string(preset.pictures) + " of each set"},
+         {"pictures", std::to_string(n) + " of each set"},
          {"model", draws ? model_path.string() + ", " + std::to_string(steps) + " steps"
                          : "none at " + model_path.string() + " (04_unet makes one)"},
          {"seed", std::to_string(common.seed)},
@@ -302,7 +329,6 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     std::printf("the judge names %s of %d test pictures rightly\n", percent(r.accuracy).c_str(),
                 r.test.count);
     folder.number("the judge's accuracy", r.accuracy, "share of the test pictures");
-    const int n = std::min(preset.pictures, r.test.count);
 
     // Known faults first: what does each measure see?
     const std::vector<FaultySet> sets = make_faults(r.train, r.test, n, common.seed);
@@ -342,7 +368,9 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
                       "real test pictures: " + fixed(floor, 3) + "; (5.7)");
         folder.number("near copies", s.near_copies,
                       "share; of unseen real ones about 0.01; (5.15)");
-        show_samples(folder, r, samples);
+        const Predictions predictions = judge(r.classifier, samples);
+        show_unsure(folder, samples, predictions);
+        show_neighbours(folder, r, samples, predictions);
     }
     write_png(folder.path("faults.png"), stack_rows(rows));
     folder.picture("faults.png",

@@ -42,9 +42,9 @@ Interval share_interval(double share, int n) {
     // <<<
 }
 
-double sure_share(const Opinion& opinion) {
-    return share(opinion.count(),
-                 [&](std::size_t i) { return opinion.confidence[i] >= kSure; });  // (5.2)
+double sure_share(const Predictions& predictions) {
+    return share(predictions.count(),
+                 [&](std::size_t i) { return predictions.confidence[i] >= kSure; });  // (5.2)
 }
 
 double effective_classes(const std::vector<int>& counts) {
@@ -134,11 +134,11 @@ Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const St
             " pictures, but there are only ", r.test.count, " test pictures to compare with");
     const int n = pictures.count;
     stage("features of " + std::to_string(n) + " pictures");
-    const Opinion opinion = judge(r.classifier, pictures);
-    const auto of_samples = opinion.rows();
+    const Predictions predictions = judge(r.classifier, pictures);
+    const auto of_samples = predictions.rows();
     Scores s{};
     s.n = n;
-    s.sure = sure_share(opinion);
+    s.sure = sure_share(predictions);
     s.sure_interval = share_interval(s.sure, n);
     stage("Frechet distance");
     s.frechet = frechet_distance(r.gaussian, fit_gaussian(of_samples));
@@ -155,13 +155,13 @@ Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const St
     s.kernel = kernel_distance(of_samples, real);
     s.cover = precision_recall(of_samples, real);
     s.classes.resize(static_cast<std::size_t>(r.classifier.classes));
-    for (const int label : opinion.label) ++s.classes[static_cast<std::size_t>(label)];
+    for (const int label : predictions.label) ++s.classes[static_cast<std::size_t>(label)];
     s.effective_classes = effective_classes(s.classes);
     stage("nearest training pictures");
     prepare_copy_test(r);
     const std::vector<float> distance = nearest_in_training(r, pictures).distance;
     s.near_copies = share(n, [&](std::size_t i) {
-        return distance[i] < r.near[static_cast<std::size_t>(opinion.label[i])];
+        return distance[i] < r.near[static_cast<std::size_t>(predictions.label[i])];
     });  // (5.15)
     s.near_copies_interval = share_interval(s.near_copies, n);
     std::vector<float> sorted = r.test_distance;

@@ -18,7 +18,7 @@ namespace diffusion {
 struct Reference {
     TrainedClassifier classifier;
     Dataset train, test;
-    Opinion of_train, of_test;
+    Predictions of_train, of_test;
     double accuracy;    ///< share of the test pictures that are named rightly
     Gaussian gaussian;  ///< of the features of all training pictures
     // What the test for copies takes; see prepare_copy_test.
@@ -41,7 +41,7 @@ void prepare_copy_test(Reference& reference);
 Neighbours nearest_in_training(const Reference& reference, const Dataset& pictures);
 
 /// (5.2) Share of the pictures of which the judge is sure: its probability is 0.9 or more.
-double sure_share(const Opinion& opinion);
+double sure_share(const Predictions& predictions);
 
 /// Where the true share lies, with 95 % confidence, if n trials gave this one (5.3) (Wilson 1927).
 Interval share_interval(double share, int n);

@@ -30,9 +30,6 @@ const std::map<std::string, Preset> kPresets = {
     {"standard", {500, {5, 10, 15, 20, 50, 100, 250, 1000}, 100}},
     {"long", {5'000, {5, 10, 15, 20, 50, 100, 250, 1000}, 100}}};
 
-/// For each sampler of kSamplerNames the grid that suits it.
-constexpr std::array<const char*, kSamplerNames.size()> kOwnGrids = {"late", "late", "karras",
-                                                                     "karras", "late"};
 constexpr int kFew = 20;  // steps of DDIM on every grid
 constexpr int
     kStripCalls =  // of all strips, for each of their steps: 2 strips and 3 round trips of
@@ -57,7 +54,7 @@ void show_orders(RunFolder& folder) {
 }
 
 /// One row of the tables of quality.
-struct Line {
+struct TableRow {
     std::string sampler, grid;
     int steps;
     bool of_grids;  ///< of the table of grids, not of samplers
@@ -65,28 +62,27 @@ struct Line {
 };
 
 /// Every sampler with every number of steps, and DDIM with few steps on every grid.
-std::vector<Line> all_lines(const std::vector<int>& steps, int T) {
-    std::vector<Line> lines;
+std::vector<TableRow> table_rows(const std::vector<int>& steps, int T) {
+    std::vector<TableRow> rows;
     for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
         for (const int n : steps) {
-            const std::string own = kOwnGrids.at(k);
-            lines.push_back({kSamplerNames.at(k), n == T && own == "late" ? "trailing" : own, n,
-                             false, static_cast<int>(k)});
+            const std::string name = kSamplerNames.at(k);
+            rows.push_back({name, own_grid(name, n, T), n, false, static_cast<int>(k)});
         }
     }
     for (std::size_t k = 0; k < kGridNames.size(); ++k)
-        lines.push_back({"ddim", kGridNames.at(k), kFew, true, static_cast<int>(k)});
-    return lines;
+        rows.push_back({"ddim", kGridNames.at(k), kFew, true, static_cast<int>(k)});
+    return rows;
 }
 
-std::vector<int> times_of(const Line& line, const Schedule& schedule) {
-    return step_grid(line.grid, schedule, line.steps);
+std::vector<int> times_of(const TableRow& row, const Schedule& schedule) {
+    return step_grid(row.grid, schedule, row.steps);
 }
-Sampler sampler_of(const Line& line, std::uint64_t seed) {
-    return {.name = line.sampler, .seed = seed};
+Sampler sampler_of(const TableRow& row, std::uint64_t seed) {
+    return {.name = row.sampler, .seed = seed};
 }
-int calls_of(const Line& line, const Schedule& schedule) {
-    return calls_of(sampler_of(line, 0), times_of(line, schedule));
+int calls_of(const TableRow& row, const Schedule& schedule) {
+    return calls_of(sampler_of(row, 0), times_of(row, schedule));
 }
 
 /// Chapter 5's folder, where its judge lies.
@@ -113,21 +109,22 @@ public:
         double sure;
     };
     /// `step` is called after each step.
-    Point measure(const Line& line, const std::function<void()>& step) {
+    Point measure(const TableRow& row, const std::function<void()>& step) {
         Pictures pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
         const Tensor<float> x = pictures.tensor();
         const auto start = Clock::now();
-        run_sampler(sampler_of(line, seed_), drawing_.denoiser, drawing_.schedule(),
-                    times_of(line, drawing_.schedule()), x, [&](int, Tensor<const float>) {
+        run_sampler(sampler_of(row, seed_), drawing_.denoiser, drawing_.schedule(),
+                    times_of(row, drawing_.schedule()), x, [&](int, Tensor<const float>) {
                         require(!interrupted(), "stopped while drawing");
                         step();
                     });
         const double seconds = seconds_since(start);
-        const Opinion opinion = judge(reference_.classifier, to_dataset(x, "samples"));
-        const double distance = frechet_distance(reference_.gaussian, fit_gaussian(opinion.rows()));
+        const Predictions predictions = judge(reference_.classifier, to_dataset(x, "samples"));
+        const double distance =
+            frechet_distance(reference_.gaussian, fit_gaussian(predictions.rows()));
         const Interval interval =
-            frechet_interval(opinion.rows(), reference_.gaussian, distance, seed_);
-        return {seconds, distance, interval, sure_share(opinion)};
+            frechet_interval(predictions.rows(), reference_.gaussian, distance, seed_);
+        return {seconds, distance, interval, sure_share(predictions)};
     }
 
 private:
@@ -147,7 +144,7 @@ private:
 };
 
 /// Quality against steps for every sampler, and of DDIM with few steps on every grid.
-void show_quality(RunFolder& folder, Quality& quality, const std::vector<Line>& lines,
+void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRow>& rows,
                   const Schedule& schedule) {
     const auto columns = [](const char* first) {
         return std::vector<std::string>{first, "steps", "calls", "seconds", "frechet",
@@ -160,27 +157,27 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<Line>& 
     std::printf("%-10s%-10s%6s%8s%12s%10s%18s%11s\n", "sampler", "grid", "steps", "calls", "time",
                 "Frechet", "95 %", "sure");
     std::int64_t work = 0, done = 0;
-    for (const Line& line : lines) work += calls_of(line, schedule);
+    for (const TableRow& row : rows) work += calls_of(row, schedule);
     Progress progress("quality", work, "calls");
     bool of_grids = false;
-    for (const Line& line : lines) {
-        const int steps = static_cast<int>(times_of(line, schedule).size()) - 1,
-                  calls = calls_of(line, schedule);
+    for (const TableRow& row : rows) {
+        const int steps = static_cast<int>(times_of(row, schedule).size()) - 1,
+                  calls = calls_of(row, schedule);
         int step = 0;
-        const Quality::Point q = quality.measure(line, [&] {
+        const Quality::Point q = quality.measure(row, [&] {
             progress.update(done + calls * ++step / steps,
-                            line.sampler + " " + std::to_string(line.steps));
+                            row.sampler + " " + std::to_string(row.steps));
         });
         done += calls;
-        (line.of_grids ? by_grid : by_steps)
-            .row({static_cast<double>(line.number), static_cast<double>(line.steps),
+        (row.of_grids ? by_grid : by_steps)
+            .row({static_cast<double>(row.number), static_cast<double>(row.steps),
                   static_cast<double>(calls), q.seconds, q.frechet, q.interval.low, q.interval.high,
                   q.sure, quality.floor()});
-        if (line.of_grids && !std::exchange(of_grids, true)) progress.print("");
+        if (row.of_grids && !std::exchange(of_grids, true)) progress.print("");
         char text[160];
         std::snprintf(text, sizeof text, "%-10s%-10s%6d%8d%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%",
-                      line.sampler.c_str(), line.grid.c_str(), line.steps, calls, q.seconds,
-                      q.frechet, q.interval.low, q.interval.high, 100 * q.sure);
+                      row.sampler.c_str(), row.grid.c_str(), row.steps, calls, q.seconds, q.frechet,
+                      q.interval.low, q.interval.high, 100 * q.sure);
         progress.print(text);
     }
     progress.finish();
@@ -282,13 +279,14 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
     } else {
         DrawSettings of_strips = draw;
         if (draw.steps == 0) of_strips.steps = preset.strip_steps;
+        if (draw.grid.empty()) of_strips.grid = "trailing";
         const Drawing d(common, of_strips);
         const DenoisingModel& model = d.loaded.model;
         const Dataset test = find_test_pictures(common, draw, d);
         Split split = find_split(common, model.data);
-        const std::vector<Line> lines = all_lines(preset.steps, d.schedule().steps());
+        const std::vector<TableRow> rows = table_rows(preset.steps, d.schedule().steps());
         double calls = kStripCalls * of_strips.steps;
-        for (const Line& line : lines) calls += preset.pictures * calls_of(line, d.schedule());
+        for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, d.schedule());
         folder.setting("steps of the strips", of_strips.steps);
         folder.setting("grid of the strips", of_strips.grid);
         banner("Chapter 6: fewer steps",
@@ -303,7 +301,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
         show_orders(folder);
         {
             Quality quality(common, d, std::move(split), preset.pictures);
-            show_quality(folder, quality, lines, d.schedule());
+            show_quality(folder, quality, rows, d.schedule());
         }
         show_strips(folder, common.seed, d, test);
     }

@@ -52,4 +52,9 @@ std::vector<int> step_grid(const std::string& name, const Schedule& schedule, in
     return times;
 }
 
+std::string own_grid(const std::string& sampler, int steps, int T) {
+    if (sampler == "heun" || sampler == "euler") return "karras";
+    return steps == T ? "trailing" : "late";
+}
+
 }  // namespace diffusion

@@ -23,4 +23,8 @@ inline constexpr std::array<const char*, 6> kGridNames = {"trailing", "leading",
 /// Fails on another name, and unless 1 <= n <= T.
 std::vector<int> step_grid(const std::string& name, const Schedule& schedule, int steps);
 
+/// The grid on which a sampler does best (lesson 6.6): karras for heun and euler, late for the
+/// others; but trailing where all T steps are asked for, of which late would leave some out.
+std::string own_grid(const std::string& sampler, int steps, int T);
+
 }  // namespace diffusion

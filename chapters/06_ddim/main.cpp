@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
         "06_ddim");
     CommonOptions common;
     DrawSettings draw;
-    SampleMore more;
+    SampleSettings more;
     PictureSettings given;
     app.add_option("--model", draw.model,
                    "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
@@ -21,12 +21,14 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
     app.add_option("--grid", draw.grid,
-                   "which times are visited (in the experiment: by its strips)")
-        ->capture_default_str()
+                   "which times are visited (none: for sample and edit the sampler's own, else "
+                   "trailing; in the experiment: by its strips)")
         ->check(CLI::IsMember(std::vector<std::string>(kGridNames.begin(), kGridNames.end())));
 
     const auto add_sampler = [&](CLI::App* command) {
-        command->add_option("--sampler", draw.sampler.name, "how a step is made")
+        command
+            ->add_option("--sampler", draw.sampler.name,
+                         "how a step is made (k-diffusion's Euler is ddim)")
             ->capture_default_str()
             ->check(CLI::IsMember(
                 std::vector<std::string>(kSamplerNames.begin(), kSamplerNames.end())));
@@ -99,6 +101,7 @@ int main(int argc, char** argv) {
         require(draw.sampler.eta == 0 || draw.sampler.name == "ddim", "--eta: only ddim takes it, ",
                 draw.sampler.name, " does not");
         if (draw.steps == 0 && !app.get_subcommands().empty()) draw.steps = 50;
+        if (draw.grid.empty() && (*invert || *interpolate || *inpaint)) draw.grid = "trailing";
         if (*sample) {
             run_sample(common, draw, more);
         } else if (*invert) {

@@ -28,7 +28,7 @@ std::string described(const DrawSettings& draw, const Drawing& d) {
                                 ? ", eta " + shortest(draw.sampler.eta)
                                 : "";
     return draw.sampler.name + eta + ", " + std::to_string(d.times.size() - 1) + " steps, " +
-           draw.grid;
+           d.grid;
 }
 
 /// The banner, and how it was made into run.json.
@@ -49,7 +49,7 @@ void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& dr
                          {"pictures", job.pictures},
                          {"sampler", draw.sampler.name},
                          {"steps", d.times.size() - 1},
-                         {"grid", draw.grid},
+                         {"grid", d.grid},
                          {"clip", draw.sampler.clip},
                          {"eta", draw.sampler.eta},
                          {"seed", common.seed}});
@@ -79,7 +79,7 @@ void tell_first_step(const Drawing& d) {
 
 }  // namespace
 
-void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleMore& more) {
+void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleSettings& more) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw);

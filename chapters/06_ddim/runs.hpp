@@ -11,17 +11,17 @@ namespace diffusion {
 struct DrawSettings {
     std::filesystem::path model;  ///< empty: 04_unet/model.safetensors beside --out
     Sampler sampler;
-    std::string grid = "trailing";
-    int steps = 0;  ///< 0: 50; for the strips of the experiment as its preset says
+    std::string grid;  ///< empty: the sampler's own
+    int steps = 0;     ///< 0: 50; for the strips of the experiment as its preset says
 };
 
-struct SampleMore {
+struct SampleSettings {
     int n = 64;
     std::filesystem::path noise;  ///< empty: noise from the seed
     bool save_npy = false;
 };
 /// Draws: samples.png, samples.idx, and with save_npy samples.npy.
-void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleMore& more);
+void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleSettings& more);
 
 struct PictureSettings {
     std::filesystem::path image, second;  ///< PNG or JPEG; empty: a test picture

@@ -18,7 +18,9 @@ std::filesystem::path model_path(const CommonOptions& common, const DrawSettings
 Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw)
     : loaded(load_model(model_path(common, draw))),
       denoiser(make_denoiser(loaded.model, loaded.values)),
-      times(step_grid(draw.grid, schedule(), draw.steps)) {}
+      grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
+                             : draw.grid),
+      times(step_grid(grid, schedule(), draw.steps)) {}
 
 void put(RunFolder& folder, const std::string& file, const Image& image,
          const std::string& caption) {

@@ -19,6 +19,7 @@ std::filesystem::path model_path(const CommonOptions& common, const DrawSettings
 struct Drawing {
     LoadedModel loaded;
     Denoiser<float> denoiser;
+    std::string grid;  ///< the one asked for, or the sampler's own
     std::vector<int> times;
 
     Drawing(const CommonOptions& common, const DrawSettings& draw);

@@ -44,7 +44,7 @@ inline bool in_parallel() {
 /// would end the program.
 template <class F>
 void parallel_for(int count, [[maybe_unused]] int threads, F f) {
-    if (count == 1) {  // leaves the other threads to in_parts
+    if (count == 1) {  // leaves the other threads to loops inside f
         f(0);
         return;
     }
@@ -66,32 +66,28 @@ void parallel_for(int count, [[maybe_unused]] int threads, F f) {
 inline constexpr std::ptrdiff_t kBlock = 1024;
 
 /// f(begin, end) for 0 .. kBlock, kBlock .. 2 kBlock, .. n, on all threads. The blocks are the same
-/// for any number of threads. f must not throw.
+/// for any number of threads.
 template <class F>
 void for_each_block(std::ptrdiff_t n, F f) {
     const std::ptrdiff_t blocks = (n + kBlock - 1) / kBlock;
-#pragma omp parallel for schedule(static)
-    for (std::ptrdiff_t i = 0; i < blocks; ++i) {
-        f(i * kBlock, (i + 1) * kBlock < n ? (i + 1) * kBlock : n);
-    }
+    const int parts = static_cast<int>(std::clamp<std::ptrdiff_t>(blocks, 1, thread_count()));
+    parallel_for(parts, parts, [&](int p) {
+        for (std::ptrdiff_t i = blocks * p / parts; i < blocks * (p + 1) / parts; ++i)
+            f(i * kBlock, std::min((i + 1) * kBlock, n));
+    });
 }
 
 /// f(begin, end) for parts of 0 .. n - 1 that have at least `least` elements each, on all threads;
 /// or f(0, n) where a parallel loop is running already. A kernel that loops in parts is parallel
-/// inside when a single picture is drawn, and not when a core has pictures of its own. f must not
-/// throw, and what it computes for an element must not depend on the parts.
+/// inside when a single picture is drawn, and not when a core has pictures of its own. What f
+/// computes for an element must not depend on the parts.
 template <class F>
 void in_parts(int n, int least, F f) {
-    const int parts = in_parallel() ? 1 : std::min(thread_count(), n / least);
-    if (parts <= 1) {
-        f(0, n);
-        return;
-    }
-#pragma omp parallel for schedule(static, 1) num_threads(parts)
-    for (int p = 0; p < parts; ++p) {
+    const int parts = in_parallel() ? 1 : std::max(1, std::min(thread_count(), n / least));
+    parallel_for(parts, parts, [&](int p) {
         f(static_cast<int>(static_cast<std::ptrdiff_t>(n) * p / parts),
           static_cast<int>(static_cast<std::ptrdiff_t>(n) * (p + 1) / parts));
-    }
+    });
 }
 
 }  // namespace diffusion
