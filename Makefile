@@ -6,11 +6,11 @@ BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup build run test figures bench handout grade next hint check format tidy clean
+.PHONY: help setup build run test figures bench notebooks handout grade prove museum next hint check format tidy clean
 .DEFAULT_GOAL := help
 
 help:     ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 setup:    ## install what is missing (SKIP_DEPS=1 only looks)
 	@scripts/setup.sh
 build: setup  ## compile everything
@@ -24,10 +24,18 @@ figures: build  ## run every chapter and renew the lessons' figures
 bench: build  ## time kernels and network, and PyTorch in turn where it is installed
 	@$(BUILD)/bin/bench $(ARGS)
 	@scripts/bench.sh $(BUILD)/bin
+notebooks: ## execute every notebook and hold it against what the programs wrote
+	@scripts/setup.sh notebooks
+	@$(MAKE) build
+	@scripts/notebooks.sh $(BUILD)/bin
 handout:  ## a student's tree with the exercises open: CH=03 (or all) OUT=FOLDER
 	@course/handout.py --chapter "$(or $(CH),all)" --out "$(or $(OUT),$(error OUT=FOLDER is missing))"
 grade:    ## grade a student's tree, or a folder of them: DIR=FOLDER CH=03 REFERENCE=3.1,3.2
 	@course/grade.py --dir "$(or $(DIR),$(error DIR=FOLDER is missing))" $(if $(CH),--chapter $(CH)) $(if $(REFERENCE),--reference $(REFERENCE))
+prove:    ## prove that the exercises can be handed out and graded
+	@course/prove.py
+museum:   ## apply every published mistake: its test must fail (BUG=07: show one)
+	@course/museum.py $(if $(BUG),--show $(BUG))
 next:     ## the first exercise that is still open
 	@course/student.py next
 hint:     ## a hint for an exercise: EX=3.2

@@ -2,6 +2,7 @@
 # Looks for what the book needs and installs what is missing with the system's package manager.
 #
 #   scripts/setup.sh                 apt-get, dnf or brew; sudo only if you are not root
+#   scripts/setup.sh notebooks       also what executes notebooks
 #   SKIP_DEPS=1 scripts/setup.sh     only says what is missing
 #
 # Needed: a C++20 compiler, make, CMake 3.24. Headers that are missing (Eigen, CLI11, doctest, nlohmann/json, stb,
@@ -11,6 +12,7 @@
 set -euo pipefail
 
 cxx=${CXX:-c++}
+asked=${1:-}
 brew_prefix=""
 if command -v brew >/dev/null; then brew_prefix=$(brew --prefix); fi
 
@@ -23,6 +25,15 @@ has_python() {
     local python
     for python in python3 /usr/bin/python3; do
         "$python" -c 'import importlib.util as i; exit(None in map(i.find_spec, ("numpy", "matplotlib")))' \
+            2>/dev/null && return 0
+    done
+    return 1
+}
+
+has_notebooks() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        "$python" -c 'import importlib.util as i; exit(None in map(i.find_spec, ("numpy", "matplotlib", "nbconvert", "ipykernel")))' \
             2>/dev/null && return 0
     done
     return 1
@@ -52,6 +63,7 @@ look() {
     fi
     command -v curl >/dev/null || command -v wget >/dev/null || wanted="$wanted curl"
     has_python || wanted="$wanted plots"
+    [ "$asked" != notebooks ] || has_notebooks || wanted="$wanted plots notebooks"
     needed=$(echo $needed) headers=$(echo $headers) wanted=$(echo $wanted) # one space between words
 }
 
@@ -59,6 +71,7 @@ look() {
 package() {
     case $manager:$1 in
     brew:make | brew:compiler | brew:stb | brew:zlib | brew:curl) ;; # with Xcode's tools; stb: by CMake
+    brew:notebooks) ;;                                                # told below
     apt-get:curl) echo curl ca-certificates ;;
     *:make | *:cmake | *:curl) echo "$1" ;;
     apt-get:compiler) echo g++ ;;
@@ -70,12 +83,14 @@ package() {
     apt-get:zlib) echo zlib1g-dev ;;
     apt-get:openmp) echo libomp-dev ;; # g++ brings its own
     apt-get:plots) echo python3-numpy python3-matplotlib ;;
+    apt-get:notebooks) echo jupyter-nbconvert python3-ipykernel ;;
     dnf:compiler) echo gcc-c++ ;;
     dnf:json) echo json-devel ;;
     dnf:eigen) echo eigen3-devel ;;
     dnf:stb) echo stb_image-devel stb_image_write-devel ;;
     dnf:openmp) echo libomp-devel ;;
     dnf:plots) echo python3-numpy python3-matplotlib ;;
+    dnf:notebooks) echo python3-nbconvert python3-ipykernel ;;
     dnf:*) echo "$1-devel" ;;
     brew:json) echo nlohmann-json ;;
     brew:openmp) echo libomp ;;
@@ -133,6 +148,9 @@ fi
 
 case " $wanted " in *" openmp "*) echo "setup: without OpenMP everything runs on one core" ;; esac
 case " $wanted " in *" plots "*) echo "setup: without NumPy and matplotlib there are pictures but no curves" ;; esac
+case " $wanted " in *" notebooks "*)
+    echo "setup: for the notebooks: pip install numpy matplotlib nbconvert ipykernel, for the python3 in your PATH" ;;
+esac
 case " $wanted " in *" curl "*) echo "setup: without curl or wget the built-in digits are used" ;; esac
 if [ -n "$headers" ] && [ -z "$needed" ]; then
     echo "setup: CMake will download: $headers"

@@ -35,6 +35,12 @@ TEST_CASE("(2.16) (2.17) three steps of Adam equal a sequence worked out by hand
     CHECK(adam.first_moment()[0] == varied(2.0));
     CHECK(adam.second_moment()[0] == varied(varied(4.75)));
     CHECK(adam.steps() == 3);
+    // An epsilon is added to the corrected root: the first step is rate g / (|g| + eps).
+    AdamW<double> damped(1, {.learning_rate = 0.1, .eps = 1.0});
+    std::array<double, 1> y{1.0};
+    const double g = varied(2);
+    damped.step(y, std::array<double, 1>{g});
+    CHECK(y[0] == doctest::Approx(1 - 0.1 * g / (g + 1)).epsilon(1e-14));
 }
 
 TEST_CASE(

@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Proves that the exercises can be handed out and graded.
+
+usage: prove.py
+
+- The book's own solutions pass every test, with the public seeds and sizes and with others.
+- Each exercise, left open alone, fails a test of its own; no test program of an earlier chapter changes.
+- With all of them open at once, each still fails its own tests: an untouched handout scores 0.
+- The handout compiles without warnings, with every compiler that is here, and a test that meets an open exercise says so.
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from grade import check_reference, counted_cases
+from handout import stub, write_handout
+from regions import Fault
+from workshop import Workshop
+
+COMPILERS = ("g++", "clang++")
+
+
+def say(text, begun=time.monotonic()):
+    print(f"prove: {time.monotonic() - begun:5.0f} s  {text}", flush=True)
+
+
+def prove_one_by_one(workshop):
+    """Returns the tests that notice each exercise."""
+    cases = {}
+    for number, (region, _) in workshop.exercises.items():
+        earlier = [workshop.program(c) for c in range(1, region.chapter)]
+        before = [p.stat().st_mtime_ns for p in earlier]
+        cases[number] = counted_cases(workshop, number, 0)
+        if failure := workshop.build([p.name for p in earlier] or [f"test_{region.chapter:02}"]):
+            raise Fault(f"exercise {number}, left open, breaks an earlier chapter:\n{failure}")
+        if before != [p.stat().st_mtime_ns for p in earlier]:
+            raise Fault(f"exercise {number}: leaving it open changes the tests of an earlier chapter")
+    return cases
+
+
+def prove_all_open(workshop, cases):
+    workshop.place({n: stub(region) for n, (region, _) in workshop.exercises.items()})
+    chapters = sorted({region.chapter for region, _ in workshop.exercises.values()})
+    if failure := workshop.build([f"test_{c:02}" for c in chapters]):
+        raise Fault(f"with all exercises open the tests do not compile:\n{failure}")
+    for number, (region, _) in workshop.exercises.items():
+        for case in cases[number]:
+            if workshop.test(region.chapter, case) is None:
+                raise Fault(f"with all exercises open, {number} still gets points for: {case}")
+
+
+def prove_handout(workshop):
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "handout"
+        write_handout(workshop.tree, None, out)
+        for compiler in filter(shutil.which, COMPILERS):
+            build = out / f"build-{compiler}"
+            configure = ["cmake", "-S", out, "-B", build, f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Debug",
+                         "-DCMAKE_CXX_FLAGS_DEBUG=-O1", "-DDIFFUSION_WERROR=ON"]
+            for command in (configure, ["cmake", "--build", build, "--parallel", str(os.cpu_count() or 1)]):
+                done = subprocess.run(command, capture_output=True, text=True)
+                if done.returncode != 0:
+                    raise Fault(f"the handout does not compile with {compiler}:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+            say(f"the handout compiles without warnings: {compiler}")
+        for chapter in sorted({region.chapter for region, _ in workshop.exercises.values()}):
+            program = build / "tests" / f"test_{chapter:02}"
+            done = subprocess.run([program, "--test-suite-exclude=*cli*,*slow*"], capture_output=True, text=True, cwd=folder)
+            for number, (region, _) in workshop.exercises.items():
+                if region.chapter == chapter and f"exercise {number} is not solved yet: {region.hint}" not in done.stdout:
+                    raise Fault(f"the handout's tests of chapter {chapter} do not say that exercise {number} is open "
+                                f"(exit code {done.returncode})")
+        say("its tests name every open exercise, with its hint")
+
+
+def main():
+    try:
+        workshop = Workshop()
+        numbers = list(workshop.exercises)
+        for variant in (0, 1):
+            check_reference(workshop, numbers, variant)
+        say(f"the reference passes all tests of {len(numbers)} exercises, with two sets of seeds and sizes")
+        cases = prove_one_by_one(workshop)
+        say("each exercise, left open alone, fails its own tests and changes no earlier chapter's")
+        prove_all_open(workshop, cases)
+        say("an untouched handout scores 0 on every part")
+        workshop.place({})
+        prove_handout(workshop)
+    except Fault as fault:
+        sys.exit(f"prove: {fault}")
+
+
+if __name__ == "__main__":
+    main()

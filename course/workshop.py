@@ -1,0 +1,169 @@
+"""A copy of the book in a folder of its own, where exercises and faults are put in, built and tested."""
+import os
+import re
+import resource
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+from handout import replace_bodies
+from regions import Fault, exercises
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS, MEGABYTES = 60, 8192  # for one test
+BUILD_SECONDS = 1200
+
+
+def copy_if_changed(source, target):
+    """Keeps the time of a file that stays the same, so that it is not compiled again."""
+    write_if_changed(target, source.read_bytes())
+    shutil.copymode(source, target)
+
+
+def write_if_changed(target, content):
+    if not target.is_file() or target.read_bytes() != content:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+class Workshop:
+    """The book's tree in a folder of its own, where parts are exchanged, built and tested."""
+
+    def __init__(self, tree=ROOT, folder=ROOT / "build-grade"):
+        self.tree, self.folder = tree, folder
+        self.exercises = exercises(tree)
+        self.source, self.build_folder = folder / "tree", folder / "build"
+        names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=tree, capture_output=True, text=True,
+                               check=True).stdout.split("\n")
+        wanted = {n for n in filter(None, names) if n.startswith(("chapters/", "src/", "tests/", "cmake/", "CMake"))
+                  and not n.endswith((".png", ".md", ".gif")) and (tree / n).is_file()}
+        files_with_parts = {str(region.path) for region, _ in self.exercises.values()}
+        for name in wanted - files_with_parts:
+            copy_if_changed(tree / name, self.source / name)
+        for old in self.source.rglob("*"):
+            if old.is_file() and str(old.relative_to(self.source)) not in wanted:
+                old.unlink()
+        self.cases = {}  # of each test program
+
+    def place(self, bodies, headers=None):
+        """Puts these bodies, by exercise, into the tree; the reference's where there is none."""
+        of_file = {}
+        for region, _ in self.exercises.values():
+            of_file.setdefault(region.path, []).append(region)
+        for path, regions in of_file.items():
+            text = replace_bodies((self.tree / path).read_text(), regions,
+                                  lambda r: bodies[r.id] if r.id in bodies else list(r.body))
+            more = "".join(f"{line}\n" for line in (headers or {}).get(path, ()) if line not in text)
+            if more:
+                at = text.index("#include")
+                text = text[:at] + more + text[at:]
+            write_if_changed(self.source / path, text.encode())
+
+    def patch(self, patch):
+        """Changes the tree as a patch file says, or tells why it does not fit; take_back undoes it."""
+        outside = {**os.environ, "GIT_CEILING_DIRECTORIES": str(self.source.parent)}  # it is no part of the book's repository
+        done = subprocess.run(["git", "apply", patch.resolve()], cwd=self.source, capture_output=True, text=True, env=outside)
+        return None if done.returncode == 0 else done.stderr.strip()
+
+    def take_back(self, paths):
+        for path in paths:
+            copy_if_changed(self.tree / path, self.source / path)
+
+    def build(self, targets):
+        """Compiles these test programs; returns what the compiler said if it failed."""
+        if not (self.build_folder / "CMakeCache.txt").is_file():
+            self.run(["cmake", "-S", self.source, "-B", self.build_folder, "-DCMAKE_BUILD_TYPE=Release",
+                      "-DDIFFUSION_WERROR=OFF"])
+        command = ["cmake", "--build", self.build_folder, "--parallel", str(os.cpu_count() or 1), "--target", *targets]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS)
+        return None if done.returncode == 0 else done.stdout + done.stderr
+
+    def run(self, command):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Fault(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def program(self, chapter):
+        return self.build_folder / "tests" / f"test_{chapter:02}"
+
+    def all_cases(self, chapter):
+        """The names of a chapter's tests, but those of its program and the slow ones."""
+        program = self.program(chapter)
+        if program not in self.cases:
+            listing = self.run([program, "--list-test-cases", "--reporters=xml"])
+            names = re.findall(r'<TestCase name="([^"]*)" testsuite="([^"]*)"', listing)
+            self.cases[program] = [unescape(name) for name, suite in names if not re.search(r"\b(cli|slow)\b", suite)]
+        return self.cases[program]
+
+    def cases_of(self, number):
+        """The tests of an exercise, as the lesson's table names them."""
+        region, task = self.exercises[number]
+        return [name for name in self.all_cases(region.chapter) if any(equation in name for equation in task.tests)]
+
+    def test(self, chapter, case, variant=0, output=None):
+        """Runs one test in a process of its own; returns None if it passes, or why it does not. What it prints is added to
+        the list `output`."""
+        program = self.program(chapter)
+        with tempfile.TemporaryDirectory() as folder:
+            verdict, key = Path(folder) / "verdict", secrets.token_hex(16)
+            pattern = re.sub(r"[,*?\\]", "?", case)
+            environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "OMP_WAIT_POLICY": "passive",
+                           "DIFFUSION_VERDICT": f"{verdict}:{key}", "DIFFUSION_VARIANT": str(variant)}
+            command = [*sandbox(folder), str(program), f"--test-case={pattern}", "--no-path-filenames=true"]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                       errors="replace", env=environment, cwd=folder, start_new_session=True, preexec_fn=limit)
+            try:
+                printed, _ = process.communicate(timeout=SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                return f"took more than {SECONDS} s"
+            if output is not None:
+                output.append(printed)
+            written = verdict.read_text() if verdict.is_file() else ""
+            if process.returncode == 0 and written == f"{key} passed\n":
+                return None
+            if written == f"{key} failed\n" or process.returncode > 0:
+                return first_complaint(printed) if written else "ended before the test did"
+            if process.returncode < 0:
+                name = signal.Signals(-process.returncode).name
+                return f"crashed ({name}): {first_complaint(printed)}"
+            return "ended before the test did"
+
+
+def unescape(text):
+    for code, sign in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
+        text = text.replace(code, sign)
+    return text
+
+
+def first_complaint(printed):
+    for line in printed.splitlines():
+        if match := re.search(r"exercise \d+\.\d+ is not solved yet.*|.*\bERROR: .*", line):
+            return re.sub(r"^.*/tests/", "tests/", match[0]).strip()
+    return "failed"
+
+
+def limit():
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS * (os.cpu_count() or 1), SECONDS * (os.cpu_count() or 1)))
+    resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES << 20, MEGABYTES << 20))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, 64 << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def sandbox(folder):
+    """bubblewrap, where it is installed and works: the file system is read-only but for `folder`, there is no network."""
+    if sandbox.works is None:
+        probe = ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"]
+        sandbox.works = shutil.which("bwrap") is not None and subprocess.run(probe, capture_output=True).returncode == 0
+    if not sandbox.works:
+        return []
+    return ["bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", folder, folder, "--unshare-all",
+            "--die-with-parent", "--new-session"]
+
+
+sandbox.works = None
