@@ -30,12 +30,15 @@ def say(text, begun=time.monotonic()):
 
 def prove_one_by_one(workshop):
     """Returns the tests that notice each exercise."""
-    cases = {}
+    cases, built = {}, 0
     for number, (region, _) in workshop.exercises.items():
         earlier = [workshop.program(c) for c in range(1, region.chapter)]
-        before = [p.stat().st_mtime_ns for p in earlier]
+        if region.chapter != built:  # the earlier chapters as they are in the book
+            workshop.place({})
+            workshop.build([p.name for p in earlier] or ["test_01"])
+            before, built = [p.stat().st_mtime_ns for p in earlier], region.chapter
         cases[number] = counted_cases(workshop, number, 0)
-        if failure := workshop.build([p.name for p in earlier] or [f"test_{region.chapter:02}"]):
+        if failure := workshop.build([p.name for p in earlier] or ["test_01"]):
             raise Fault(f"exercise {number}, left open, breaks an earlier chapter:\n{failure}")
         if before != [p.stat().st_mtime_ns for p in earlier]:
             raise Fault(f"exercise {number}: leaving it open changes the tests of an earlier chapter")

@@ -56,10 +56,10 @@ TEST_CASE(
 
 TEST_CASE("(2.18) with no gradient, decay shrinks every value by 1 - rate * decay") {
     AdamW<double> adam(1, {.learning_rate = 0.1, .weight_decay = 0.5});
-    std::array<double, 1> x{varied(2.0)};
+    std::array<double, 1> x{varied(3.0)};
     const std::array<double, 1> gradient{0.0};
     adam.step(x, gradient);
-    CHECK(x[0] == doctest::Approx(varied(1.9)).epsilon(1e-15));
+    CHECK(x[0] == doctest::Approx(varied(2.85)).epsilon(1e-15));
 }
 
 TEST_CASE(
