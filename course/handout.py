@@ -18,8 +18,9 @@ from regions import CODE, Fault, exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("course/README.md", "course/grade.py", "course/handout.py", "course/museum", "course/prove.py", "course/regions_test.py",
-            "course/workshop.py", ".ci/", "bench/", "docs/",
-            "tools/equations.cpp", "tests/src/lessons_test.cpp")
+            "course/museum.py", "course/workshop.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
+            "tests/src/lessons_test.cpp")
+FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench")  # targets of the Makefile
 INCLUDE = '#include "tensor/check.hpp"'
 
 
@@ -103,6 +104,14 @@ def write_handout(tree, chapter, out):
         if path in of_file:
             text = replace_bodies((tree / name).read_text(), of_file[path], stub)
             target.write_text(text)
+        elif name == "Makefile":
+            text = re.sub(rf"^({'|'.join(FOR_TEACHERS)}):.*\n(\t.*\n)*", "", (tree / name).read_text(), flags=re.MULTILINE)
+            target.write_text(text)
+        elif name == "README.md":  # without the rows of folders that are not here
+            row = re.compile(r"\| `(course|bench)/`|\| \[(\d\d) ")
+            kept = [line for line in (tree / name).read_text().splitlines()
+                    if not (m := row.match(line)) or (m[2] and int(m[2]) <= last)]
+            target.write_text("\n".join(kept).replace(", [where each equation is computed and tested](docs/equations.md)", "") + "\n")
         elif path.suffix == ".md" and match:
             target.write_text(without_quotes((tree / name).read_text(), solved))
             continue

@@ -96,7 +96,7 @@ class Workshop:
         if program not in self.cases:
             listing = self.run([program, "--list-test-cases", "--reporters=xml"])
             names = re.findall(r'<TestCase name="([^"]*)" testsuite="([^"]*)"', listing)
-            self.cases[program] = [unescape(name) for name, suite in names if not re.search(r"\b(cli|slow)\b", suite)]
+            self.cases[program] = [unescape(name) for name, suite in names if not re.search(r"\b(cli|judge|slow)\b", suite)]
         return self.cases[program]
 
     def cases_of(self, number):

@@ -18,15 +18,18 @@ fi
 
 for name in 01_forward_noising/schedules.csv 02_gradients/loss.csv 03_reverse_process/fields.csv 04_unet/model.safetensors \
     05_measuring/distances.csv 06_ddim/quality.csv; do
-    if [ ! -f "out/$name" ]; then "$bin/${name%%/*}"; fi
+    if [ -x "$bin/${name%%/*}" ] && [ ! -f "out/$name" ]; then "$bin/${name%%/*}"; fi
 done
 # One step of the network, and twenty of DDIM, from noise of NumPy's.
-mkdir -p out/notebook_04
-"$python" -c 'import numpy as np
+if [ -x "$bin/06_ddim" ]; then
+    mkdir -p out/notebook_04
+    "$python" -c 'import numpy as np
 np.save("out/notebook_04/noise.npy", np.random.default_rng(4).standard_normal((8, 28, 28, 1), dtype=np.float32))'
-"$bin/04_unet" sample --model out/04_unet/model.safetensors --steps 1 --noise out/notebook_04/noise.npy --save-npy --out out/notebook_04
-"$bin/06_ddim" sample --model out/04_unet/model.safetensors --sampler ddim --steps 20 --grid late \
-    --noise out/notebook_04/noise.npy --save-npy --out out/notebook_06
+    "$bin/04_unet" sample --model out/04_unet/model.safetensors --steps 1 --noise out/notebook_04/noise.npy --save-npy \
+        --out out/notebook_04
+    "$bin/06_ddim" sample --model out/04_unet/model.safetensors --sampler ddim --steps 20 --grid late \
+        --noise out/notebook_04/noise.npy --save-npy --out out/notebook_06
+fi
 
 for notebook in notebooks/*.ipynb; do
     echo "notebooks: $notebook"

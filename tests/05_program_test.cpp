@@ -13,6 +13,7 @@
 #include "io/json.hpp"
 #include "support/file_checks.hpp"
 #include "support/process.hpp"
+#include "support/small_mnist.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace diffusion;
@@ -24,26 +25,19 @@ void put_pictures(const std::filesystem::path& path, const Dataset& data) {
     write_idx(path, shape, data.pixels);
 }
 
-/// A folder with a small data set in MNIST's form, 600 and 200 digits.
-const TemporaryFolder& digits() {
+/// A folder with the small data set.
+const std::filesystem::path& digits() {
     static const TemporaryFolder folder;
-    static bool made = false;
-    if (!made) {
-        for (const bool train : {true, false}) {
-            const Dataset data = stroke_digits(train ? 600 : 200, train ? 1 : 2);
-            const std::string name = train ? "train" : "t10k";
-            put_pictures(folder / (name + "-images-idx3-ubyte"), data);
-            const std::vector<int> count{data.count};
-            write_idx(folder / (name + "-labels-idx1-ubyte"), count, data.labels);
-        }
-        made = true;
-    }
-    return folder;
+    static const std::filesystem::path made = [] {
+        write_small_mnist(folder.path());
+        return folder.path();
+    }();
+    return made;
 }
 
 ProcessResult run(std::vector<std::string> arguments, const std::filesystem::path& out) {
     arguments.insert(arguments.begin(), "05_measuring");
-    arguments.insert(arguments.end(), {"--preset", "smoke", "--data", digits().path().string(),
+    arguments.insert(arguments.end(), {"--preset", "smoke", "--data", digits().string(),
                                        "--out", out.string()});
     return run_program(arguments);
 }
@@ -60,7 +54,7 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
     CHECK(contains(without.out, "04_unet makes one"));
     CHECK(read_csv(folder / "a" / "05_measuring" / "faults.csv").rows.size() == 9);
     REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data",
-                         digits().path().string(), "--out", (folder / "04_unet").string()})
+                         digits().string(), "--out", (folder / "04_unet").string()})
                 .exit_code == 0);
     for (const char* threads : {"1", "2"}) {
         const auto out = folder / threads;

@@ -15,6 +15,7 @@
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
 #include "support/process.hpp"
+#include "support/small_mnist.hpp"
 #include "support/temporary_folder.hpp"
 #include "tensor/arena.hpp"
 #include "tensor/random.hpp"
@@ -23,18 +24,12 @@ using namespace diffusion;
 
 namespace {
 
-/// A folder with a small data set in MNIST's form and a model that has hardly learned from it.
+/// A folder with the small data set and a model that has hardly learned from it.
 struct World {
     TemporaryFolder folder;
     std::string model;
     World() {
-        for (const bool train : {true, false}) {
-            const Dataset data = stroke_digits(train ? 600 : 200, train ? 1 : 2);
-            const std::string name = train ? "train" : "t10k";
-            const std::vector<int> shape{data.count, data.height, data.width}, count{data.count};
-            write_idx(folder / (name + "-images-idx3-ubyte"), shape, data.pixels);
-            write_idx(folder / (name + "-labels-idx1-ubyte"), count, data.labels);
-        }
+        write_small_mnist(folder.path());
         REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data",
                              folder.path().string(), "--out", (folder / "04_unet").string()})
                     .exit_code == 0);
