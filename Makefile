@@ -30,8 +30,9 @@ notebooks: ## execute every notebook and hold it against what the programs wrote
 	@scripts/notebooks.sh $(BUILD)/bin
 handout:  ## a student's tree with the exercises open: CH=03 (or all) OUT=FOLDER
 	@course/handout.py --chapter "$(or $(CH),all)" --out "$(or $(OUT),$(error OUT=FOLDER is missing))"
-grade:    ## grade a student's tree, or a folder of them: DIR=FOLDER CH=03 REFERENCE=3.1,3.2
-	@course/grade.py --dir "$(or $(DIR),$(error DIR=FOLDER is missing))" $(if $(CH),--chapter $(CH)) $(if $(REFERENCE),--reference $(REFERENCE))
+grade:    ## grade a student's tree, or a folder of them: DIR=FOLDER CH=03 REFERENCE=3.1,3.2 VARIANT=7
+	@course/grade.py --dir "$(or $(DIR),$(error DIR=FOLDER is missing))" $(if $(CH),--chapter $(CH)) $(if $(REFERENCE),--reference $(REFERENCE)) \
+		$(if $(VARIANT),--variant $(VARIANT))
 prove:    ## prove that the exercises can be handed out and graded
 	@course/prove.py
 museum:   ## apply every published mistake: its test must fail (BUG=07: show one)

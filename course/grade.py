@@ -12,53 +12,75 @@ that are not the public ones (tests/support/varied.hpp).
 import argparse
 import csv
 import hashlib
+import itertools
 import json
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from handout import stub
-from regions import Fault, regions_of
-from workshop import Workshop, sandbox
+from regions import Fault
+from workshop import BUILD_SECONDS, Workshop, sandbox
+
+HEADER = re.compile(r"#include <([a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>$")  # what may be taken from a student: the libraries' own
+MOST_BYTES = 1 << 20  # of a student's file
 
 
 def why_not(body):
     """What in a student's lines cannot be graded: they must stay inside the function that they are part of."""
-    depth, text = 0, re.sub(r'//.*|"(\\.|[^"\\])*"|\'(\\.|[^\'\\])+\'', "", "\n".join(body))
-    for line in body:
-        if re.match(r"\s*#(?!\s*pragma\s+omp\s)", line):
-            return f"preprocessor lines are not allowed: {line.strip()}"
-    for sign in text:
-        depth += {"{": 1, "}": -1}.get(sign, 0)
+    text = "\n".join(body)
+    if re.search(r'R"[^()\\ ]{0,16}\(', text):
+        return "raw strings are not allowed"
+    # Without comments, strings and characters (but 1'000 is a number).
+    bare = re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|(?<![0-9A-Za-z_])\'(?:\\.|[^\'\\\n])+\'', " ", text, flags=re.DOTALL)
+    if "/*" in bare:
+        return "a comment has no end"
+    if bare.rstrip().endswith("\\"):
+        return "the last line goes on after its end"
+    if re.search(r"#|%:", re.sub(r"^\s*#\s*pragma\s+omp\s[^\n]*", "", bare, flags=re.MULTILINE)):
+        return "preprocessor lines are not allowed"
+    depth = 0
+    for sign in re.findall(r"[{}]|<%|%>", bare):
+        depth += 1 if sign in "{<%" and sign != "}" else -1
         if depth < 0:
             break
     return None if depth == 0 else "the braces do not match"
 
 
+def read_submitted(tree, path):
+    """The lines of a student's file, whatever is in it."""
+    file = tree / path
+    if file.is_symlink() or not file.resolve().is_relative_to(tree.resolve()):
+        raise Fault(f"{path}: is a link")
+    if not file.is_file() or file.stat().st_size > MOST_BYTES:
+        raise Fault(f"{path}: is not there, or is too large")
+    return file.read_text(errors="replace").splitlines()
+
+
 class Submission:
-    """A student's bodies, and what is wrong with them before anything is compiled."""
+    """A student's bodies, and what is wrong with them before anything is compiled: a mistake in one costs that one."""
 
     def __init__(self, tree, workshop, numbers):
         self.bodies, self.headers, self.faults = {}, {}, {}
         for path in {workshop.exercises[n][0].path for n in numbers}:
             wanted = [n for n in numbers if workshop.exercises[n][0].path == path]
             try:
-                found = {r.id: r for r in regions_of(tree, path)}
-                lines = (tree / path).read_text(errors="replace").splitlines()
-                self.headers[path] = [line for line in lines if re.match(r"#include <[\w./]+>$", line)]
+                lines = read_submitted(tree, path)
             except (Fault, OSError) as fault:
-                for number in wanted:
-                    self.faults[number] = str(fault)
+                self.faults.update(dict.fromkeys(wanted, str(fault)))
                 continue
+            self.headers[path] = [line for line in lines if HEADER.match(line)]
             for number in wanted:
-                if number not in found:
-                    self.faults[number] = f"{path}: the marks of exercise {number} are gone"
-                elif reason := why_not(found[number].body):
+                starts = [i for i, line in enumerate(lines) if line.strip().startswith(f"// >>> exercise {number} ")]
+                if len(starts) != 1:
+                    self.faults[number] = f"{path}: the marks of exercise {number} are gone, or there twice"
+                    continue
+                body = list(itertools.takewhile(lambda l: not l.strip().startswith(("// <<<", "// >>>")), lines[starts[0] + 1 :]))
+                if reason := why_not(body):
                     self.faults[number] = reason
                 else:
-                    self.bodies[number] = list(found[number].body)
+                    self.bodies[number] = body
 
 
 def check_reference(workshop, numbers, variant):
@@ -87,7 +109,7 @@ def counted_cases(workshop, number, variant):
 def load_cases(workshop, numbers, variant):
     """counted_cases of all, from a file that belongs to this state of the tree."""
     workshop.place({})
-    state = hashlib.sha256(str(variant).encode())
+    state = hashlib.sha256(repr((variant, {n: task.tests for n, (_, task) in workshop.exercises.items()})).encode())
     for file in sorted(workshop.source.rglob("*")):
         if file.is_file():
             state.update(str(file.relative_to(workshop.source)).encode() + file.read_bytes())
@@ -113,11 +135,7 @@ def grade(workshop, submission, numbers, cases, variant):
         results = {}
         if reason is None:
             workshop.place({number: submission.bodies[number]}, submission.headers)
-            try:
-                failure = workshop.build([f"test_{region.chapter:02}"])
-            except subprocess.TimeoutExpired:
-                failure = "error: compiling takes too long"
-            if failure:
+            if failure := workshop.build([f"test_{region.chapter:02}"], BUILD_SECONDS):
                 errors = re.findall(r"error: .*", failure)
                 reason = f"does not compile: {errors[0] if errors else 'see the build'}"
         for case in cases[number]:
@@ -150,10 +168,10 @@ def print_table(name, parts):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dir", type=Path, required=True, help="a student's tree, or a folder of them")
-    parser.add_argument("--chapter", help="two digits (otherwise all)")
+    parser.add_argument("--chapter", type=int, help="two digits (otherwise all)")
     parser.add_argument("--reference", default="", help="parts that are not graded: 3.1,3.2")
     parser.add_argument("--variant", type=int, default=1, help="of the tests' seeds and sizes; 0: the public ones")
-    parser.add_argument("--out", type=Path, help="where results go (otherwise into --dir)")
+    parser.add_argument("--out", type=Path, help="where results go (otherwise grades/ beside --dir)")
     options = parser.parse_args()
     try:
         workshop = Workshop()
@@ -161,34 +179,46 @@ def main():
         if unknown := left_out - set(workshop.exercises):
             raise Fault(f"--reference {','.join(sorted(unknown))}: there is no such exercise")
         numbers = [n for n, (r, _) in workshop.exercises.items()
-                   if n not in left_out and (options.chapter is None or r.chapter == int(options.chapter))]
+                   if n not in left_out and (options.chapter is None or r.chapter == options.chapter)]
         if not numbers:
             raise Fault(f"chapter {options.chapter} has nothing to grade")
         if not options.dir.is_dir():
             raise Fault(f"{options.dir}: is not a folder")
         many = not (options.dir / "chapters").is_dir()
-        students = sorted(p for p in options.dir.iterdir() if (p / "chapters").is_dir()) if many else [options.dir]
+        students = sorted(p for p in options.dir.iterdir() if p.is_dir()) if many else [options.dir]
         if not students:
             raise Fault(f"{options.dir}: neither it nor a folder in it holds a folder chapters")
         if not sandbox(tempfile.gettempdir()):
             print("grade: bubblewrap is not here: tests run with limits of time and memory, but may read and write files")
         cases = load_cases(workshop, numbers, options.variant)
-        rows = []
-        for student in students:
-            parts = grade(workshop, Submission(student, workshop, numbers), numbers, cases, options.variant)
-            out = (options.out or options.dir) / (student.name if many else "")
-            out.mkdir(parents=True, exist_ok=True)
-            score, most = total(parts)
-            (out / "grade.json").write_text(json.dumps({"score": score, "max": most, "parts": parts}, indent=2) + "\n")
-            (out / "results.json").write_text(json.dumps(gradescope(parts), indent=2) + "\n")
-            print_table(student.name, parts)
-            rows.append([student.name, score, most, *(p["score"] for p in parts)])
-        if many:
-            with open((options.out or options.dir) / "grades.csv", "w", newline="") as file:
-                csv.writer(file).writerows([["student", "score", "max", *numbers], *rows])
+        out = options.out or options.dir.resolve().parent / "grades"
+        out.mkdir(parents=True, exist_ok=True)
+        with open(out / "grades.csv", "w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(["student", "score", "max", *numbers])
+            for student in students:
+                parts = grade(workshop, Submission(root_of(student), workshop, numbers), numbers, cases, options.variant)
+                score, most = total(parts)
+                own = out / student.resolve().name
+                own.mkdir(exist_ok=True)
+                (own / "grade.json").write_text(json.dumps({"score": score, "max": most, "parts": parts}, indent=2) + "\n")
+                (own / "results.json").write_text(json.dumps(gradescope(parts), indent=2) + "\n")
+                print_table(student.name, parts)
+                table.writerow([student.name, score, most, *(p["score"] for p in parts)])
+                file.flush()  # if something stops the rest, this is kept
+        print(f"\nresults are in {out}")
         workshop.place({})
     except Fault as fault:
         sys.exit(f"grade: {fault}")
+
+
+def root_of(student):
+    """The folder that holds `chapters`: an archive may have been unpacked one or two levels too deep."""
+    for depth in ("", "*", "*/*"):
+        for folder in sorted(student.glob(depth) if depth else [student]):
+            if (folder / "chapters").is_dir():
+                return folder
+    return student  # then every file of it is missing
 
 
 if __name__ == "__main__":

@@ -18,10 +18,30 @@ from regions import CODE, Fault, exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("course/README.md", "course/grade.py", "course/handout.py", "course/museum", "course/prove.py", "course/regions_test.py",
-            "course/museum.py", "course/workshop.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
+            "course/museum.py", "course/grade_test.py", "course/workshop.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
             "tests/src/lessons_test.cpp")
 FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench")  # targets of the Makefile
 INCLUDE = '#include "tensor/check.hpp"'
+EXERCISES = """## The exercises
+
+Some functions are open: between `// >>> exercise 3.2 ...` and `// <<<` stands a line that fails and says so. Write the body in its place; the lesson has the derivation, and the
+table at its end the task, the points and the tests. Everything else may stay as it is.
+
+    make next                  # the first exercise that is still open, with its place
+    make hint EX=3.2
+    make check EX=3.2          # builds, and runs its tests; WATCH=1 does so again at every save
+
+Until the last one is written `make test` fails, and says where.
+
+"""
+
+
+def files_of(tree, which="-c"):
+    """The files of the repository: -c those that belong to it, -co also new ones that git does not ignore."""
+    done = subprocess.run(["git", "ls-files", which, "--exclude-standard"], cwd=tree, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Fault(f"{tree}: {done.stderr.strip()} (handing out and grading need the git repository)")
+    return [name for name in done.stdout.split("\n") if name and (tree / name).is_file()]
 
 
 def stub(region):
@@ -90,13 +110,12 @@ def write_handout(tree, chapter, out):
     for region, _ in opened.values():
         of_file.setdefault(region.path, []).append(region)
     later = re.compile(r"(chapters|tests|notebooks)/(\d\d)_")
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=tree, capture_output=True, text=True,
-                           check=True).stdout.split("\n")
+    notebooks = tuple(f"notebooks/{c:02}_" for c in {r.chapter for r, _ in opened.values()})  # they solve exercises in Python
     solved = [r for r, _ in opened.values()]
     kept_files = {}
-    for name in filter(None, files):
+    for name in files_of(tree):
         match = later.match(name)
-        if name.startswith(LEFT_OUT) or (match and int(match[2]) > last) or not (tree / name).is_file():
+        if name.startswith(LEFT_OUT + notebooks) or (match and int(match[2]) > last):
             continue
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +130,8 @@ def write_handout(tree, chapter, out):
             row = re.compile(r"\| `(course|bench)/`|\| \[(\d\d) ")
             kept = [line for line in (tree / name).read_text().splitlines()
                     if not (m := row.match(line)) or (m[2] and int(m[2]) <= last)]
-            target.write_text("\n".join(kept).replace(", [where each equation is computed and tested](docs/equations.md)", "") + "\n")
+            text = "\n".join(kept).replace(", [where each equation is computed and tested](docs/equations.md)", "") + "\n"
+            target.write_text(text.replace("## The chapters\n", EXERCISES + "## The chapters\n"))
         elif path.suffix == ".md" and match:
             target.write_text(without_quotes((tree / name).read_text(), solved))
             continue
@@ -136,9 +156,11 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     try:
+        if not re.fullmatch(r"all|\d{1,2}", options.chapter):
+            raise Fault(f"--chapter {options.chapter}: expected two digits, or all")
         chapter = None if options.chapter == "all" else int(options.chapter)
         opened = write_handout(ROOT, chapter, options.out)
-    except (Fault, ValueError) as fault:
+    except Fault as fault:
         sys.exit(f"handout: {fault}")
     points = sum(region.points for region, _ in opened.values())
     print(f"handout: {len(opened)} exercises, {points} points: {options.out}")

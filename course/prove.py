@@ -6,6 +6,7 @@ usage: prove.py
 - The book's own solutions pass every test, with the public seeds and sizes and with others.
 - Each exercise, left open alone, fails a test of its own; no test program of an earlier chapter changes.
 - With all of them open at once, each still fails its own tests: an untouched handout scores 0.
+- A crash, an endless loop, an early exit, a printed "passed" and their like cost their part, and no other.
 - The handout compiles without warnings, with every compiler that is here, and its tests say what is open.
 """
 import os
@@ -16,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from grade import check_reference, counted_cases
+from grade import check_reference, counted_cases, grade
 from handout import stub, write_handout
 from regions import Fault
 from workshop import Workshop
@@ -35,7 +36,8 @@ def prove_one_by_one(workshop):
         earlier = [workshop.program(c) for c in range(1, region.chapter)]
         if region.chapter != built:  # the earlier chapters as they are in the book
             workshop.place({})
-            workshop.build([p.name for p in earlier] or ["test_01"])
+            if failure := workshop.build([p.name for p in earlier] or ["test_01"]):
+                raise Fault(f"the book does not compile:\n{failure}")
             before, built = [p.stat().st_mtime_ns for p in earlier], region.chapter
         cases[number] = counted_cases(workshop, number, 0)
         if failure := workshop.build([p.name for p in earlier] or ["test_01"]):
@@ -54,6 +56,35 @@ def prove_all_open(workshop, cases):
         for case in cases[number]:
             if workshop.test(region.chapter, case) is None:
                 raise Fault(f"with all exercises open, {number} still gets points for: {case}")
+
+
+TRICKS = {  # bodies of exercise 1.5, each worth nothing
+    "crash": ["    std::abort();"],
+    "endless loop": ["    for (volatile int i = 0;; ++i) {}"],
+    "early exit": ["    std::exit(0);"],
+    "printed verdict": ['    std::puts("[doctest] Status: SUCCESS! passed");', "    return 0;"],
+    "endless output": ['    for (;;) std::puts("passed");'],
+    "public values": ["    return t == 500 ? 0.0 : t < 500 ? 1.0 : -1.0;"],
+    "no C++": ["    the log of the ratio"],
+}
+
+
+class Handed:
+    """Like a submission: one body for 1.5, the book's for 1.6."""
+
+    def __init__(self, workshop, body):
+        region = workshop.exercises["1.6"][0]
+        self.bodies, self.faults = {"1.5": body, "1.6": list(region.body)}, {}
+        self.headers = {workshop.exercises["1.5"][0].path: ["#include <cstdlib>", "#include <cstdio>"]}
+
+
+def prove_grader(workshop):
+    numbers = ["1.5", "1.6"]
+    cases = {number: counted_cases(workshop, number, 1) for number in numbers}
+    for name, body in {"": list(workshop.exercises["1.5"][0].body), **TRICKS}.items():
+        first, second = grade(workshop, Handed(workshop, body), numbers, cases, 1)
+        if (first["score"] == 0) != bool(name) or second["score"] != second["max"]:
+            raise Fault(f"the grader gives {first['score']} and {second['score']} points for: {name or 'the right answers'}")
 
 
 def prove_handout(workshop):
@@ -84,13 +115,15 @@ def main():
     try:
         workshop = Workshop()
         numbers = list(workshop.exercises)
-        for variant in (0, 1):
+        for variant in range(8):
             check_reference(workshop, numbers, variant)
-        say(f"the reference passes all tests of {len(numbers)} exercises, with two sets of seeds and sizes")
+        say(f"the reference passes all tests of {len(numbers)} exercises, with eight sets of seeds and sizes")
         cases = prove_one_by_one(workshop)
         say("each exercise, left open alone, fails its own tests and changes no earlier chapter's")
         prove_all_open(workshop, cases)
         say("an untouched handout scores 0 on every part")
+        prove_grader(workshop)
+        say(f"{', '.join(TRICKS)}: each costs its part, and no other")
         workshop.place({})
         prove_handout(workshop)
     except Fault as fault:

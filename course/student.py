@@ -29,7 +29,9 @@ def check(region, task):
     """Builds and runs the tests of one exercise; returns whether they pass."""
     name = f"test_{region.chapter:02}"
     if not (BUILD / "CMakeCache.txt").is_file():
-        subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        done = subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Fault(f"cmake failed (make setup looks for what is missing):\n{done.stdout}{done.stderr}")
     built = subprocess.run(["cmake", "--build", BUILD, "--parallel", "--target", name], capture_output=True, text=True)
     if built.returncode != 0:
         errors = re.findall(r"^.*error: .*$", built.stdout + built.stderr, re.MULTILINE)
@@ -42,7 +44,14 @@ def check(region, task):
 
 def changed():
     """The newest time of a source file."""
-    return max(f.stat().st_mtime for f in (ROOT / "chapters").rglob("*") if f.suffix in CODE)
+    times = []
+    for file in (ROOT / "chapters").rglob("*"):
+        try:
+            if file.suffix in CODE:
+                times.append(file.stat().st_mtime)
+        except FileNotFoundError:
+            pass  # an editor is just replacing it
+    return max(times)
 
 
 def main():
@@ -64,12 +73,13 @@ def main():
         if options.command == "hint":
             print(f"{describe(region, task)}\n  hint: {region.hint}\n  tests: {', '.join(task.tests)}")
             return
+        seen = changed()
         right = check(region, task)
         while options.watch:
             print("waiting for a change (Ctrl-C ends)", flush=True)
-            seen = changed()
             while changed() == seen:
                 time.sleep(0.5)
+            seen = changed()  # a save during the check counts
             right = check(region, task)
         sys.exit(0 if right else 1)
     except Fault as fault:

@@ -1,4 +1,5 @@
 """A copy of the book in a folder of its own, where exercises and faults are put in, built and tested."""
+import fcntl
 import os
 import re
 import resource
@@ -9,12 +10,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from handout import replace_bodies
+from handout import files_of, replace_bodies
 from regions import Fault, exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS, MEGABYTES = 60, 8192  # for one test
-BUILD_SECONDS = 1200
+BUILD_SECONDS = 300  # for what one exercise changes; the whole book may take longer
+KEPT_OUTPUT = 1 << 20  # bytes of what a test prints
 
 
 def copy_if_changed(source, target):
@@ -36,10 +38,14 @@ class Workshop:
         self.tree, self.folder = tree, folder
         self.exercises = exercises(tree)
         self.source, self.build_folder = folder / "tree", folder / "build"
-        names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=tree, capture_output=True, text=True,
-                               check=True).stdout.split("\n")
-        wanted = {n for n in filter(None, names) if n.startswith(("chapters/", "src/", "tests/", "cmake/", "CMake"))
-                  and not n.endswith((".png", ".md", ".gif")) and (tree / n).is_file()}
+        folder.mkdir(exist_ok=True)
+        self.lock = open(folder / "lock", "w")  # held as long as this process lives
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Fault(f"{folder}: another grade, prove or museum is at work there") from None
+        wanted = {n for n in files_of(tree, "-co") if n.startswith(("chapters/", "src/", "tests/", "cmake/", "CMake"))
+                  and not n.endswith((".png", ".md", ".gif"))}
         files_with_parts = {str(region.path) for region, _ in self.exercises.values()}
         for name in wanted - files_with_parts:
             copy_if_changed(tree / name, self.source / name)
@@ -72,14 +78,22 @@ class Workshop:
         for path in paths:
             copy_if_changed(self.tree / path, self.source / path)
 
-    def build(self, targets):
-        """Compiles these test programs; returns what the compiler said if it failed."""
+    def build(self, targets, seconds=3600):
+        """Compiles these programs; returns what the compiler said if it failed or took too long."""
         if not (self.build_folder / "CMakeCache.txt").is_file():
             self.run(["cmake", "-S", self.source, "-B", self.build_folder, "-DCMAKE_BUILD_TYPE=Release",
                       "-DDIFFUSION_WERROR=OFF"])
         command = ["cmake", "--build", self.build_folder, "--parallel", str(os.cpu_count() or 1), "--target", *targets]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS)
-        return None if done.returncode == 0 else done.stdout + done.stderr
+        with tempfile.TemporaryFile("w+", errors="replace") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return f"error: compiling took more than {seconds} s"
+            log.seek(0)
+            return None if process.returncode == 0 else log.read()
 
     def run(self, command):
         done = subprocess.run(command, capture_output=True, text=True)
@@ -102,37 +116,55 @@ class Workshop:
     def cases_of(self, number):
         """The tests of an exercise, as the lesson's table names them."""
         region, task = self.exercises[number]
-        return [name for name in self.all_cases(region.chapter) if any(equation in name for equation in task.tests)]
+        return [name for name in self.all_cases(region.chapter) if equations_in(name) & set(task.tests)]
 
     def test(self, chapter, case, variant=0, output=None):
         """Runs one test in a process of its own; returns None if it passes, or why it does not. What it prints is added to
         the list `output`."""
         program = self.program(chapter)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
             verdict, key = Path(folder) / "verdict", secrets.token_hex(16)
             pattern = re.sub(r"[,*?\\]", "?", case)
             environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "OMP_WAIT_POLICY": "passive",
-                           "DIFFUSION_VERDICT": f"{verdict}:{key}", "DIFFUSION_VARIANT": str(variant)}
+                           "DIFFUSION_VERDICT": "stdin", "DIFFUSION_VARIANT": str(variant)}
             command = [*sandbox(folder), str(program), f"--test-case={pattern}", "--no-path-filenames=true"]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                       errors="replace", env=environment, cwd=folder, start_new_session=True, preexec_fn=limit)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, env=environment,
+                                       cwd=folder, start_new_session=True, preexec_fn=limit)
             try:
-                printed, _ = process.communicate(timeout=SECONDS)
+                process.stdin.write(f"{verdict}:{key}\n".encode())
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # it ended at once
+            try:
+                process.wait(SECONDS)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.communicate()
+                process.wait()
                 return f"took more than {SECONDS} s"
+            said.seek(0)
+            printed = said.read(KEPT_OUTPUT).decode(errors="replace")
             if output is not None:
                 output.append(printed)
-            written = verdict.read_text() if verdict.is_file() else ""
-            if process.returncode == 0 and written == f"{key} passed\n":
+            written = b""
+            if verdict.is_file() and not verdict.is_symlink():
+                with open(verdict, "rb") as file:
+                    written = file.read(64)
+            if process.returncode == 0 and written == f"{key} passed\n".encode():
                 return None
-            if written == f"{key} failed\n" or process.returncode > 0:
+            if written == f"{key} failed\n".encode() or process.returncode > 0:
                 return first_complaint(printed) if written else "ended before the test did"
             if process.returncode < 0:
                 name = signal.Signals(-process.returncode).name
                 return f"crashed ({name}): {first_complaint(printed)}"
             return "ended before the test did"
+
+
+def equations_in(name):
+    """The equations that a test's name names: (3.4), (3.5); (3.11) to (3.15)."""
+    found = set(re.findall(r"\(\d+\.\d+\)", name))
+    for chapter, first, last in re.findall(r"\((\d+)\.(\d+)\) to \(\1\.(\d+)\)", name):
+        found |= {f"({chapter}.{n})" for n in range(int(first), int(last) + 1)}
+    return found
 
 
 def unescape(text):

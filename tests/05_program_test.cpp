@@ -37,8 +37,8 @@ const std::filesystem::path& digits() {
 
 ProcessResult run(std::vector<std::string> arguments, const std::filesystem::path& out) {
     arguments.insert(arguments.begin(), "05_measuring");
-    arguments.insert(arguments.end(), {"--preset", "smoke", "--data", digits().string(),
-                                       "--out", out.string()});
+    arguments.insert(arguments.end(),
+                     {"--preset", "smoke", "--data", digits().string(), "--out", out.string()});
     return run_program(arguments);
 }
 
@@ -53,8 +53,8 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
     REQUIRE(without.exit_code == 0);
     CHECK(contains(without.out, "04_unet makes one"));
     CHECK(read_csv(folder / "a" / "05_measuring" / "faults.csv").rows.size() == 9);
-    REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data",
-                         digits().string(), "--out", (folder / "04_unet").string()})
+    REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data", digits().string(),
+                         "--out", (folder / "04_unet").string()})
                 .exit_code == 0);
     for (const char* threads : {"1", "2"}) {
         const auto out = folder / threads;

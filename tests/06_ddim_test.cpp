@@ -194,6 +194,7 @@ TEST_CASE("(6.13) (6.14) (6.15) step grids fall strictly to 0, and are what thei
             CHECK(static_cast<int>(times.size()) <= n + 1);
         }
     }
+    CHECK(step_grid("trailing", kCosine, 4).front() == 1000);
     CHECK(step_grid("trailing", kCosine, 4) == std::vector{1000, 750, 500, 250, 0});
     CHECK(step_grid("leading", kCosine, 4) == std::vector{751, 501, 251, 1, 0});
     CHECK(step_grid("linspace", kCosine, 4) == std::vector{1000, 667, 334, 1, 0});

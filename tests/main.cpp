@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <iostream>
 #include <string>
 
 namespace {
@@ -33,11 +34,13 @@ REGISTER_LISTENER("count", 0, CountSelected);
 }  // namespace
 
 int main(int argc, char** argv) {
-    // A grader learns the result from a file that it names, with a word that it chooses:
-    // "FILE:WORD". An exit code alone could come from anywhere.
-    const char* asked = std::getenv("DIFFUSION_VERDICT");
-    const std::string verdict = asked == nullptr ? "" : asked;
-    if (asked != nullptr) unsetenv("DIFFUSION_VERDICT");
+    // A grader learns the result from a file that it names, with a word that it chooses, in the
+    // first line of the input: FILE:WORD. An exit code alone could come from anywhere.
+    std::string verdict;
+    if (std::getenv("DIFFUSION_VERDICT") != nullptr) {
+        std::getline(std::cin, verdict);
+        std::fclose(stdin);
+    }
     doctest::Context context(argc, argv);
     const int result = context.run();
     if (context.shouldExit()) return result;

@@ -26,8 +26,8 @@ using Number = std::pair<int, int>;
 struct Equation {
     std::string lesson;  ///< file
     bool computed = true;
-    std::set<std::string> code;   ///< files
-    std::set<std::string> tests;  ///< names
+    std::set<std::string> code;                ///< files
+    std::map<std::string, std::string> tests;  ///< files by name
 };
 
 std::string text_of(const fs::path& path) {
@@ -101,7 +101,7 @@ std::map<Number, Equation> read_map() {
             const std::string name = std::regex_replace(m[1].str(), seam, "");
             for (const Number& n : numbers_in(name)) {
                 if (const auto found = map.find(n); found != map.end())
-                    found->second.tests.insert(name);
+                    found->second.tests.emplace(name, path.generic_string());
             }
         });
     }
@@ -122,10 +122,12 @@ std::string page(const std::map<Number, Equation>& map) {
             files += (files.empty() ? "" : ", ") + ("[" + fs::path(file).filename().string()) +
                      "](../" + file + ")";
         }
-        for (const std::string& name : equation.tests) tests += (tests.empty() ? "" : "; ") + name;
-        std::string escaped;
-        for (char c : tests) escaped += c == '|' ? std::string("\\|") : std::string(1, c);
-        text += (files.empty() ? "-" : files) + " | " + (escaped.empty() ? "-" : escaped) + " |\n";
+        for (const auto& [name, file] : equation.tests) {
+            std::string escaped;
+            for (char c : name) escaped += c == '|' ? std::string("\\|") : std::string(1, c);
+            tests += (tests.empty() ? "" : "; ") + ("[" + escaped) + "](../" + file + ")";
+        }
+        text += (files.empty() ? "-" : files) + " | " + (tests.empty() ? "-" : tests) + " |\n";
     }
     return text;
 }
