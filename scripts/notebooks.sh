@@ -33,7 +33,7 @@ np.save(sys.argv[1], np.random.default_rng(4).standard_normal((8, 28, 28, 1), dt
     # shellcheck disable=SC2086
     "$bin/06_ddim" sample $from --sampler ddim --steps 20 --grid late --out "$out/twenty_steps"
 fi
-export NOTEBOOKS_STRICT=1
+export NOTEBOOKS_STRICT=1 PYDEVD_DISABLE_FILE_VALIDATION=1
 
 for notebook in notebooks/*.ipynb; do
     echo "notebooks: $notebook"
