@@ -92,27 +92,28 @@ template <class T>
 void transpose(int rows, int columns, const T* from, std::ptrdiff_t from_row, T* to,
                std::ptrdiff_t to_row) {
     typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
-    typedef T Unaligned __attribute__((vector_size(4 * sizeof(T)), aligned(alignof(T)), may_alias));
     const auto one_by_one = [&](int i, int j) { to[j * to_row + i] = from[i * from_row + j]; };
     int i = 0;
     for (; i + 4 <= rows; i += 4) {
         int j = 0;
         for (; j + 4 <= columns; j += 4) {
-            const auto row = [&](int k) -> const Unaligned& {
-                return *reinterpret_cast<const Unaligned*>(from + (i + k) * from_row + j);
+            const auto row = [&](int k) {
+                Quad q;
+                std::memcpy(&q, from + (i + k) * from_row + j, sizeof q);  // rows may lie anywhere
+                return q;
             };
-            const auto out = [&](int k) -> Unaligned& {
-                return *reinterpret_cast<Unaligned*>(to + (j + k) * to_row + i);
+            const auto out = [&](int k, Quad q) {
+                std::memcpy(to + (j + k) * to_row + i, &q, sizeof q);
             };
             const Quad a = row(0), b = row(1), c = row(2), d = row(3);
             const Quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
                        cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-            out(0) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-            out(1) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+            out(0, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+            out(1, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
             const Quad ab2 = __builtin_shufflevector(a, b, 2, 6, 3, 7),
                        cd2 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-            out(2) = __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5);
-            out(3) = __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7);
+            out(2, __builtin_shufflevector(ab2, cd2, 0, 1, 4, 5));
+            out(3, __builtin_shufflevector(ab2, cd2, 2, 3, 6, 7));
         }
         for (; j < columns; ++j) {
             for (int k = 0; k < 4; ++k) one_by_one(i + k, j);
