@@ -28,7 +28,7 @@ TEST_CASE("(6.1) (6.2) whatever eta, the step keeps the marginal: mean a x_0, va
             start[i] = level(600).a * 0.7 + level(600).s * Random(3, Purpose::test, 1, i).normal();
         Batch x(start);
         const std::vector<int> times{600, 350, 200};
-        ddim_sample<double>(kKnown, kCosine, times, {.eta = eta}, x.tensor());
+        ddim_sample<double>(kKnown, cosine(), times, {.eta = eta}, x.tensor());
         double mean = 0, square = 0;
         for (const double v : x.values) mean += v / n;
         for (const double v : x.values) square += (v - mean) * (v - mean) / n;
@@ -43,7 +43,7 @@ TEST_CASE("(6.4) fresh noise has the deviation eta times that of the ancestral s
     const double same = 0.4;  // x_t, of all
     for (const double eta : {0.25, 0.5, 1.0}) {
         Batch x(std::vector<double>(n, same));
-        ddim_sample<double>(kKnown, kCosine, std::vector<int>{600, 350}, {.eta = eta}, x.tensor());
+        ddim_sample<double>(kKnown, cosine(), std::vector<int>{600, 350}, {.eta = eta}, x.tensor());
         double mean = 0, square = 0;
         for (const double v : x.values) mean += v / n;
         for (const double v : x.values) square += (v - mean) * (v - mean) / n;
@@ -60,13 +60,13 @@ TEST_CASE("(6.3) (6.4) with eta = 1 DDIM is the ancestral sampler, number by num
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
     for (const int steps : {1, 7, 50}) {
         Batch a({-1.0, varied(0.3), 2.0}), b = a;
-        const std::vector<int> times = step_grid("trailing", kCosine, steps);
-        ancestral_sample<double>(denoiser, kCosine, times, {.clip = 0.9, .seed = 4}, a.tensor());
-        ddim_sample<double>(denoiser, kCosine, times, {.eta = 1, .clip = 0.9, .seed = 4},
+        const std::vector<int> times = step_grid("trailing", cosine(), steps);
+        ancestral_sample<double>(denoiser, cosine(), times, {.clip = 0.9, .seed = 4}, a.tensor());
+        ddim_sample<double>(denoiser, cosine(), times, {.eta = 1, .clip = 0.9, .seed = 4},
                             b.tensor());
         for (std::size_t i = 0; i < 3; ++i) CHECK(a.values[i] == Approx(b.values[i]).epsilon(1e-9));
     }
-    CHECK_THROWS_WITH_AS(ddim_sample<double>(denoiser, kCosine, std::vector<int>{5, 0},
+    CHECK_THROWS_WITH_AS(ddim_sample<double>(denoiser, cosine(), std::vector<int>{5, 0},
                                              {.eta = 1.5}, Batch({1.0}).tensor()),
                          "ddim: eta is 1.5, expected 0..1", Error);
 }
@@ -77,10 +77,11 @@ TEST_CASE("(6.5) without fresh noise a step is Euler's in the coordinates x / a 
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
     Batch guess({0, 0});
     denoiser(x.tensor(), 500, guess.tensor());
-    ddim_sample<double>(denoiser, kCosine, std::vector<int>{500, 450}, {}, x.tensor());
+    ddim_sample<double>(denoiser, cosine(), std::vector<int>{500, 450}, {}, x.tensor());
     for (std::size_t i = 0; i < 2; ++i) {
         const double eps = eps_from_x0(level(500), before[i], guess.values[i]);
-        const double y = before[i] / level(500).a + (kCosine.sigma(450) - kCosine.sigma(500)) * eps;
+        const double y =
+            before[i] / level(500).a + (cosine().sigma(450) - cosine().sigma(500)) * eps;
         CHECK(x.values[i] == Approx(level(450).a * y).epsilon(1e-12));
     }
 }
@@ -106,7 +107,7 @@ TEST_CASE("(6.6) (6.12) the flow of a Gaussian solves dx/du = -(x + score), u = 
 TEST_CASE("(6.7) a step of Euler's method by hand") {
     const double xt = varied(0.9);
     Batch x({xt});
-    euler_sample<double>(kKnown, kCosine, std::vector<int>{300, 280}, 0, x.tensor());
+    euler_sample<double>(kKnown, cosine(), std::vector<int>{300, 280}, 0, x.tensor());
     const Level l = level(300);
     const double score = (l.a * 0.7 - xt) / (l.s * l.s);
     CHECK(x.values[0] == Approx(xt + std::log(level(280).a / l.a) * (xt + score)).epsilon(1e-12));
@@ -121,14 +122,14 @@ TEST_CASE("(6.8) a step of Heun's method by hand, and Euler's where sigma ends a
     };
     const double xt = varied(0.9);
     Batch x({xt});
-    heun_sample<double>(denoiser, kCosine, std::vector<int>{300, 250}, 0, x.tensor());
-    const double step = kCosine.sigma(250) - kCosine.sigma(300), first = eps_at(xt, 300);
+    heun_sample<double>(denoiser, cosine(), std::vector<int>{300, 250}, 0, x.tensor());
+    const double step = cosine().sigma(250) - cosine().sigma(300), first = eps_at(xt, 300);
     const double trial = level(250).a * (xt / level(300).a + step * first);
     const double mean = (first + eps_at(trial, 250)) / 2;
     CHECK(x.values[0] == Approx(level(250).a * (xt / level(300).a + step * mean)).epsilon(1e-12));
     Batch a({0.4}), b({0.4});
-    heun_sample<double>(denoiser, kCosine, std::vector<int>{100, 0}, 0, a.tensor());
-    ddim_sample<double>(denoiser, kCosine, std::vector<int>{100, 0}, {}, b.tensor());
+    heun_sample<double>(denoiser, cosine(), std::vector<int>{100, 0}, 0, a.tensor());
+    ddim_sample<double>(denoiser, cosine(), std::vector<int>{100, 0}, {}, b.tensor());
     CHECK(a.values[0] == Approx(b.values[0]).epsilon(1e-12));
 }
 
@@ -138,9 +139,9 @@ TEST_CASE("(6.9) (6.10) a guess that never changes is followed exactly, in one s
         const double truth = level(end).a * 0.7 + level(end).s * 1.3;
         for (const std::vector<int>& times : {std::vector{800, end}, {800, 650, 400, 350, end}}) {
             Batch ddim({start}), heun({start}), dpm({start});
-            ddim_sample<double>(kKnown, kCosine, times, {}, ddim.tensor());
-            heun_sample<double>(kKnown, kCosine, times, 0, heun.tensor());
-            dpmpp2m_sample<double>(kKnown, kCosine, times, 0, dpm.tensor());
+            ddim_sample<double>(kKnown, cosine(), times, {}, ddim.tensor());
+            heun_sample<double>(kKnown, cosine(), times, 0, heun.tensor());
+            dpmpp2m_sample<double>(kKnown, cosine(), times, 0, dpm.tensor());
             CHECK(ddim.values[0] == Approx(truth).epsilon(1e-11));
             CHECK(heun.values[0] == Approx(truth).epsilon(1e-11));
             CHECK(dpm.values[0] == Approx(truth).epsilon(1e-11));
@@ -152,8 +153,8 @@ TEST_CASE("(6.10) (6.11) DPM-Solver++(2M) begins with a step of DDIM, and then e
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
     const double xt = varied(0.9);
     Batch a({xt}), b({xt});
-    dpmpp2m_sample<double>(denoiser, kCosine, std::vector<int>{600, 500}, 0, a.tensor());
-    ddim_sample<double>(denoiser, kCosine, std::vector<int>{600, 500}, {}, b.tensor());
+    dpmpp2m_sample<double>(denoiser, cosine(), std::vector<int>{600, 500}, 0, a.tensor());
+    ddim_sample<double>(denoiser, cosine(), std::vector<int>{600, 500}, {}, b.tensor());
     CHECK(a.values[0] == Approx(b.values[0]).epsilon(1e-12));
 
     const auto guess = [&](double x, int t) {
@@ -162,9 +163,9 @@ TEST_CASE("(6.10) (6.11) DPM-Solver++(2M) begins with a step of DDIM, and then e
         return to.values[0];
     };
     Batch two({xt});
-    dpmpp2m_sample<double>(denoiser, kCosine, std::vector<int>{600, 500, 420}, 0, two.tensor());
-    const double h1 = (kCosine.log_snr(500) - kCosine.log_snr(600)) / 2,
-                 h2 = (kCosine.log_snr(420) - kCosine.log_snr(500)) / 2;
+    dpmpp2m_sample<double>(denoiser, cosine(), std::vector<int>{600, 500, 420}, 0, two.tensor());
+    const double h1 = (cosine().log_snr(500) - cosine().log_snr(600)) / 2,
+                 h2 = (cosine().log_snr(420) - cosine().log_snr(500)) / 2;
     const double d = (1 + h2 / (2 * h1)) * guess(b.values[0], 500) - h2 / (2 * h1) * guess(xt, 600);
     const double by_hand =
         level(420).s / level(500).s * b.values[0] + level(420).a * (1 - std::exp(-h2)) * d;
@@ -187,24 +188,24 @@ TEST_CASE("(6.13) (6.14) (6.15) step grids fall strictly to 0, and are what thei
         for (const int n : {1, 2, 7, 20, 1000}) {
             CAPTURE(name);
             CAPTURE(n);
-            const std::vector<int> times = step_grid(name, kCosine, n);
+            const std::vector<int> times = step_grid(name, cosine(), n);
             CHECK(times.back() == 0);
             CHECK(std::ranges::adjacent_find(times, std::less_equal<>()) == times.end());
             CHECK(times.front() <= 1000);
             CHECK(static_cast<int>(times.size()) <= n + 1);
         }
     }
-    CHECK(step_grid("trailing", kCosine, 4).front() == 1000);
-    CHECK(step_grid("trailing", kCosine, 4) == std::vector{1000, 750, 500, 250, 0});
-    CHECK(step_grid("leading", kCosine, 4) == std::vector{751, 501, 251, 1, 0});
-    CHECK(step_grid("linspace", kCosine, 4) == std::vector{1000, 667, 334, 1, 0});
+    CHECK(step_grid("trailing", cosine(), 4).front() == 1000);
+    CHECK(step_grid("trailing", cosine(), 4) == std::vector{1000, 750, 500, 250, 0});
+    CHECK(step_grid("leading", cosine(), 4) == std::vector{751, 501, 251, 1, 0});
+    CHECK(step_grid("linspace", cosine(), 4) == std::vector{1000, 667, 334, 1, 0});
     // A twentieth of the steps for each twentieth of the times that training drew.
-    const std::vector<int> late = step_grid("late", kCosine, 20);
+    const std::vector<int> late = step_grid("late", cosine(), 20);
     for (int i = 0; i <= 20; ++i) {
         const double drawn_below = std::pow(late[static_cast<std::size_t>(i)] / 1000.0, 1 / 0.35);
         CHECK(drawn_below == Approx(1 - i / 20.0).epsilon(2e-3).scale(1));
     }
-    const std::vector<int> most = step_grid("late", kCosine, 1000);  // many fall together
+    const std::vector<int> most = step_grid("late", cosine(), 1000);  // many fall together
     CHECK(most.size() < 700);
     CHECK(most[most.size() - 2] == 89);
     const auto evenly = [](const std::vector<int>& times, auto f) {
@@ -214,16 +215,16 @@ TEST_CASE("(6.13) (6.14) (6.15) step grids fall strictly to 0, and are what thei
             CHECK(one == Approx(two).epsilon(0.1).scale(0));  // to whole times
         }
     };
-    const std::vector<int> karras = step_grid("karras", kCosine, 10),
-                           logsnr = step_grid("logsnr", kCosine, 10);
-    evenly(karras, [](int t) { return std::pow(kCosine.sigma(t), 1.0 / 7); });
-    evenly({logsnr.begin(), logsnr.end() - 3}, [](int t) { return kCosine.log_snr(t); });
-    CHECK(kCosine.sigma(karras.front()) == Approx(80).epsilon(0.1));
+    const std::vector<int> karras = step_grid("karras", cosine(), 10),
+                           logsnr = step_grid("logsnr", cosine(), 10);
+    evenly(karras, [](int t) { return std::pow(cosine().sigma(t), 1.0 / 7); });
+    evenly({logsnr.begin(), logsnr.end() - 3}, [](int t) { return cosine().log_snr(t); });
+    CHECK(cosine().sigma(karras.front()) == Approx(80).epsilon(0.1));
     CHECK(karras[karras.size() - 2] == 1);
     CHECK_THROWS_WITH_AS(
-        step_grid("even", kCosine, 5),
+        step_grid("even", cosine(), 5),
         "step grid 'even': use trailing, leading, linspace, karras, logsnr or late", Error);
-    CHECK_THROWS_WITH_AS(step_grid("karras", kCosine, 1001),
+    CHECK_THROWS_WITH_AS(step_grid("karras", cosine(), 1001),
                          "step grid: steps is 1001, expected 1..1000", Error);
 }
 
@@ -236,12 +237,12 @@ TEST_CASE("samplers refuse times that do not fall, and names that they do not kn
     for (const char* name : kSamplerNames) {
         CAPTURE(name);
         for (const std::vector<int>& times : {std::vector{5}, {5, 5, 0}, {3, 7, 0}, {1001, 0}})
-            CHECK_THROWS_AS(run_sampler({.name = name}, zero, kCosine, times, batch), Error);
-        run_sampler({.name = name}, zero, kCosine, std::vector{900, 300, 0}, batch);
+            CHECK_THROWS_AS(run_sampler({.name = name}, zero, cosine(), times, batch), Error);
+        run_sampler({.name = name}, zero, cosine(), std::vector{900, 300, 0}, batch);
         CHECK(std::isfinite(x[0]));
     }
     CHECK(contains(error_of([&] {
-                       run_sampler({.name = "plms"}, zero, kCosine, std::vector{9, 0}, batch);
+                       run_sampler({.name = "plms"}, zero, cosine(), std::vector{9, 0}, batch);
                    }),
                    "sampler 'plms': use ddpm, ddim, euler, heun or dpmpp2m"));
     CHECK(calls_of({.name = "heun"}, std::vector{900, 300, 0}) == 3);

@@ -17,29 +17,29 @@ TEST_SUITE_BEGIN("ch06 math");
 
 TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better the more rounds") {
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
-    std::vector<int> times = step_grid("trailing", kCosine, 20);
+    std::vector<int> times = step_grid("trailing", cosine(), 20);
     times.pop_back();  // every step from a level with noise has one answer
     double before = 1;
     for (const int rounds : {1, 4, 40}) {
         Batch x({varied(0.9), -0.4});
         const std::vector<double> picture = x.values;
-        ddim_invert<double>(denoiser, kCosine, times, rounds, 1, x.tensor());
-        ddim_sample<double>(denoiser, kCosine, times, {}, x.tensor());
+        ddim_invert<double>(denoiser, cosine(), times, rounds, 1, x.tensor());
+        ddim_sample<double>(denoiser, cosine(), times, {}, x.tensor());
         const double error =
             std::abs(x.values[0] - picture[0]) + std::abs(x.values[1] - picture[1]);
         CHECK(error < before);
         before = error;
     }
     CHECK(before < 1e-6);
-    CHECK_THROWS_AS(ddim_invert<double>(denoiser, kCosine, times, 0, 1, Batch({1.0}).tensor()),
+    CHECK_THROWS_AS(ddim_invert<double>(denoiser, cosine(), times, 0, 1, Batch({1.0}).tensor()),
                     Error);
 }
 
 TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noise") {
     const Denoiser<double> denoiser = gaussian_denoiser(-1, 0);
-    const std::vector<int> times = step_grid("trailing", kCosine, 20);
+    const std::vector<int> times = step_grid("trailing", cosine(), 20);
     Batch x(std::vector<double>(20'000, -1));
-    ddim_invert<double>(denoiser, kCosine, times, 40, varied_seed(1), x.tensor());
+    ddim_invert<double>(denoiser, cosine(), times, 40, varied_seed(1), x.tensor());
     double sum = 0, square = 0;
     for (const double z : x.values) {
         sum += z / 20'000;
@@ -47,7 +47,7 @@ TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noi
     }
     CHECK(std::abs(sum) < 0.03);  // four standard errors
     CHECK(std::abs(square - 1) < 0.04);
-    ddim_sample<double>(denoiser, kCosine, times, {}, x.tensor());
+    ddim_sample<double>(denoiser, cosine(), times, {}, x.tensor());
     for (const double pixel : x.values) CHECK(pixel == Approx(-1));
 }
 
@@ -81,7 +81,7 @@ TEST_CASE("(6.18) what is kept has the noise of each level on the way, and none 
     start_noise<double>(5, {x.data(), shape});
     int levels = 0;
     inpaint<double>(
-        kKnown, kCosine, std::vector<int>{1000, 700, 300, 0}, {known.data(), shape},
+        kKnown, cosine(), std::vector<int>{1000, 700, 300, 0}, {known.data(), shape},
         {keep.data(), shape}, {.repeats = 2, .clip = 0, .seed = 6}, {x.data(), shape},
         [&](int s, Tensor<const double> xs) {
             double mean = 0, square = 0;
@@ -117,7 +117,7 @@ TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the
     std::vector<double> x(2 * n), known(2 * n, 1.0), keep(2 * n, 0.0);
     for (std::size_t i = 0; i < n; ++i) keep[2 * i] = 1;
     start_noise<double>(5, {x.data(), shape});
-    inpaint<double>(denoiser, kCosine, step_grid("trailing", kCosine, 50), {known.data(), shape},
+    inpaint<double>(denoiser, cosine(), step_grid("trailing", cosine(), 50), {known.data(), shape},
                     {keep.data(), shape}, {.repeats = 10, .clip = 0, .seed = 6}, {x.data(), shape});
     double mean = 0, square = 0;
     for (std::size_t i = 0; i < n; ++i) mean += x[2 * i + 1] / n;
@@ -130,7 +130,7 @@ TEST_CASE("(6.20) an edit begins with pictures noised to its strength") {
     const int n = 20'000;
     std::vector<double> x(n, 0.8);
     const std::vector<int> times =
-        start_edit<double>(kCosine, std::vector{1000, 500, 0}, 0.6, 7, {x.data(), {n, 1}});
+        start_edit<double>(cosine(), std::vector{1000, 500, 0}, 0.6, 7, {x.data(), {n, 1}});
     CHECK(times == std::vector{600, 500, 0});
     const Level l = level(600);
     double mean = 0, square = 0;

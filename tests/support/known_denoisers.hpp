@@ -10,10 +10,14 @@
 
 namespace diffusion {
 
-inline const Schedule kCosine = make_schedule("cosine", 1000);
+/// Made when it is first asked for, so that a schedule that fails, fails in a test.
+inline const Schedule& cosine() {
+    static const Schedule schedule = make_schedule("cosine", 1000);
+    return schedule;
+}
 
 inline Level level(int t) {
-    return level_at(kCosine, t);
+    return level_at(cosine(), t);
 }
 
 /// A batch [n,1] in memory of its own.
