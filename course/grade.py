@@ -42,7 +42,7 @@ def why_not(body):
         return "preprocessor lines are not allowed"
     depth = 0
     for sign in re.findall(r"[{}]|<%|%>", bare):
-        depth += 1 if sign in "{<%" and sign != "}" else -1
+        depth += 1 if sign in ("{", "<%") else -1
         if depth < 0:
             break
     return None if depth == 0 else "the braces do not match"
@@ -134,7 +134,8 @@ def grade(workshop, submission, numbers, cases, variant):
         reason = submission.faults.get(number)
         results = {}
         if reason is None:
-            workshop.place({number: submission.bodies[number]}, submission.headers)
+            headers = {region.path: submission.headers.get(region.path, ())}  # those of other files are other parts' matter
+            workshop.place({number: submission.bodies[number]}, headers)
             if failure := workshop.build([f"test_{region.chapter:02}"], BUILD_SECONDS):
                 errors = re.findall(r"error: .*", failure)
                 reason = f"does not compile: {errors[0] if errors else 'see the build'}"
@@ -185,7 +186,7 @@ def main():
         if not options.dir.is_dir():
             raise Fault(f"{options.dir}: is not a folder")
         many = not (options.dir / "chapters").is_dir()
-        students = sorted(p for p in options.dir.iterdir() if p.is_dir()) if many else [options.dir]
+        students = sorted(p for p in options.dir.iterdir() if p.is_dir() and p.name != "grades") if many else [options.dir]
         if not students:
             raise Fault(f"{options.dir}: neither it nor a folder in it holds a folder chapters")
         if not sandbox(tempfile.gettempdir()):

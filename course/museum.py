@@ -20,7 +20,7 @@ from workshop import ROOT, Workshop
 MUSEUM = ROOT / "course" / "museum"
 HEAD = """# The bug museum
 
-Mistakes that were really made, most of them in code that many people use. Each was seen where its links say. Here it is done once more, to this book's code, as a patch; and a test of this book fails with it. The measure of a
+Mistakes that were really made, some of them in code that many people use. Each was seen where its links say. Here it is done once more, to this book's code, as a patch; and a test of this book fails with it. The measure of a
 test is what it catches.
 
     make museum                # applies every patch, one at a time: its test must fail

@@ -21,20 +21,11 @@ has_cmake() {
         sort -V | head -n 1)" = 3.24 ]
 }
 
-has_python() {
+# has_modules MODULE...: whether a Python here has them all.
+has_modules() {
     local python
     for python in python3 /usr/bin/python3; do
-        "$python" -c 'import importlib.util as i; exit(None in map(i.find_spec, ("numpy", "matplotlib")))' \
-            2>/dev/null && return 0
-    done
-    return 1
-}
-
-has_notebooks() {
-    local python
-    for python in python3 /usr/bin/python3; do
-        "$python" -c 'import importlib.util as i; exit(None in map(i.find_spec, ("numpy", "matplotlib", "nbconvert", "ipykernel")))' \
-            2>/dev/null && return 0
+        "$python" -c 'import importlib.util as i, sys; exit(None in map(i.find_spec, sys.argv[1:]))' "$@" 2>/dev/null && return 0
     done
     return 1
 }
@@ -62,8 +53,8 @@ look() {
         needed="$needed compiler" headers="eigen cli11 doctest json stb zlib"
     fi
     command -v curl >/dev/null || command -v wget >/dev/null || wanted="$wanted curl"
-    has_python || wanted="$wanted plots"
-    [ "$asked" != notebooks ] || has_notebooks || wanted="$wanted plots notebooks"
+    has_modules numpy matplotlib || wanted="$wanted plots"
+    [ "$asked" != notebooks ] || has_modules numpy matplotlib nbconvert ipykernel || wanted="$wanted plots notebooks"
     needed=$(echo $needed) headers=$(echo $headers) wanted=$(echo $wanted) # one space between words
 }
 
