@@ -147,8 +147,8 @@ private:
 void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRow>& rows,
                   const Schedule& schedule) {
     const auto columns = [](const char* first) {
-        return std::vector<std::string>{first, "steps", "calls", "seconds", "frechet",
-                                        "low", "high",  "sure",  "floor"};
+        return std::vector<std::string>{first,  "steps", "calls",    "seconds",   "frechet", "low",
+                                        "high", "sure",  "sure_low", "sure_high", "floor"};
     };
     CsvWriter by_steps(folder.path("quality.csv"), columns("sampler")),
         by_grid(folder.path("grids.csv"), columns("grid"));
@@ -169,10 +169,11 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
                             row.sampler + " " + std::to_string(row.steps));
         });
         done += calls;
+        const Interval sure = share_interval(q.sure, quality.pictures());
         (row.of_grids ? by_grid : by_steps)
             .row({static_cast<double>(row.number), static_cast<double>(row.steps),
                   static_cast<double>(calls), q.seconds, q.frechet, q.interval.low, q.interval.high,
-                  q.sure, quality.floor()});
+                  q.sure, sure.low, sure.high, quality.floor()});
         if (row.of_grids && !std::exchange(of_grids, true)) progress.print("");
         char text[160];
         std::snprintf(text, sizeof text, "%-10s%-10s%6d%8d%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%",

@@ -41,10 +41,14 @@ def plot(out_dir, figure_dir):
         for k, name in enumerate(SAMPLERS):
             mine = sorted((row for row in rows if row["sampler"] == k), key=lambda row: row["calls"])
             calls = [1.04 ** (k - 2) * row["calls"] for row in mine]  # side by side where they would cover each other
-            below = [row["frechet"] - row["low"] for row in mine]
-            above = [row["high"] - row["frechet"] for row in mine]
-            left.errorbar(calls, [row["frechet"] for row in mine], yerr=[below, above], fmt="o-", ms=4, capsize=2, label=name)
-            right.plot(calls, [100 * row["sure"] for row in mine], "o-", ms=4, label=name)
+            for axes, scale, value, low, high in [
+                (left, 1, "frechet", "low", "high"),
+                (right, 100, "sure", "sure_low", "sure_high"),
+            ]:
+                below = [scale * (row[value] - row[low]) for row in mine]
+                above = [scale * (row[high] - row[value]) for row in mine]
+                values = [scale * row[value] for row in mine]
+                axes.errorbar(calls, values, yerr=[below, above], fmt="o-", ms=4, capsize=2, label=name)
         left.axhline(rows[0]["floor"], color="k", linestyle=":", label="real test pictures")
         for axes in (left, right):
             axes.set_xscale("log")
