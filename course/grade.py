@@ -20,32 +20,10 @@ import tempfile
 from pathlib import Path
 
 from handout import stub
-from regions import Fault
+from regions import HEADER, Fault, why_not
 from workshop import BUILD_SECONDS, Workshop, sandbox
 
-HEADER = re.compile(r"#include <([a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>$")  # what may be taken from a student: the libraries' own
 MOST_BYTES = 1 << 20  # of a student's file
-
-
-def why_not(body):
-    """What in a student's lines cannot be graded: they must stay inside the function that they are part of."""
-    text = "\n".join(body)
-    if re.search(r'R"[^()\\ ]{0,16}\(', text):
-        return "raw strings are not allowed"
-    # Without comments, strings and characters (but 1'000 is a number).
-    bare = re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|(?<![0-9A-Za-z_])\'(?:\\.|[^\'\\\n])+\'', " ", text, flags=re.DOTALL)
-    if "/*" in bare:
-        return "a comment has no end"
-    if bare.rstrip().endswith("\\"):
-        return "the last line goes on after its end"
-    if re.search(r"#|%:", re.sub(r"^\s*#\s*pragma\s+omp\s[^\n]*", "", bare, flags=re.MULTILINE)):
-        return "preprocessor lines are not allowed"
-    depth = 0
-    for sign in re.findall(r"[{}]|<%|%>", bare):
-        depth += 1 if sign in ("{", "<%") else -1
-        if depth < 0:
-            break
-    return None if depth == 0 else "the braces do not match"
 
 
 def read_submitted(tree, path):
@@ -70,7 +48,7 @@ class Submission:
             except (Fault, OSError) as fault:
                 self.faults.update(dict.fromkeys(wanted, str(fault)))
                 continue
-            self.headers[path] = [line for line in lines if HEADER.match(line)]
+            self.headers[path] = [match[1] for line in lines if (match := HEADER.match(line))]
             for number in wanted:
                 starts = [i for i, line in enumerate(lines) if line.strip().startswith(f"// >>> exercise {number} ")]
                 if len(starts) != 1:
@@ -135,8 +113,12 @@ def grade(workshop, submission, numbers, cases, variant):
         results = {}
         if reason is None:
             headers = {region.path: submission.headers.get(region.path, ())}  # those of other files are other parts' matter
-            workshop.place({number: submission.bodies[number]}, headers)
-            if failure := workshop.build([f"test_{region.chapter:02}"], BUILD_SECONDS):
+            for more in (headers, {}):  # a header that is not to be found must not cost the parts that do without it
+                workshop.place({number: submission.bodies[number]}, more)
+                failure = workshop.build([f"test_{region.chapter:02}"], BUILD_SECONDS)
+                if failure is None or not headers[region.path] or "fatal error" not in failure:
+                    break
+            if failure:
                 errors = re.findall(r"error: .*", failure)
                 reason = f"does not compile: {errors[0] if errors else 'see the build'}"
         for case in cases[number]:

@@ -6,8 +6,8 @@ import unittest
 from pathlib import Path
 from types import SimpleNamespace
 
-from grade import HEADER, Submission, root_of, why_not
-from workshop import equations_in
+from grade import Submission, root_of
+from regions import HEADER, equations_in, why_not
 
 FILE = Path("chapters/03_reverse/a.cpp")
 
@@ -35,11 +35,13 @@ class Bodies(unittest.TestCase):
 
     def test_what_leaves_the_function_is_refused(self):
         for body in ("} int evil; int h() {", "int a = 1'0; } int evil = 7; void g() { int b = 1'0;", "#define CHECK(x)", "%:define CHECK(x)",
-                     "/**/#define CHECK(x)", "/* no end", 'auto s = R"(})";', "if (x) {", "%> int evil; void g() <%", "x = 1; \\"):
+                     "/**/#define CHECK(x)", "/* no end", 'auto s = R"(})";', "if (x) {", "%> int evil; void g() <%", "x = 1; \\", "// \\\n{\nreturn 0; }\nint evil;\nint h() {\n// \\\n}",
+                     "%\\\n:define CHECK(x)", "struct S { __attribute__((constructor, used)) static void f() {} };",
+                     "struct S { [[gnu::constructor]] static void f() {} };", 'asm("int3");', '_Pragma("once")'):
             self.assertIsNotNone(why_not(body.split("\n")), body)
 
     def test_headers_of_the_library_only(self):
-        for line in ("#include <cmath>", "#include <omp.h>", "#include <Eigen/Dense>"):
+        for line in ("#include <cmath>", "#include <omp.h>", "#include <Eigen/Dense>", "#include <cmath>  // sqrt", "#include <vector> "):
             self.assertTrue(HEADER.match(line))
         for line in ("#include <../posterior.cpp>", "#include </tmp/evil.hpp>", "#include <doctest/doctest.h>", '#include "a.hpp"'):
             self.assertFalse(HEADER.match(line))

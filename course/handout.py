@@ -18,14 +18,15 @@ from regions import CODE, Fault, exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("course/README.md", "course/grade.py", "course/handout.py", "course/museum", "course/prove.py", "course/regions_test.py",
-            "course/museum.py", "course/grade_test.py", "course/workshop.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
+            "course/museum.py", "course/grade_test.py", "course/workshop.py", "course/wrong.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
             "tests/src/lessons_test.cpp")
 FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench")  # targets of the Makefile
 INCLUDE = '#include "tensor/check.hpp"'
 EXERCISES = """## The exercises
 
-Some functions are open: between `// >>> exercise 3.2 ...` and `// <<<` stands a line that fails and says so. Write the body in its place; the lesson has the derivation, and the
-table at its end the task, the points and the tests. Everything else may stay as it is.
+Some functions are open: between `// >>> exercise 3.2 ...` and `// <<<` stands a line that fails and says so. Write the body in its place; the lesson has the derivation, and at
+its end what is given and what is asked, the points and the tests. What counts is what stands between the marks, and `#include <...>` of the standard library; leave the marks as they
+are, put helpers between them (a lambda will do), and do without preprocessor lines. Everything else may stay as it is. Hand in the whole folder, without `build` and `out`.
 
     make next                  # the first exercise that is still open, with its place
     make hint EX=3.2
@@ -97,6 +98,18 @@ def leaks(out, regions, kept_files):
                     yield f"{file.relative_to(out)}: holds a line of exercise {number}'s solution: {code}"
 
 
+def solving_notebooks(tree, opened):
+    """The notebooks that solve an open exercise in Python: those of its chapter, and those that name one of its equations."""
+    chapters = {f"{region.chapter:02}" for region, _ in opened.values()}
+    equations = {equation for _, task in opened.values() for equation in task.tests}
+    found = []
+    for name in files_of(tree):
+        if name.startswith("notebooks/") and name.endswith(".ipynb"):
+            if Path(name).name[:2] in chapters or any(e in (tree / name).read_text() for e in equations):
+                found.append(name)
+    return tuple(found)
+
+
 def write_handout(tree, chapter, out):
     """`chapter` is a number, or None for all."""
     if out.exists() and any(out.iterdir()):
@@ -110,7 +123,8 @@ def write_handout(tree, chapter, out):
     for region, _ in opened.values():
         of_file.setdefault(region.path, []).append(region)
     later = re.compile(r"(chapters|tests|notebooks)/(\d\d)_")
-    notebooks = tuple(f"notebooks/{c:02}_" for c in {r.chapter for r, _ in opened.values()})  # they solve exercises in Python
+    notebooks = solving_notebooks(tree, opened)
+    has_notebooks = any(n.startswith("notebooks/") and n not in notebooks and int(later.match(n)[2]) <= last for n in files_of(tree))
     solved = [r for r, _ in opened.values()]
     kept_files = {}
     for name in files_of(tree):
@@ -124,16 +138,20 @@ def write_handout(tree, chapter, out):
             text = replace_bodies((tree / name).read_text(), of_file[path], stub)
             target.write_text(text)
         elif name == "Makefile":
-            text = re.sub(rf"^({'|'.join(FOR_TEACHERS)}):.*\n(\t.*\n)*", "", (tree / name).read_text(), flags=re.MULTILINE)
+            targets = FOR_TEACHERS + (() if has_notebooks else ("notebooks",))
+            text = re.sub(rf"^({'|'.join(targets)}):.*\n(\t.*\n)*", "", (tree / name).read_text(), flags=re.MULTILINE)
             target.write_text(text)
         elif name == "README.md":  # without the rows of folders that are not here
-            row = re.compile(r"\| `(course|bench)/`|\| \[(\d\d) ")
+            row = re.compile(rf"\| `(course|bench{'' if has_notebooks else '|notebooks'})/`|\| \[(\d\d) ")
             kept = [line for line in (tree / name).read_text().splitlines()
                     if not (m := row.match(line)) or (m[2] and int(m[2]) <= last)]
             text = "\n".join(kept).replace(", [where each equation is computed and tested](docs/equations.md)", "") + "\n"
             target.write_text(text.replace("## The chapters\n", EXERCISES + "## The chapters\n"))
         elif path.suffix == ".md" and match:
-            target.write_text(without_quotes((tree / name).read_text(), solved))
+            text = without_quotes((tree / name).read_text(), solved)
+            for notebook in notebooks:  # a sentence that names one that is not here
+                text = re.sub(rf"[^.\n]*\]\([./]*{re.escape(notebook)}\)[^.\n]*\.(?:[^\S\n])?", "", text)
+            target.write_text(text)
             continue
         else:
             shutil.copyfile(tree / name, target)

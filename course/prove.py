@@ -7,7 +7,9 @@ usage: prove.py
 - Each exercise, left open alone, fails a test of its own; no test program of an earlier chapter changes.
 - With all of them open at once, each still fails its own tests: an untouched handout scores 0.
 - A crash, an endless loop, an early exit, a printed "passed" and their like cost their part, and no other.
-- The handout compiles without warnings, with every compiler that is here, and its tests say what is open.
+- For every exercise an answer that students give, and that is wrong, does not get all points.
+- The handout compiles without warnings, with every compiler that is here, and its tests say what is open; graded as it is, it
+  has no points, and with the book's answers filled in, all, also by the student's own check.
 """
 import os
 import shutil
@@ -17,12 +19,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from grade import check_reference, counted_cases, grade
-from handout import stub, write_handout
-from regions import Fault
+from grade import Submission, check_reference, counted_cases, grade, total
+from handout import replace_bodies, stub, write_handout
+from regions import Fault, exercises
 from workshop import Workshop
+from wrong import WRONG
 
-COMPILERS = {"g++": "-O0", "clang++": "-O1"}  # -O1: the tests are run, too
+COMPILERS = {"g++": "-O3", "clang++": "-O1"}  # as a student builds; and so fast that the tests can be run
 
 
 def say(text, begun=time.monotonic()):
@@ -69,6 +72,25 @@ TRICKS = {  # bodies of exercise 1.5, each worth nothing
 }
 
 
+def prove_wrong_answers(workshop, cases):
+    """The grader's table of common wrong answers: each must lose points."""
+    missing = sorted(set(workshop.exercises) ^ set(WRONG))
+    if missing:
+        raise Fault(f"course/wrong.py: {', '.join(missing)}: expected one entry for each exercise")
+    for number, changes in WRONG.items():
+        region, _ = workshop.exercises[number]
+        for change in changes:
+            old, new = change
+            body = "\n".join(region.body)
+            if body.count(old) < 1:
+                raise Fault(f"course/wrong.py: {number}: the solution has no {old!r}")
+            workshop.place({number: body.replace(old, new).split("\n")})
+            if failure := workshop.build([f"test_{region.chapter:02}"]):
+                raise Fault(f"course/wrong.py: {number} with {new!r} does not compile:\n{failure}")
+            if all(workshop.test(region.chapter, case, 1) is None for case in cases[number]):
+                raise Fault(f"exercise {number} has full points with {new!r} in place of {old!r}")
+
+
 class Handed:
     """Like a submission: one body for 1.5, the book's for 1.6."""
 
@@ -91,7 +113,12 @@ def prove_handout(workshop):
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "handout"
         write_handout(workshop.tree, None, out)
-        for compiler in filter(shutil.which, COMPILERS):
+        for compiler in COMPILERS:
+            if shutil.which(compiler) is None:
+                if os.environ.get("CI"):
+                    raise Fault(f"{compiler} is not here")
+                say(f"NOT tried, for it is not here: {compiler}")
+                continue
             build = out / f"build-{compiler}"
             configure = ["cmake", "-S", out, "-B", build, f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Debug",
                          f"-DCMAKE_CXX_FLAGS_DEBUG={COMPILERS[compiler]}", "-DDIFFUSION_WERROR=ON"]
@@ -109,6 +136,30 @@ def prove_handout(workshop):
             if not any(f"is not solved yet: {hint}" in done.stdout for hint in hints):
                 raise Fault(f"the handout's tests of chapter {chapter} name no open exercise")
         say("its tests run to their end and name open exercises, with their hints")
+        prove_way_of_a_student(workshop, out)
+
+
+def prove_way_of_a_student(workshop, handout):
+    """Chapters 1 and 3 of a handout (of 3, tests that name ranges of equations): graded as it is, then with the answers."""
+    numbers = [n for n, (r, _) in workshop.exercises.items() if r.chapter in (1, 3)]
+    cases = {number: counted_cases(workshop, number, 1) for number in numbers}
+    score, most = total(grade(workshop, Submission(handout, workshop, numbers), numbers, cases, 1))
+    if score != 0:
+        raise Fault(f"a handout that nobody touched has {score} points")
+    of_file = {}
+    for number, (region, _) in exercises(handout).items():
+        of_file.setdefault(region.path, []).append(region)
+    for path, regions in of_file.items():
+        text = (handout / path).read_text()
+        (handout / path).write_text(replace_bodies(text, regions, lambda r: list(workshop.exercises[r.id][0].body)))
+    score, most = total(grade(workshop, Submission(handout, workshop, numbers), numbers, cases, 1))
+    if score != most:
+        raise Fault(f"a handout with the book's answers has {score} points of {most}")
+    for number in numbers:
+        done = subprocess.run([handout / "course" / "student.py", "check", number], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Fault(f"make check EX={number} refuses the book's answer:\n{done.stdout}{done.stderr}")
+    say("a handout has no points, with the book's answers all; make check agrees")
 
 
 def main():
@@ -122,6 +173,8 @@ def main():
         say("each exercise, left open alone, fails its own tests and changes no earlier chapter's")
         prove_all_open(workshop, cases)
         say("an untouched handout scores 0 on every part")
+        prove_wrong_answers(workshop, cases)
+        say(f"{sum(map(len, WRONG.values()))} wrong answers, at least one for each exercise, lose points")
         prove_grader(workshop)
         say(f"{', '.join(TRICKS)}: each costs its part, and no other")
         workshop.place({})

@@ -5,11 +5,14 @@
     // <<<
 """
 import re
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 START = re.compile(r'^\s*// >>> exercise (\d+\.\d+) points=([1-9]\d*) hint="([^"]+)"\s*$')
 CODE = {".cpp", ".hpp", ".cu"}
+ROW = re.compile(r"^\| (\d+\.\d+) \| (\d+) \| `([^`]+)` \| (.+?) \| ((?:\(\d+\.\d+\)(?:, )?)+) \|$")
+HEADER = re.compile(r"(#include <(?:[a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>)\s*(//.*)?$")  # what may be taken from a student: the libraries' own
 
 
 class Fault(Exception):
@@ -46,6 +49,7 @@ class Task:
     where: str
     text: str
     tests: tuple  # equations in the names of its tests: "(3.3)"
+    place: str  # file and line of the row
 
 
 def chapter_folders(tree):
@@ -82,6 +86,11 @@ def regions_of(tree, path):
 def find_regions(tree):
     """All regions of a tree by number, in the exercises' order."""
     found = {}
+    for name in ("src", "tests", "tools", "bench"):
+        for file in sorted((tree / name).rglob("*")):
+            if file.suffix in CODE:
+                for region in regions_of(tree, file.relative_to(tree)):
+                    raise Fault(f"{region.path}:{region.first + 1}: exercises belong in a chapter's folder")
     for folder in chapter_folders(tree):
         for file in sorted(folder.rglob("*")):
             if file.suffix not in CODE:
@@ -99,13 +108,18 @@ def find_regions(tree):
 
 def find_tasks(tree):
     """What the lessons' tables say of their exercises: | 3.1 | 3 | `posterior.cpp` | text | (3.4) |."""
-    row = re.compile(r"^\| (\d+\.\d+) \| (\d+) \| `([^`]+)` \| (.+?) \| ((?:\(\d+\.\d+\)(?:, )?)+) \|$")
     tasks = {}
     for folder in chapter_folders(tree):
-        for line in (folder / "README.md").read_text().splitlines():
-            if match := row.match(line):
+        lesson = folder / "README.md"
+        for number, line in enumerate(lesson.read_text().splitlines()):
+            if match := ROW.match(line):
+                place = f"{lesson.relative_to(tree)}:{number + 1}"
+                if match[1] in tasks:
+                    raise Fault(f"{place}: exercise {match[1]} is also at {tasks[match[1]].place}")
+                if int(match[1].split(".")[0]) != int(folder.name[:2]):
+                    raise Fault(f"{place}: exercise {match[1]} is not of chapter {folder.name[:2]}")
                 tests = tuple(re.findall(r"\(\d+\.\d+\)", match[5]))
-                tasks[match[1]] = Task(match[1], int(match[2]), match[3], match[4], tests)
+                tasks[match[1]] = Task(match[1], int(match[2]), match[3], match[4], tests, place)
     return tasks
 
 
@@ -117,11 +131,62 @@ def exercises(tree):
             region = regions[number]
             raise Fault(f"{region.path}:{region.first + 1}: exercise {number} is not in the lesson's table")
         if number not in regions:
-            raise Fault(f"the lesson's table has exercise {number}, which no code is marked as")
+            raise Fault(f"{tasks[number].place}: no code is marked as exercise {number}")
         region, task = regions[number], tasks[number]
         if (region.points, region.path.name) != (task.points, task.where):
             raise Fault(
-                f"exercise {number}: the mark says {region.points} points in {region.path.name}, "
-                f"the lesson's table {task.points} in {task.where}"
+                f"{region.path}:{region.first + 1}: the mark of exercise {number} says {region.points} points in "
+                f"{region.path.name}, {task.place} says {task.points} in {task.where}"
             )
     return {number: (regions[number], tasks[number]) for number in regions}
+
+
+def equations_in(name):
+    """The equations that a test's name names: (3.4), (3.5); (3.11) to (3.15)."""
+    found = set(re.findall(r"\(\d+\.\d+\)", name))
+    for chapter, first, last in re.findall(r"\((\d+)\.(\d+)\) to \(\1\.(\d+)\)", name):
+        found |= {f"({chapter}.{n})" for n in range(int(first), int(last) + 1)}
+    return found
+
+
+def cases_in(program):
+    """The names of a test program's tests, but those of the chapter's own program and the slow ones."""
+    done = subprocess.run([program, "--list-test-cases", "--reporters=xml"], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Fault(f"{program} failed:\n{done.stdout}{done.stderr}")
+    names = re.findall(r'<TestCase name="([^"]*)" testsuite="([^"]*)"', done.stdout)
+    return [unescape(name) for name, suite in names if not re.search(r"\b(cli|judge|slow)\b", suite)]
+
+
+def pattern_of(case):
+    """A filter for doctest that this test's name passes."""
+    return "--test-case=" + re.sub(r"[,*?\\]", "?", case)
+
+
+def unescape(text):
+    for code, sign in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
+        text = text.replace(code, sign)
+    return text
+
+
+def why_not(body):
+    """What in a student's lines cannot be graded: they must stay inside the function that they are part of."""
+    text = "\n".join(body)
+    if re.search(r'R"[^()\\ ]{0,16}\(', text):
+        return "raw strings are not allowed"
+    if any(line.rstrip().endswith("\\") for line in body):
+        return "a line that ends in a backslash is not allowed"
+    # Without comments, strings and characters (but 1'000 is a number).
+    bare = re.sub(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|(?<![0-9A-Za-z_])\'(?:\\.|[^\'\\\n])+\'', " ", text, flags=re.DOTALL)
+    if "/*" in bare:
+        return "a comment has no end"
+    if re.search(r"#|%:", re.sub(r"^\s*#\s*pragma\s+omp\s[^\n]*", "", bare, flags=re.MULTILINE)):
+        return "preprocessor lines are not allowed"
+    if word := re.search(r"\b_*(asm|attribute)_*\b|\bgnu\s*::|\b_Pragma\b", bare):
+        return f"{word[0]} is not allowed"  # with them code can run before main does
+    depth = 0
+    for sign in re.findall(r"[{}]|<%|%>", bare):
+        depth += 1 if sign in ("{", "<%") else -1
+        if depth < 0:
+            break
+    return None if depth == 0 else "the braces do not match"

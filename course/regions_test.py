@@ -43,13 +43,19 @@ class Marks(unittest.TestCase):
         self.assertIn("a.cpp:1: no exercise begins", self.complaint("// <<<\n"))
         self.assertIn("a.cpp:1: expected // >>> exercise", self.complaint("// >>> exercise 3.1 hint=x\nx();\n// <<<\n"))
         self.assertIn("a.cpp:4: exercise 3.1 is also at", self.complaint(one + one))
-        self.assertIn("is not of chapter 03", self.complaint(one.replace("3.1", "4.1")))
+        self.assertIn("a.cpp:1: exercise 4.1 is not of chapter 03", self.complaint(one.replace("3.1", "4.1")))
+        (self.tree / "src").mkdir()
+        (self.tree / "src" / "b.cpp").write_text(one)
+        self.assertIn("b.cpp:1: exercises belong in a chapter's folder", self.complaint(one))
 
     def test_marks_and_table_agree(self):
         one = f"{START}x();\n// <<<\n"
         self.assertIn("is not in the lesson's table", self.complaint(one, ""))
-        self.assertIn("no code is marked", self.complaint("", ROW))
-        self.assertIn("2 points in a.cpp, the lesson's table 3", self.complaint(one, ROW.replace("| 2 |", "| 3 |")))
+        self.assertIn("README.md:1: no code is marked", self.complaint("", ROW))
+        self.assertIn("README.md:2: exercise 3.1 is also at chapters/03_reverse/README.md:1", self.complaint(one, ROW + ROW))
+        self.assertIn("README.md:1: exercise 4.1 is not of chapter 03", self.complaint(one, ROW.replace("3.1", "4.1")))
+        self.assertIn("a.cpp:1: the mark of exercise 3.1 says 2 points in a.cpp, chapters/03_reverse/README.md:1 says 3",
+                      self.complaint(one, ROW.replace("| 2 |", "| 3 |")))
 
     def test_a_handout_has_stubs_and_no_quotes(self):
         code = f"#include <cmath>\nint f() {{\n    {START}    return std::lround(7.0);\n    // <<<\n}}\n"

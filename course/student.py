@@ -4,13 +4,14 @@
 usage: student.py next | hint 3.2 | check 3.2 [--watch]
 """
 import argparse
+import os
 import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from regions import CODE, Fault, exercises
+from regions import CODE, Fault, cases_in, equations_in, exercises, pattern_of, why_not
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -26,20 +27,36 @@ def describe(region, task):
 
 
 def check(region, task):
-    """Builds and runs the tests of one exercise; returns whether they pass."""
+    """Builds and runs the tests of one exercise; returns whether they pass. A test that stops at another open exercise can say
+    nothing yet."""
+    if reason := why_not(region.body):
+        print(f"{region.path}:{region.first + 1}: this could not be graded: {reason}")
+        return False
     name = f"test_{region.chapter:02}"
     if not (BUILD / "CMakeCache.txt").is_file():
         done = subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:
             raise Fault(f"cmake failed (make setup looks for what is missing):\n{done.stdout}{done.stderr}")
-    built = subprocess.run(["cmake", "--build", BUILD, "--parallel", "--target", name], capture_output=True, text=True)
+    built = subprocess.run(["cmake", "--build", BUILD, "--parallel", str(os.cpu_count() or 1), "--target", name], capture_output=True, text=True)
     if built.returncode != 0:
         errors = re.findall(r"^.*error: .*$", built.stdout + built.stderr, re.MULTILINE)
         print("\n".join(line.replace(f"{ROOT}/", "") for line in errors[:5]) or built.stdout + built.stderr)
         return False
-    patterns = ",".join(f"*{equation}*" for equation in task.tests)
-    done = subprocess.run([BUILD / "tests" / name, f"--test-case={patterns}", "--test-suite-exclude=*cli*,*judge*,*slow*"], cwd=ROOT)
-    return done.returncode == 0
+    program, passed, failed = BUILD / "tests" / name, 0, 0
+    cases = [case for case in cases_in(program) if equations_in(case) & set(task.tests)]
+    for case in cases:
+        done = subprocess.run([program, pattern_of(case)], cwd=ROOT, capture_output=True, text=True, errors="replace")
+        others = set(re.findall(r"exercise (\d+\.\d+) is not solved yet", done.stdout)) - {region.id}
+        if done.returncode == 0:
+            passed += 1
+            print(f"passed: {case}")
+        elif others:
+            print(f"waits for exercise {', '.join(sorted(others))}: {case}")
+        else:
+            failed += 1
+            print(f"FAILED: {case}\n{done.stdout.replace(f'{ROOT}/', '')}{done.stderr}")
+    print(f"exercise {region.id}: {passed} of {len(cases)} tests pass, {failed} fail")
+    return failed == 0 and passed > 0
 
 
 def changed():

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from handout import files_of, replace_bodies
-from regions import Fault, exercises
+from regions import Fault, cases_in, equations_in, exercises, pattern_of
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS, MEGABYTES = 60, 8192  # for one test
@@ -108,9 +108,7 @@ class Workshop:
         """The names of a chapter's tests, but those of its program and the slow ones."""
         program = self.program(chapter)
         if program not in self.cases:
-            listing = self.run([program, "--list-test-cases", "--reporters=xml"])
-            names = re.findall(r'<TestCase name="([^"]*)" testsuite="([^"]*)"', listing)
-            self.cases[program] = [unescape(name) for name, suite in names if not re.search(r"\b(cli|judge|slow)\b", suite)]
+            self.cases[program] = cases_in(program)
         return self.cases[program]
 
     def cases_of(self, number):
@@ -124,10 +122,9 @@ class Workshop:
         program = self.program(chapter)
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as said:
             verdict, key = Path(folder) / "verdict", secrets.token_hex(16)
-            pattern = re.sub(r"[,*?\\]", "?", case)
             environment = {"PATH": os.environ["PATH"], "HOME": folder, "TMPDIR": folder, "OMP_WAIT_POLICY": "passive",
                            "DIFFUSION_VERDICT": "stdin", "DIFFUSION_VARIANT": str(variant)}
-            command = [*sandbox(folder), str(program), f"--test-case={pattern}", "--no-path-filenames=true"]
+            command = [*sandbox(folder), str(program), pattern_of(case), "--no-path-filenames=true"]
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, env=environment,
                                        cwd=folder, start_new_session=True, preexec_fn=limit)
             try:
@@ -157,20 +154,6 @@ class Workshop:
                 name = signal.Signals(-process.returncode).name
                 return f"crashed ({name}): {first_complaint(printed)}"
             return "ended before the test did"
-
-
-def equations_in(name):
-    """The equations that a test's name names: (3.4), (3.5); (3.11) to (3.15)."""
-    found = set(re.findall(r"\(\d+\.\d+\)", name))
-    for chapter, first, last in re.findall(r"\((\d+)\.(\d+)\) to \(\1\.(\d+)\)", name):
-        found |= {f"({chapter}.{n})" for n in range(int(first), int(last) + 1)}
-    return found
-
-
-def unescape(text):
-    for code, sign in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
-        text = text.replace(code, sign)
-    return text
 
 
 def first_complaint(printed):

@@ -55,6 +55,20 @@ TEST_CASE("(2.6) elementwise VJPs equal central differences") {
     CHECK(gradient_error({s}, [](auto&, const Vars& v) { return gelu(v[0]); }) < kTolerance);
 }
 
+TEST_CASE("(2.6) SiLU is x / (1 + e^-x), and its slope what a difference says") {
+    Arena arena;
+    Tape<double> tape(arena);
+    std::array<double, 4> x{-20, varied(-1.2), 0, varied(0.8)};
+    const Var<double> leaf = tape.leaf({x.data(), {4}}), y = silu(leaf);
+    tape.backward_from(y, 1.0);
+    const auto f = [](double v) { return v / (1 + std::exp(-v)); };
+    for (int i = 0; i < 4; ++i) {
+        const double v = x[static_cast<std::size_t>(i)], h = 1e-5;
+        CHECK(y.value()(i) == doctest::Approx(f(v)).epsilon(1e-12));
+        CHECK(leaf.grad()(i) == doctest::Approx((f(v + h) - f(v - h)) / (2 * h)).epsilon(1e-8));
+    }
+}
+
 TEST_CASE("(2.6) exp and log: VJPs equal central differences, and one undoes the other") {
     const Shape s{3, 5};
     CHECK(gradient_error({s}, [](auto&, const Vars& v) { return exp(v[0]); }) < kTolerance);
@@ -116,6 +130,14 @@ TEST_CASE("(2.7) the VJP of a broadcast is a sum over rows") {
 TEST_CASE("(2.8) (2.9) linear: both VJPs equal central differences") {
     CHECK(gradient_error({{2, varied_size(3), 4}, {4, 5}, {5}}, [](auto&, const Vars& v) {
               return linear(v[0], v[1], v[2]);
+          }) < kTolerance);
+}
+
+TEST_CASE("(2.9) a layer that is used twice adds up both gradients") {
+    const int n = varied_size(4);
+    CHECK(gradient_error({{3, n}, {n, n}, {n}}, [](auto&, const Vars& v) {
+              const Var<double> once = linear(v[0], v[1], v[2]);
+              return add(linear(once, v[1], v[2]), linear(v[0], v[1], v[2]));
           }) < kTolerance);
 }
 

@@ -54,6 +54,19 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("(2.18) (2.19) a step with a factor is the step with the gradient times that factor") {
+    AdamW<double> a(1, {.weight_decay = 0.1}), b(1, {.weight_decay = 0.1});
+    std::array<double, 1> x{varied(3.0)}, y = x;
+    for (const double g : {varied(2.0), -1.0}) {
+        const std::array<double, 1> gradient{g}, half{g / 2};
+        a.step(x, gradient, 0.1, {.factor = 0.5});
+        b.step(y, half, 0.1);
+        CHECK(x[0] == doctest::Approx(y[0]).epsilon(1e-15));
+        CHECK(a.first_moment()[0] == doctest::Approx(b.first_moment()[0]).epsilon(1e-15));
+        CHECK(a.second_moment()[0] == doctest::Approx(b.second_moment()[0]).epsilon(1e-15));
+    }
+}
+
 TEST_CASE("(2.18) with no gradient, decay shrinks every value by 1 - rate * decay") {
     AdamW<double> adam(1, {.learning_rate = 0.1, .weight_decay = 0.5});
     std::array<double, 1> x{varied(3.0)};

@@ -21,7 +21,7 @@ TEST_CASE("the program checks its gradients and writes its pictures, the same on
         REQUIRE(run.exit_code == 0);
         CHECK(run.out.find("cross_entropy") != std::string::npos);
     }
-    for (const char* file : {"fit.png", "learning.gif", "loss.csv"}) {
+    for (const char* file : {"fit.png", "learning.gif", "loss.csv", "vjps.csv"}) {
         CHECK(read_file(folder / "1" / file) == read_file(folder / "2" / file));
     }
     const CsvTable loss = read_csv(folder / "1" / "loss.csv");

@@ -119,13 +119,16 @@ TEST_CASE("(3.21): the memorising denoiser ends on training points, and on each 
     std::vector<float> points = {-0.5f, 0.5f, 0.1f, 0.9f, 0.9f, -0.2f, -0.3f, -0.8f};
     for (float& x : points) x = static_cast<float>(varied(static_cast<double>(x)));
     const Tensor<const float> train(points.data(), {4, 2});
+    const GaussianMixture mixture = empirical_mixture(train);
+    CHECK(mixture.weights == std::vector<double>(4, 0.25));
+    CHECK(mixture.variances == std::vector<double>(4, 0.0));
     const Schedule schedule = make_schedule("linear", 200);
     std::vector<float> memory(2 * 64);
     const Tensor<float> x(memory.data(), {64, 2});
     const std::uint64_t seed = varied_seed(5);
     start_noise(seed, x);
-    ancestral_sample(exact_denoiser<float>(empirical_mixture(train), schedule), schedule,
-                     all_times(schedule), {.seed = seed}, x);
+    ancestral_sample(exact_denoiser<float>(mixture, schedule), schedule, all_times(schedule),
+                     {.seed = seed}, x);
     std::array<int, 4> visits{};
     for (int n = 0; n < 64; ++n) {
         float nearest = 1e9f;

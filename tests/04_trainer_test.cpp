@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "04_unet/denoising.hpp"
@@ -152,11 +153,14 @@ TEST_CASE("(4.16) the rate rises to its highest at the end of the warm-up and fa
     const auto parts = [&](std::int64_t step) {
         return learning_rate_at(step, options) / options.learning_rate;
     };
-    options.steps = options.warmup + 2 * varied_size(195);  // half of the way is a whole step
-    const std::int64_t half = (options.warmup + options.steps) / 2;
+    options.steps = options.warmup + 4 * varied_size(97);  // a quarter of the way is a whole step
+    const std::int64_t half = (options.warmup + options.steps) / 2,
+                       quarter = (options.warmup + half) / 2;
     CHECK(parts(0) == doctest::Approx(0.1).epsilon(1e-12));
     CHECK(parts(options.warmup - 1) == doctest::Approx(1).epsilon(1e-12));
     CHECK(parts(options.warmup) == doctest::Approx(1).epsilon(1e-12));
+    const double cosine = std::cos(std::numbers::pi / 4);
+    CHECK(parts(quarter) == doctest::Approx(0.01 + 0.495 * (1 + cosine)).epsilon(1e-12));
     CHECK(parts(half) == doctest::Approx(0.505).epsilon(1e-12));
     CHECK(parts(options.steps) == doctest::Approx(0.01).epsilon(1e-12));
 }

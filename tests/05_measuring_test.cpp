@@ -170,6 +170,19 @@ TEST_CASE("(5.5) (5.6) the best coupling reaches the distance, and no other come
     const double distance = frechet_distance(a, b);
     CHECK(cost(svd.matrixV() * svd.matrixU().transpose()) == Approx(distance).epsilon(1e-9));
     CHECK(cost(MatrixXd::Identity(d, d)) > distance);
+    // (5.6) itself, by drawing pairs: y is x's own noise turned by K, and so C = ra K rb.
+    const MatrixXd k = Eigen::HouseholderQR<MatrixXd>(matrix(d, 9)).householderQ();
+    constexpr int kPairs = 40'000;
+    double mean = 0, square = 0;
+    for (std::uint32_t i = 0; i < kPairs; ++i) {
+        VectorXd z(d);
+        Random random(3, Purpose::test, 5, i);
+        for (double& v : z) v = random.normal();
+        const double cost_of_pair = (a.mean + ra * k * z - b.mean - rb * z).squaredNorm();
+        mean += cost_of_pair / kPairs;
+        square += cost_of_pair * cost_of_pair / kPairs;
+    }
+    CHECK(std::abs(mean - cost(k)) < 4 * std::sqrt((square - mean * mean) / kPairs));
     for (std::uint32_t i = 0; i < 50; ++i) {
         const MatrixXd q = Eigen::HouseholderQR<MatrixXd>(matrix(d, 10 + i)).householderQ();
         CHECK(cost(q) >= distance);

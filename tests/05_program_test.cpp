@@ -109,7 +109,8 @@ TEST_CASE("score: IDX files and folders of pictures, from anywhere") {
     const auto score = read_json(out / "score.json");
     CHECK(score["scores"]["n"] == 110);
     CHECK(score["frechet_floor"] > 0);
-    CHECK(std::filesystem::exists(out / "unsure.png"));
+    CHECK(std::filesystem::exists(out / "scored_unsure.png"));
+    CHECK(std::filesystem::exists(out / "scored_neighbours.png"));
     REQUIRE(
         run({"score", "--samples", (folder / "coloured").string(), "--n", "110"}, out).exit_code ==
         0);

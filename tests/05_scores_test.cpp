@@ -207,17 +207,15 @@ TEST_SUITE_BEGIN("ch05 judge");
 TEST_CASE("the judge names at least 99 % of MNIST's test pictures rightly") {
     const Dataset train = find_dataset("mnist", "", true), test = find_dataset("mnist", "", false);
 #ifdef DIFFUSION_SANITIZED
-    const bool possible = false;  // it would take minutes
-#else
-    const bool possible = train.name == "mnist";
+    MESSAGE("not checked: with sanitizers it would take minutes");
+    return;
 #endif
-    if (!possible) {
-        MESSAGE("not checked: MNIST is not here, or sanitizers are");
-        return;
-    }
-    TrainedClassifier classifier = train_classifier(train, 120'000, 1);
+    // Where MNIST is not here, the digits that the program draws itself must do; they are easier.
+    const bool real = train.name == "mnist";
+    TrainedClassifier classifier = train_classifier(train, real ? 120'000 : 30'000, 1);
     const Predictions predictions = judge(classifier, test);
     CHECK(accuracy(predictions, test) >= 0.99);
+    if (!real) return;
     std::array<int, 2> wrong{};  // in each half of the test set
     for (std::size_t i = 0; i < predictions.label.size(); ++i)
         wrong.at(2 * i / predictions.label.size()) +=

@@ -25,7 +25,8 @@ TEST_CASE("(6.1) (6.2) whatever eta, the step keeps the marginal: mean a x_0, va
     for (const double eta : {0.0, 0.5, 1.0}) {
         std::vector<double> start(n);
         for (std::uint32_t i = 0; i < n; ++i)
-            start[i] = level(600).a * 0.7 + level(600).s * Random(3, Purpose::test, 1, i).normal();
+            start[i] = level(600).a * 0.7 +
+                       level(600).s * Random(varied_seed(3), Purpose::test, 1, i).normal();
         Batch x(start);
         const std::vector<int> times{600, 350, 200};
         ddim_sample<double>(kKnown, cosine(), times, {.eta = eta}, x.tensor());
@@ -40,7 +41,7 @@ TEST_CASE("(6.1) (6.2) whatever eta, the step keeps the marginal: mean a x_0, va
 
 TEST_CASE("(6.4) fresh noise has the deviation eta times that of the ancestral sampler") {
     const int n = 40'000;
-    const double same = 0.4;  // x_t, of all
+    const double same = varied(0.4);  // x_t, of all
     for (const double eta : {0.25, 0.5, 1.0}) {
         Batch x(std::vector<double>(n, same));
         ddim_sample<double>(kKnown, cosine(), std::vector<int>{600, 350}, {.eta = eta}, x.tensor());
@@ -72,7 +73,7 @@ TEST_CASE("(6.3) (6.4) with eta = 1 DDIM is the ancestral sampler, number by num
 }
 
 TEST_CASE("(6.5) without fresh noise a step is Euler's in the coordinates x / a and sigma") {
-    Batch x({0.4, -1.1});
+    Batch x({varied(0.4), -1.1});
     const std::vector<double> before = x.values;
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
     Batch guess({0, 0});
@@ -131,6 +132,52 @@ TEST_CASE("(6.8) a step of Heun's method by hand, and Euler's where sigma ends a
     heun_sample<double>(denoiser, cosine(), std::vector<int>{100, 0}, 0, a.tensor());
     ddim_sample<double>(denoiser, cosine(), std::vector<int>{100, 0}, {}, b.tensor());
     CHECK(a.values[0] == Approx(b.values[0]).epsilon(1e-12));
+}
+
+TEST_CASE("(6.9) the integral over the guesses along the exact flow is the flow") {
+    const double m = 0.2, v = 0.3, xt = 0.9;
+    const Level from = level(700), to = level(200);
+    const auto clock = [](Level l) { return std::log(l.a / l.s); };
+    const auto integrand = [&](double ell) {
+        const double s = 1 / std::sqrt(1 + std::exp(2 * ell));
+        const Level l{std::exp(ell) * s, s};
+        const double x = flow_of_gaussian(from, l, m, v, xt);
+        const double x0 = m + l.a * v / (l.a * l.a * v + l.s * l.s) * (x - l.a * m);
+        return std::exp(ell) * x0;
+    };
+    constexpr int kPieces = 400;  // Simpson's rule
+    const double h = (clock(to) - clock(from)) / kPieces;
+    double integral = 0;
+    for (int i = 0; i <= kPieces; ++i) {
+        const double weight = i == 0 || i == kPieces ? 1 : i % 2 == 1 ? 4 : 2;
+        integral += weight * h / 3 * integrand(clock(from) + i * h);
+    }
+    CHECK(to.s / from.s * xt + to.s * integral ==
+          Approx(flow_of_gaussian(from, to, m, v, xt)).epsilon(1e-9));
+}
+
+TEST_CASE("(3.18) every sampler keeps the guess within --clip") {
+    const Denoiser<double> three = [](Tensor<const double>, int, Tensor<double> x0) {
+        std::fill(x0.begin(), x0.end(), 3.0);
+    };
+    const Denoiser<double> one = [](Tensor<const double>, int, Tensor<double> x0) {
+        std::fill(x0.begin(), x0.end(), 1.0);
+    };
+    const std::vector<int> times{600, 500, 420};
+    const auto drawn = [&](const std::string& name, const Denoiser<double>& denoiser, double clip) {
+        Batch x({0.4, -1.2});
+        if (name == "ddim")
+            ddim_sample<double>(denoiser, cosine(), times, {.clip = clip}, x.tensor());
+        if (name == "euler") euler_sample<double>(denoiser, cosine(), times, clip, x.tensor());
+        if (name == "heun") heun_sample<double>(denoiser, cosine(), times, clip, x.tensor());
+        if (name == "dpmpp2m") dpmpp2m_sample<double>(denoiser, cosine(), times, clip, x.tensor());
+        return x.values;
+    };
+    for (const std::string name : {"ddim", "euler", "heun", "dpmpp2m"}) {
+        CAPTURE(name);
+        CHECK(drawn(name, three, 1) == drawn(name, one, 0));
+        CHECK(drawn(name, three, 0) != drawn(name, one, 0));
+    }
 }
 
 TEST_CASE("(6.9) (6.10) a guess that never changes is followed exactly, in one step or in many") {

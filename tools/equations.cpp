@@ -26,8 +26,8 @@ using Number = std::pair<int, int>;
 struct Equation {
     std::string lesson;  ///< file
     bool computed = true;
-    std::set<std::string> code;                ///< files
-    std::map<std::string, std::string> tests;  ///< files by name
+    std::map<std::string, int> code;                           ///< files, and the first line
+    std::map<std::string, std::pair<std::string, int>> tests;  ///< file and line, by name
 };
 
 std::string text_of(const fs::path& path) {
@@ -51,6 +51,11 @@ std::vector<Number> numbers_in(const std::string& text) {
 template <class Visit>
 void for_each_match(const std::string& text, const std::regex& pattern, Visit visit) {
     for (std::sregex_iterator m(text.begin(), text.end(), pattern), end; m != end; ++m) visit(*m);
+}
+
+/// The line of a match, from 1.
+int line_of(const std::string& text, const std::smatch& m) {
+    return 1 + static_cast<int>(std::count(text.begin(), text.begin() + m.position(0), '\n'));
 }
 
 std::vector<fs::path> files_below(const std::vector<std::string>& folders,
@@ -89,7 +94,7 @@ std::map<Number, Equation> read_map() {
         for_each_match(text, comment, [&](const std::smatch& m) {
             for (const Number& n : numbers_in(m.str())) {
                 if (const auto found = map.find(n); found != map.end())
-                    found->second.code.insert(path.generic_string());
+                    found->second.code.emplace(path.generic_string(), line_of(text, m));
             }
         });
     }
@@ -100,8 +105,11 @@ std::map<Number, Equation> read_map() {
         for_each_match(text, test, [&](const std::smatch& m) {
             const std::string name = std::regex_replace(m[1].str(), seam, "");
             for (const Number& n : numbers_in(name)) {
-                if (const auto found = map.find(n); found != map.end())
-                    found->second.tests.emplace(name, path.generic_string());
+                const int line = line_of(text, m);
+                const auto found = map.find(n);
+                require(found != map.end(), path.string(), ":", line, ": (", n.first, ".", n.second,
+                        ") in a test's name is no equation of a lesson");
+                found->second.tests.emplace(name, std::pair(path.generic_string(), line));
             }
         });
     }
@@ -118,14 +126,15 @@ std::string page(const std::map<Number, Equation>& map) {
         text += "| [(" + std::to_string(number.first) + "." + std::to_string(number.second) +
                 ")](../" + equation.lesson + ") | ";
         std::string files, tests;
-        for (const std::string& file : equation.code) {
+        for (const auto& [file, line] : equation.code) {
             files += (files.empty() ? "" : ", ") + ("[" + fs::path(file).filename().string()) +
-                     "](../" + file + ")";
+                     "](../" + file + "#L" + std::to_string(line) + ")";
         }
-        for (const auto& [name, file] : equation.tests) {
+        for (const auto& [name, place] : equation.tests) {
             std::string escaped;
             for (char c : name) escaped += c == '|' ? std::string("\\|") : std::string(1, c);
-            tests += (tests.empty() ? "" : "; ") + ("[" + escaped) + "](../" + file + ")";
+            tests += (tests.empty() ? "" : "; ") + ("[" + escaped) + "](../" + place.first + "#L" +
+                     std::to_string(place.second) + ")";
         }
         text += (files.empty() ? "-" : files) + " | " + (tests.empty() ? "-" : tests) + " |\n";
     }

@@ -20,6 +20,36 @@ using Vars = std::vector<Var<double>>;
 constexpr std::array<int, 3> kLabels{2, 0, 3};  // of cross_entropy
 constexpr std::array<int, 3> kIds{2, 0, 2};     // of embedding
 
+/// A few VJPs at given numbers, x = sin(1 + k) and dy = cos(k), for whoever derives them once more.
+void write_vjps(const std::filesystem::path& path) {
+    Arena arena;
+    Tape<double> tape(arena);
+    const Shape s{3, 5};
+    const Tensor<double> x = arena.make<double>(s), dy = arena.make<double>(s);
+    for (int k = 0; k < x.numel(); ++k) {
+        x.data()[k] = std::sin(1.0 + k);
+        dy.data()[k] = std::cos(static_cast<double>(k));
+    }
+    const Tensor<double> one = arena.make<double>({5});
+    std::fill(one.begin(), one.end(), 1.0);
+    const Var<double> gain = tape.constant(one), bias = tape.constant(arena.zeros<double>({5}));
+    CsvWriter table(path, {"k", "silu", "softmax", "layer_norm", "rms_norm"});
+    std::vector<Tensor<double>> dx;
+    const auto add = [&](auto operation) {
+        const Var<double> leaf = tape.leaf(x);
+        tape.backward_from(mul(operation(leaf), tape.constant(dy)), 1.0);
+        dx.push_back(leaf.grad());
+    };
+    add([](auto v) { return silu(v); });
+    add([](auto v) { return softmax(v); });
+    add([&](auto v) { return layer_norm(v, gain, bias); });
+    add([&](auto v) { return rms_norm(v, gain); });
+    for (int k = 0; k < x.numel(); ++k) {
+        table.row({static_cast<double>(k), dx[0].data()[k], dx[1].data()[k], dx[2].data()[k],
+                   dx[3].data()[k]});
+    }
+}
+
 /// The operations of this chapter against (2.5), as a table. Fails if a gradient is wrong.
 void check_gradients(RunFolder& folder) {
     const Shape s{3, 5};
@@ -65,6 +95,7 @@ void check_gradients(RunFolder& folder) {
     folder.number("largest gradient error", worst,
                   "of " + std::to_string(errors.size()) +
                       " operations, against central differences in double");
+    write_vjps(folder.path("vjps.csv"));
 }
 
 /// The function to learn, on the square [-1, 1]^2.

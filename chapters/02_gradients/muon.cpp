@@ -26,6 +26,7 @@ void orthogonalize(Tensor<T> x, Arena& scratch) {
                      turned = transposed<T>(x.data(), columns);
     const Tensor<T> gram = scratch.make<T>({k, k}), poly = scratch.make<T>({k, k}),
                     next = scratch.make<T>({rows, columns});
+    // >>> exercise 2.6 points=3 hint="(2.23), kRounds times: the gram matrix, the polynomial poly = b G + c G^2, then x = a x + poly times x, on the gram matrix's side"
     for (int round = 0; round < kRounds; ++round) {
         // The smaller of X X^T and X^T X; (2.23) holds with either, on its own side.
         if (rows < columns) {
@@ -35,11 +36,9 @@ void orthogonalize(Tensor<T> x, Arena& scratch) {
         }
         const Strided<T> g = by_rows<T>(gram.data(), k), p = by_rows<T>(poly.data(), k);
         gemm(k, k, k, g, g, poly.data(), false, scratch);
-        // >>> exercise 2.6 points=2 hint="(2.23): poly holds the square of gram; build b G + c G^2"
         for (std::ptrdiff_t i = 0; i < poly.numel(); ++i) {
             poly.data()[i] = b * gram.data()[i] + c * poly.data()[i];
         }
-        // <<<
         if (rows < columns) {
             gemm(rows, columns, k, p, plain, next.data(), false, scratch);
         } else {
@@ -48,6 +47,7 @@ void orthogonalize(Tensor<T> x, Arena& scratch) {
         for (std::ptrdiff_t i = 0; i < x.numel(); ++i)
             x.data()[i] = a * x.data()[i] + next.data()[i];  // (2.23)
     }
+    // <<<
 }
 
 template <class T>

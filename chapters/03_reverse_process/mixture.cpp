@@ -121,8 +121,8 @@ void exact_score(const GaussianMixture& mixture, std::span<const double> x,
     std::fill(score.begin(), score.end(), 0.0);
     for (int k = 0; k < mixture.components(); ++k) {
         const std::span<const double> mean = mean_of(mixture, k);
-        const double scale = share[index(k)] / mixture.variances[index(k)];
         // >>> exercise 3.4 points=2 hint="(3.20): every component pulls towards its mean"
+        const double scale = share[index(k)] / mixture.variances[index(k)];
         for (std::size_t i = 0; i < x.size(); ++i) score[i] += scale * (mean[i] - x[i]);  // (3.20)
         // <<<
     }

@@ -107,14 +107,16 @@ void drop_equal_channels(Dataset& pictures) {
     pictures.channels = 1;
 }
 
-/// The samples of which the judge is least sure.
-void show_unsure(RunFolder& folder, const Dataset& samples, const Predictions& predictions) {
+/// The samples of which the judge is least sure. `prefix` of the file's name, here and below: what
+/// `score` writes must not replace the experiment's pictures.
+void show_unsure(RunFolder& folder, const std::string& prefix, const Dataset& samples,
+                 const Predictions& predictions) {
     std::vector<int> unsure = sorted_by(
         samples.count, [&](int i) { return predictions.confidence[static_cast<std::size_t>(i)]; });
     unsure.resize(20);
-    write_png(folder.path("unsure.png"), show(samples, unsure, 10));
-    folder.picture("unsure.png", "The 20 of " + std::to_string(samples.count) +
-                                     " samples of which the judge is least sure.");
+    write_png(folder.path(prefix + "unsure.png"), show(samples, unsure, 10));
+    folder.picture(prefix + "unsure.png", "The 20 of " + std::to_string(samples.count) +
+                                              " samples of which the judge is least sure.");
 }
 
 /// Distance against the number of pictures: of real ones, what (5.8) says, and of real ones with
@@ -135,8 +137,8 @@ void measure_bias(RunFolder& folder, Reference& r, std::uint64_t seed) {
 }
 
 /// Some samples beside their nearest training pictures, and all distances.
-void show_neighbours(RunFolder& folder, Reference& r, const Dataset& samples,
-                     const Predictions& predictions) {
+void show_neighbours(RunFolder& folder, const std::string& prefix, const Reference& r,
+                     const Dataset& samples, const Predictions& predictions) {
     const Neighbours nearest = nearest_in_training(r, samples);
     const std::vector<int> by_distance =
         sorted_by(samples.count, [&](int i) { return nearest.nearest(i); });
@@ -157,11 +159,11 @@ void show_neighbours(RunFolder& folder, Reference& r, const Dataset& samples,
         rows.push_back(show(samples, ten(shown), 10, 3));
         rows.push_back(show(r.train, ten(training), 10, 3));
     }
-    write_png(folder.path("neighbours.png"), stack_rows(rows));
-    folder.picture("neighbours.png",
+    write_png(folder.path(prefix + "neighbours.png"), stack_rows(rows));
+    folder.picture(prefix + "neighbours.png",
                    "Rows in pairs, samples above and their nearest training pictures below: the "
                    "first ten samples, then the one of each class that comes nearest.");
-    CsvWriter distances(folder.path("distances.csv"), {"sample", "distance"});
+    CsvWriter distances(folder.path(prefix + "distances.csv"), {"sample", "distance"});
     for (const float d : r.test_distance) distances.row({0, static_cast<double>(d)});
     for (int i = 0; i < samples.count; ++i)
         distances.row({1, static_cast<double>(nearest.nearest(i))});
@@ -190,16 +192,21 @@ void run_train_judge(const CommonOptions& common, const JudgeSettings& settings)
                 test.count, learned, judge_path(common, settings, train.name).string().c_str());
 }
 
-void run_score(const CommonOptions& common, const ScoreSettings& settings) {
-    const auto start = Clock::now();
-    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
-    no_state_to_resume(common);
-    folder.keep_earlier();
+namespace {
+
+/// The data, if samples can be held against it.
+Split find_comparable(const CommonOptions& common, const std::string& dataset) {
+    Split split = find_split(common, dataset);
+    require(split.test.count >= kFewest, split.test.source, ": ", split.test.count,
+            " test pictures, expected at least ", kFewest, " to compare with");
+    return split;
+}
+
+/// What is to be scored: the first n pictures of a file, of the size of the test pictures.
+Dataset find_samples(const ScoreSettings& settings, const Dataset& test) {
     Dataset samples = read_pictures(settings.samples);
     require(samples.count >= kFewest, settings.samples.string(), ": ", samples.count,
             " pictures, expected at least ", kFewest);
-    Split split = find_split(common, settings.judge.dataset);
-    const Dataset& test = split.test;
     if (test.channels == 1) drop_equal_channels(samples);
     const int n = settings.n > 0 ? settings.n : std::min(samples.count, test.count);
     require(n >= kFewest && n <= samples.count, settings.samples.string(), ": --n is ", n,
@@ -210,27 +217,13 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
         expected{test.height, test.width, test.channels};
     require(size == expected, settings.samples.string(), ": the pictures are ", size, ", those of ",
             test.name, " are ", expected);
-    banner("Chapter 5: scoring",
-           {{"samples", settings.samples.string()},
-            {"pictures", std::to_string(n)},
-            {"held against", split.train.source},
-            {"expected time",
-             about(kScoreSeconds + judge_seconds(common, settings.judge, split.train))}});
-    folder.setting("score", {{"samples", settings.samples.string()},
-                             {"n", n},
-                             {"data", split.train.source},
-                             {"seed", common.seed}});
-    Stages stages(kReferenceStages + 2 * kScoreStages);
-    const auto stage = [&](const std::string& text) { stages(text); };
-    Reference r = find_reference(common, settings.judge, std::move(split), stage);
     samples.pixels.resize(static_cast<std::size_t>(n) * samples.image_size());
     samples.count = n;
-    const Scores s = score(r, samples, common.seed, stage);
-    const Scores real = score(r, choose(r.test, n, common.seed), common.seed, stage);
-    const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
-    show_unsure(folder, samples, judge(r.classifier, samples));
-    stages.finish();
+    return samples;
+}
 
+/// All scores of the samples beside those of real pictures.
+void print_scores(const Scores& s, const Scores& real, double floor) {
     const auto line = [](const char* name, const std::string& of_samples,
                          const std::string& of_real, const std::string& note) {
         std::printf("%-32s%24s%24s  %s\n", name, of_samples.c_str(), of_real.c_str(), note.c_str());
@@ -247,7 +240,10 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
         return fixed(of.effective_classes, 2) + " (" + std::to_string(least) + " to " +
                std::to_string(most) + " each)";
     };
-    std::printf("\n%d pictures, in brackets 95 %% intervals\n", n);
+    const auto kernel = [](const Scores& of) {
+        return fixed(1000 * of.kernel.value, 2) + " +- " + fixed(1000 * of.kernel.error, 2);
+    };
+    std::printf("\n%d pictures, in brackets 95 %% intervals\n", s.n);
     line("", "samples", "real test pictures", "");
     line("good?   judge is sure, %", between(s.sure, s.sure_interval, 100, 1),
          between(real.sure, real.sure_interval, 100, 1), "the more the better");
@@ -258,14 +254,44 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
     line("        classes", counts(s), counts(real), "effective number");
     line("both    Frechet distance", interval(s), interval(real),
          fixed(s.frechet / floor, 1) + " times the floor, " + fixed(floor, 4));
-    line("        kernel distance, 1/1000",
-         fixed(1000 * s.kernel.value, 2) + " +- " + fixed(1000 * s.kernel.error, 2),
-         fixed(1000 * real.kernel.value, 2) + " +- " + fixed(1000 * real.kernel.error, 2),
-         "0 is perfect");
+    line("        kernel distance, 1/1000", kernel(s), kernel(real), "0 is perfect");
     line("new?    near copies, %", between(s.near_copies, s.near_copies_interval, 100, 1),
          between(real.near_copies, real.near_copies_interval, 100, 1), "no more than real ones");
     line("        nearer than a real one", fixed(s.closer, 3), fixed(real.closer, 3),
          "0.5: as far as real ones");
+}
+
+}  // namespace
+
+void run_score(const CommonOptions& common, const ScoreSettings& settings) {
+    const auto start = Clock::now();
+    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    no_state_to_resume(common);
+    folder.keep_earlier();
+    Split split = find_comparable(common, settings.judge.dataset);
+    const Dataset samples = find_samples(settings, split.test);
+    const int n = samples.count;
+    banner("Chapter 5: scoring",
+           {{"samples", settings.samples.string()},
+            {"pictures", std::to_string(n)},
+            {"held against", split.train.source},
+            {"expected time",
+             about(kScoreSeconds + judge_seconds(common, settings.judge, split.train))}});
+    folder.setting("score", {{"samples", settings.samples.string()},
+                             {"n", n},
+                             {"data", split.train.source},
+                             {"seed", common.seed}});
+    Stages stages(kReferenceStages + 2 * kScoreStages);
+    const auto stage = [&](const std::string& text) { stages(text); };
+    Reference r = find_reference(common, settings.judge, std::move(split), stage);
+    const Scores s = score(r, samples, common.seed, stage);
+    const Scores real = score(r, choose(r.test, n, common.seed), common.seed, stage);
+    const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
+    const Predictions predictions = judge(r.classifier, samples);
+    show_unsure(folder, "scored_", samples, predictions);
+    show_neighbours(folder, "scored_", r, samples, predictions);
+    stages.finish();
+    print_scores(s, real, floor);
     const nlohmann::json result = {{"samples", settings.samples.string()},
                                    {"dataset", settings.judge.dataset},
                                    {"seed", common.seed},
@@ -295,7 +321,7 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     const std::filesystem::path model_path = model_of_chapter_4(common, settings.model);
     const bool draws = !settings.model.empty() || std::filesystem::exists(model_path);
     const int steps = settings.steps > 0 ? settings.steps : preset.steps;
-    Split split = find_split(common, settings.judge.dataset);
+    Split split = find_comparable(common, settings.judge.dataset);
     const int n = std::min(preset.pictures, split.test.count);
     std::optional<LoadedModel> loaded;
     double drawing = 0;  // seconds
@@ -369,8 +395,8 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
         folder.number("near copies", s.near_copies,
                       "share; of unseen real ones about 0.01; (5.15)");
         const Predictions predictions = judge(r.classifier, samples);
-        show_unsure(folder, samples, predictions);
-        show_neighbours(folder, r, samples, predictions);
+        show_unsure(folder, "", samples, predictions);
+        show_neighbours(folder, "", r, samples, predictions);
     }
     write_png(folder.path("faults.png"), stack_rows(rows));
     folder.picture("faults.png",

@@ -82,8 +82,7 @@ Neighbours nearest_in_training(const Reference& r, const Dataset& pictures) {
 
 Reference make_reference(TrainedClassifier classifier, Dataset train, Dataset test,
                          const Stage& stage) {
-    Reference r{
-        std::move(classifier), std::move(train), std::move(test), {}, {}, 0, {}, {}, {}, {}};
+    Reference r{std::move(classifier), std::move(train), std::move(test)};
     stage("features of " + std::to_string(r.train.count) + " training pictures");
     r.of_train = judge(r.classifier, r.train);
     r.gaussian = fit_gaussian(r.of_train.rows());

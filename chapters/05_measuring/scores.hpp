@@ -18,13 +18,13 @@ namespace diffusion {
 struct Reference {
     TrainedClassifier classifier;
     Dataset train, test;
-    Predictions of_train, of_test;
-    double accuracy;    ///< share of the test pictures that are named rightly
-    Gaussian gaussian;  ///< of the features of all training pictures
+    Predictions of_train = {}, of_test = {};
+    double accuracy = 0;     ///< share of the test pictures that are named rightly
+    Gaussian gaussian = {};  ///< of the features of all training pictures
     // What the test for copies takes; see prepare_copy_test.
-    std::vector<float> train_pixels;   ///< [train.count, pixels of a picture], in [-1, 1]
-    std::vector<float> test_distance;  ///< of each test picture to the nearest training picture
-    std::vector<float> near;  ///< for each class: a picture nearer than this is a near copy (5.15)
+    std::vector<float> train_pixels = {};   ///< [train.count, pixels of a picture], in [-1, 1]
+    std::vector<float> test_distance = {};  ///< of each test picture to the nearest training one
+    std::vector<float> near = {};  ///< for each class: what is nearer is a near copy (5.15)
 };
 
 /// Told what is being done, for the one who waits.

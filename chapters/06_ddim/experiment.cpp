@@ -31,9 +31,28 @@ const std::map<std::string, Preset> kPresets = {
     {"long", {5'000, {5, 10, 15, 20, 50, 100, 250, 1000}, 100}}};
 
 constexpr int kFew = 20;  // steps of DDIM on every grid
-constexpr int
-    kStripCalls =  // of all strips, for each of their steps: 2 strips and 3 round trips of
-    2 * 10 + 10 * (3 + 1 + 2 + 4) + 2 * 8 * 5 + 14;  // ten, 2 completions of eight, edits of nine
+
+// The strips: how often each is drawn, and with what.
+constexpr int kStrip = 10, kCompletions = 8;  // pictures side by side
+constexpr int kStrips = 2, kCompleted = 2;
+const std::vector<int> kRounds = {1, 2, PictureSettings().rounds};
+const std::vector<double> kStrengths = {0.3, 0.5, 0.7};
+
+/// What all strips take, in units of the steps of their grid.
+struct StripWork {
+    double steps = kStrips + kCompleted;
+    double calls = kStrips * kStrip + kCompleted * kCompletions * PictureSettings().repeats;
+    StripWork() {
+        for (const int rounds : kRounds) {
+            steps += 2;  // there and back
+            calls += kStrip * (rounds + 1);
+        }
+        for (const double strength : kStrengths) {
+            steps += strength;
+            calls += strength * (kStrip - 1);
+        }
+    }
+};
 
 void show_orders(RunFolder& folder) {
     CsvWriter table(folder.path("orders.csv"), {"sampler", "steps", "error"});
@@ -85,9 +104,10 @@ int calls_of(const TableRow& row, const Schedule& schedule) {
     return calls_of(sampler_of(row, 0), times_of(row, schedule));
 }
 
-/// Chapter 5's folder, where its judge lies.
+/// Chapter 5's judge, if that chapter was run beside this one; otherwise one of our own.
 CommonOptions as_chapter_5(CommonOptions common) {
-    common.out = common.out.parent_path() / "05_measuring";
+    const std::filesystem::path beside = common.out.parent_path() / "05_measuring";
+    if (std::filesystem::is_directory(beside)) common.out = beside;
     return common;
 }
 
@@ -186,15 +206,16 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
 
 /// One strip for each of the subcommands.
 void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test) {
-    constexpr int n = 10, kFour = 4;  // test digit 4 is a four
+    constexpr int n = kStrip, kFour = 4;  // test digit 4 is a four
     const std::size_t steps_of_grid = d.times.size() - 1;
-    Steps steps(12 * steps_of_grid);  // 2 strips, 3 round trips, 2 completions, 1.5 edits
+    Steps steps(static_cast<std::size_t>(
+        std::lround(StripWork().steps * static_cast<double>(steps_of_grid))));
     {
         Pictures ends(d.shape(2)), way(d.shape(n));
         const Tensor<float> two = ends.tensor(), x = way.tensor();
         std::vector<Image> rows;
-        for (const std::uint64_t start : {seed, seed + 1}) {
-            start_noise<float>(start, two);
+        for (int k = 0; k < kStrips; ++k) {
+            start_noise<float>(seed + static_cast<std::uint64_t>(k), two);
             on_circle(two[0], two[1], x);
             ddim_sample<float>(d.denoiser, d.schedule(), d.times, {.clip = 1}, x, steps.observer());
             rows.push_back(image_grid(x, n, 2));
@@ -214,8 +235,9 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
         std::snprintf(text, sizeof text, "\n%d digits, %zu steps there and back\n%-10s%24s%24s", n,
                       steps_of_grid, "rounds", "mean absolute error", "root mean square noise");
         steps.print(text);
-        for (const int rounds : {1, 2, PictureSettings().rounds}) {
-            const double error =
+        double error = 0;
+        for (const int rounds : kRounds) {
+            error =
                 round_trip(d, rounds, seed, given.tensor(), noise.tensor(), again.tensor(), steps);
             double square = 0;
             for (const float z : noise.tensor()) square += static_cast<double>(z * z);
@@ -223,8 +245,8 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
             std::snprintf(text, sizeof text, "%-10d%24.4f%24.2f", rounds, error, size);
             steps.print(text);
             table.row({static_cast<double>(rounds), error, size});
-            folder.number("inversion: mean absolute error", error, "per pixel, of a range of 2");
         }
+        folder.number("inversion: mean absolute error", error, "per pixel, of a range of 2");
         const std::vector<Image> rows = {image_grid(given.tensor(), n, 2),
                                          image_grid(noise.tensor(), n, 2),
                                          image_grid(again.tensor(), n, 2)};
@@ -232,9 +254,10 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
             "Test digits, the noise that DDIM draws them from, and what it draws from this noise.");
     }
     {
-        Pictures drawn(d.shape(n - 2)), given(d.shape(n - 2)), mask(d.shape(n - 2));
+        Pictures drawn(d.shape(kCompletions)), given(d.shape(kCompletions)),
+            mask(d.shape(kCompletions));
         std::vector<Image> rows;
-        for (int k = 0; k < 2; ++k) {
+        for (int k = 0; k < kCompleted; ++k) {
             decode(test, k, false, given.tensor()[0]);
             keep_upper_half(mask.tensor()[0]);
             repeat_first(given.tensor());
@@ -251,7 +274,7 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
         Pictures strip(d.shape(n));
         const Tensor<float> x = strip.tensor();
         std::vector<Image> rows;
-        for (const double strength : {0.3, 0.5, 0.7}) {
+        for (const double strength : kStrengths) {
             decode(test, kFour, false, x[0]);
             repeat_first(x);
             edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(n - 1)}, steps.observer());
@@ -260,6 +283,7 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
         put(folder, "edit.png", stack_rows(rows),
             "A digit, noised to 0.3, 0.5 and 0.7 of the way, and denoised.");
     }
+    steps.finish();
 }
 
 }  // namespace
@@ -286,7 +310,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
         const Dataset test = find_test_pictures(common, draw, d);
         Split split = find_split(common, model.data);
         const std::vector<TableRow> rows = table_rows(preset.steps, d.schedule().steps());
-        double calls = kStripCalls * of_strips.steps;
+        double calls = StripWork().calls * of_strips.steps;
         for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, d.schedule());
         folder.setting("steps of the strips", of_strips.steps);
         folder.setting("grid of the strips", of_strips.grid);

@@ -21,8 +21,8 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
     app.add_option("--grid", draw.grid,
-                   "which times are visited (none: for sample and edit the sampler's own, else "
-                   "trailing; in the experiment: by its strips)")
+                   "which times are visited (none: for sample the sampler's own, for pictures of "
+                   "yours trailing; in the experiment: by its strips)")
         ->check(CLI::IsMember(std::vector<std::string>(kGridNames.begin(), kGridNames.end())));
 
     const auto add_sampler = [&](CLI::App* command) {
@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
     };
     const auto add_image = [&](CLI::App* command) {
         command->add_option("--image", given.image,
-                            "a PNG or JPEG; made to fit the model (none: a test picture)");
+                            "a PNG or JPEG, best square with a margin; stretched to fit (none: a test picture)");
         command->add_flag("--negative", given.negative, "it is black on white");
     };
     const auto add_n = [&](CLI::App* command, int least) {

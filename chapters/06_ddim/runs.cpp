@@ -20,22 +20,22 @@ struct Job {
     std::string name, title;  ///< the subcommand, and what the banner says of it
     std::string pictures;     ///< which, or how many
     double calls;             ///< of the network, for one picture, times pictures
+    std::size_t steps;        ///< that are walked
     nlohmann::json settings;  ///< of this subcommand
 };
 
-std::string described(const DrawSettings& draw, const Drawing& d) {
+std::string described(const DrawSettings& draw, const Drawing& d, std::size_t steps) {
     const std::string eta = draw.sampler.name == "ddim" && draw.sampler.eta > 0
                                 ? ", eta " + shortest(draw.sampler.eta)
                                 : "";
-    return draw.sampler.name + eta + ", " + std::to_string(d.times.size() - 1) + " steps, " +
-           d.grid;
+    return draw.sampler.name + eta + ", " + std::to_string(steps) + " steps, " + d.grid;
 }
 
 /// The banner, and how it was made into run.json.
 void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& draw,
           const Drawing& d, Job job) {
     const DenoisingModel& model = d.loaded.model;
-    const std::string path = model_path(common, draw).string(), by = described(draw, d);
+    const std::string path = model_path(common, draw).string(), by = described(draw, d, job.steps);
     banner(
         "Chapter 6: " + job.title,
         {{"model", path},
@@ -48,7 +48,7 @@ void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& dr
     job.settings.update({{"model", path},
                          {"pictures", job.pictures},
                          {"sampler", draw.sampler.name},
-                         {"steps", d.times.size() - 1},
+                         {"steps", job.steps},
                          {"grid", d.grid},
                          {"clip", draw.sampler.clip},
                          {"eta", draw.sampler.eta},
@@ -91,16 +91,16 @@ void run_sample(const CommonOptions& common, const DrawSettings& draw, const Sam
           "drawing",
           std::to_string(n),
           static_cast<double>(n) * calls_of(draw.sampler, d.times),
+          d.times.size() - 1,
           {{"noise", more.noise.string()}}});
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
     const auto begun = Clock::now();
-    {
-        Steps steps(d.times.size() - 1);
-        run_sampler(sampler, d.denoiser, d.schedule(), d.times, x, steps.observer());
-    }
+    Steps steps(d.times.size() - 1);
+    run_sampler(sampler, d.denoiser, d.schedule(), d.times, x, steps.observer());
+    steps.finish();
     const double seconds = seconds_since(begun);
-    write_samples(folder, x, more.save_npy, "drawn by " + described(draw, d));
+    write_samples(folder, x, more.save_npy, "drawn by " + described(draw, d, d.times.size() - 1));
     folder.finish(seconds_since(start));
     std::printf("drew %d pictures with %d calls of the network each in %.2f s: %s\n", n,
                 calls_of(sampler, d.times), seconds, folder.path("samples.png").string().c_str());
@@ -117,6 +117,7 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw,
           "from a picture to its noise and back",
           name_of(given.image),
           (given.rounds + 1) * steps_of_grid,
+          d.times.size() - 1,
           {{"rounds", given.rounds}, {"negative", given.negative}}});
     tell_first_step(d);
     Pictures three(d.shape(3));
@@ -125,6 +126,7 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw,
     find_picture(common, draw, d, given.image, given.negative, all[0]);
     Steps steps(2 * (d.times.size() - 1));
     const double error = round_trip(d, given.rounds, common.seed, one(0), one(1), one(2), steps);
+    steps.finish();
     write_npy(folder.path("noise.npy"), one(1));
     put(folder, "inversion.png", image_grid(all, 3, 4),
         "A picture, the noise that DDIM draws it from, and what it draws from this noise.");
@@ -149,6 +151,7 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
           given.image.empty() ? "drawn from two noises"
                               : given.image.string() + " to " + given.second.string(),
           (n + (given.image.empty() ? 0 : 2 * given.rounds)) * steps_of_grid,
+          d.times.size() - 1,
           {{"n", n}, {"rounds", given.rounds}, {"negative", given.negative}}});
     if (!given.image.empty()) tell_first_step(d);
     Pictures ends(d.shape(2)), way(d.shape(n));
@@ -166,6 +169,7 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
     // Noises that were found by inversion come back unclipped only.
     ddim_sample<float>(d.denoiser, d.schedule(), d.times, {.clip = given.image.empty() ? 1.0 : 0.0},
                        x, steps.observer());
+    steps.finish();
     put(folder, "interpolation.png", image_grid(x, n, 2),
         "On the great circle between two noises, drawn by DDIM.");
     folder.finish(seconds_since(start));
@@ -185,6 +189,7 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
           "what is missing is drawn",
           name_of(given.image),
           static_cast<double>(n * given.repeats) * static_cast<double>(d.times.size() - 1),
+          d.times.size() - 1,
           {{"n", n},
            {"mask", given.mask.empty() ? "the upper half" : given.mask.string()},
            {"repeats", given.repeats},
@@ -201,12 +206,11 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     repeat_first(known);
     repeat_first(keep);
     start_noise<float>(common.seed, x);
-    {
-        Steps steps(d.times.size() - 1);
-        inpaint<float>(d.denoiser, d.schedule(), d.times, known, keep,
-                       {.repeats = given.repeats, .clip = draw.sampler.clip, .seed = common.seed},
-                       x, steps.observer());
-    }
+    Steps steps(d.times.size() - 1);
+    inpaint<float>(d.denoiser, d.schedule(), d.times, known, keep,
+                   {.repeats = given.repeats, .clip = draw.sampler.clip, .seed = common.seed}, x,
+                   steps.observer());
+    steps.finish();
     put(folder, "inpainting.png", inpainting_strip(known[0], keep[0], x),
         "A picture, what was kept of it, and ways to complete it.");
     folder.finish(seconds_since(start));
@@ -216,14 +220,19 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
 void run_edit(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
-    const Drawing d(common, draw);
+    DrawSettings part =
+        draw;  // of the way is walked: late, made for all of it, ends in a long step
+    const std::string& name = draw.sampler.name;
+    if (draw.grid.empty() && name != "euler" && name != "heun") part.grid = "trailing";
+    const Drawing d(common, part);
     const int n = given.n;
     const std::vector<int> times = times_from(d.times, d.schedule().steps(), given.strength);
-    tell(folder, common, draw, d,
+    tell(folder, common, part, d,
          {"edit",
           "noised a part of the way, and back",
           name_of(given.image),
           static_cast<double>(n) * calls_of(draw.sampler, times),
+          times.size() - 1,
           {{"n", n}, {"strength", given.strength}, {"negative", given.negative}}});
     Pictures strip(d.shape(n + 1));
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
@@ -231,10 +240,9 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     repeat_first(all);
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
-    {
-        Steps steps(times.size() - 1);
-        edit(d, sampler, given.strength, x, steps.observer());
-    }
+    Steps steps(times.size() - 1);
+    edit(d, sampler, given.strength, x, steps.observer());
+    steps.finish();
     put(folder, "edit.png", image_grid(all, n + 1, 2),
         "A picture, and what became of it with strength " + shortest(given.strength) + ".");
     folder.finish(seconds_since(start));

@@ -110,6 +110,7 @@ void heun_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
         const int t = times[i], s = times[i + 1];
         const Level from = level_at(schedule, t), to = level_at(schedule, s);
         const double step = to.s / to.a - from.s / from.a;  // of sigma
+        // >>> exercise 6.3 points=4 hint="(6.8): keep the start and the slope there; go to the trial point; if s > 0, ask the network there and go again from the start, with the mean of both slopes"
         // In the coordinates y = x / a the slope is eps (6.5).
         guess_x0<T>(denoiser, x, t, clip, guess.tensor);
         std::copy(x.begin(), x.end(), start.tensor.begin());
@@ -121,13 +122,12 @@ void heun_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::spa
         if (s > 0) {
             guess_x0<T>(denoiser, x, s, clip, guess.tensor);
             update(x, [&](std::ptrdiff_t k) -> double {
-                // >>> exercise 6.3 points=2 hint="(6.8): from the start again, with the mean of both slopes"
                 const double there = eps_from_x0(to, at(x, k), at(guess.tensor, k));
                 const double mean = 0.5 * (at(slope.tensor, k) + there);
                 return to.a * (at(start.tensor, k) / from.a + step * mean);  // (6.8)
-                // <<<
             });
         }
+        // <<<
         if (observer) observer(s, x);
     }
 }
@@ -144,15 +144,15 @@ void dpmpp2m_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
         const Level from = level_at(schedule, t), to = level_at(schedule, s);
         const double h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2;  // infinite if s is 0
         guess_x0<T>(denoiser, x, t, clip, guess.tensor);
+        // >>> exercise 6.4 points=3 hint="(6.11): extrapolate the guess from the last two, then the exact step for it; (6.10) in the first step and in a last one to 0"
         // A first step knows no earlier guess, and a last one to 0 is infinitely long: (6.10).
         const double weight = i > 0 && s > 0 ? h / (2 * h_before) : 0;
-        update(x, [&](std::ptrdiff_t k) -> double {
-            // >>> exercise 6.4 points=3 hint="(6.11): extrapolate the guess, then the exact step for it"
+        update(x, [&](std::ptrdiff_t k) {
             const double d =
                 at(guess.tensor, k) + weight * (at(guess.tensor, k) - at(before.tensor, k));
             return to.s / from.s * at(x, k) - to.a * std::expm1(-h) * d;  // (6.11)
-            // <<<
         });
+        // <<<
         std::copy(guess.tensor.begin(), guess.tensor.end(), before.tensor.begin());
         h_before = h;
         if (observer) observer(s, x);

@@ -22,7 +22,7 @@ struct DdimOptions {
     std::uint32_t first_sample = 0;
 };
 /// (6.3) DDIM (Song, Meng, Ermon 2020, arXiv:2010.02502): a draw from (6.1) with the guess in the
-/// place of x_0, which keeps the marginal (6.2). One call of the denoiser per step.
+/// place of x_0. One call of the denoiser per step.
 template <class T>
 void ddim_sample(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
                  const DdimOptions& options, Tensor<T> x, const Observer<T>& observer = {});

@@ -45,6 +45,7 @@ public:
     }
 
     void print(const std::string& text) { progress_.print(text); }
+    void finish() { progress_.finish(); }
 
 private:
     Progress progress_;
