@@ -94,6 +94,26 @@ TEST_CASE("the whole UNet: its VJP along random directions equals central differ
     }
 }
 
+TEST_CASE("(4.13) (4.14) at first a block is the way past: x itself where the channels stay") {
+    ParameterList list;
+    const ResBlock same(list, "a", 8, 8, 4), wider(list, "b", 8, 16, 4);
+    std::vector<double> values(static_cast<std::size_t>(list.block()));
+    list.initialise<double>(values, varied_seed(5));
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    tape.bind(values.data());
+    const int width = varied_size(3);
+    const Var<double> x = tape.constant(normal<double>(memory, {2, 3, width, 8}, 1)),
+                      time = tape.constant(normal<double>(memory, {2, 4}, 2));
+    const Tensor<double> kept = memory.make<double>(x.shape());
+    std::copy(x.value().begin(), x.value().end(), kept.begin());
+    const Tensor<double> y = same(x, time).value(), past = (*wider.skip)(x).value();
+    CHECK(std::equal(y.begin(), y.end(), kept.begin()));
+    const Tensor<double> z = wider(x, time).value();
+    for (std::ptrdiff_t i = 0; i < z.numel(); ++i)
+        CHECK(z.data()[i] == doctest::Approx(past.data()[i]).epsilon(1e-12));
+}
+
 TEST_CASE(
     "(4.11) to (4.14) the residual block differentiated by hand gives exactly what the tape "
     "gives") {
