@@ -232,8 +232,8 @@ TEST_CASE("(1.16) the distance from noise is the integral of q log(q / p), summe
     const Schedule short_chain = schedule_from_betas("short", {1.0 - 3.1e-5, 1.0 - 3.3e-5});
     const double abar = short_chain.alpha_bar[2];  // 1e-9, and 1 - abar must be rounded
     for (const float pixel : {static_cast<float>(varied(0.5)), 1.0f}) {
-        const double x = static_cast<double>(pixel);
-        const double expected = 0.5 * (abar * x * x + 0.5 * abar * abar);
+        const double square = static_cast<double>(pixel) * static_cast<double>(pixel);
+        const double expected = 0.5 * (abar * square + 0.5 * abar * abar);
         CHECK(relative(kl_from_noise(std::span(&pixel, 1), short_chain, 2), expected) < 1e-9);
     }
     CHECK(kl_from_noise(x0, linear_schedule(20), 20) == 0.0);  // its last beta is 1: noise alone
