@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Marks that are wrong are told with file and line; the book's own marks and tables agree."""
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
@@ -69,6 +70,12 @@ class Marks(unittest.TestCase):
         self.assertNotIn("lround", lesson)
         self.assertIn("exercise 3.1", lesson)
         self.assertIn("int x;", lesson)
+
+    def test_the_museum_fits(self):
+        root = Path(__file__).resolve().parent.parent
+        for patch in sorted((root / "course" / "museum").glob("*.patch")):
+            done = subprocess.run(["git", "apply", "--check", patch], cwd=root, capture_output=True, text=True)
+            self.assertEqual(done.returncode, 0, f"{patch.name} no longer fits (make museum): {done.stderr}")
 
     def test_the_book(self):
         root = Path(__file__).resolve().parent.parent
