@@ -121,7 +121,7 @@ def prove_handout(workshop):
                 continue
             build = out / f"build-{compiler}"
             configure = ["cmake", "-S", out, "-B", build, f"-DCMAKE_CXX_COMPILER={compiler}", "-DCMAKE_BUILD_TYPE=Debug",
-                         f"-DCMAKE_CXX_FLAGS_DEBUG={COMPILERS[compiler]}", "-DDIFFUSION_WERROR=ON"]
+                         f"-DCMAKE_CXX_FLAGS_DEBUG={COMPILERS[compiler]}", "-DDIFFUSION_WERROR=ON", "-DDIFFUSION_CUDA=OFF"]
             for command in (configure, ["cmake", "--build", build, "--parallel", str(os.cpu_count() or 1)]):
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode != 0:

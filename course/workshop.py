@@ -82,7 +82,7 @@ class Workshop:
         """Compiles these programs; returns what the compiler said if it failed or took too long."""
         if not (self.build_folder / "CMakeCache.txt").is_file():
             self.run(["cmake", "-S", self.source, "-B", self.build_folder, "-DCMAKE_BUILD_TYPE=Release",
-                      "-DDIFFUSION_WERROR=OFF"])
+                      "-DDIFFUSION_WERROR=OFF", "-DDIFFUSION_CUDA=OFF"])
         command = ["cmake", "--build", self.build_folder, "--parallel", str(os.cpu_count() or 1), "--target", *targets]
         with tempfile.TemporaryFile("w+", errors="replace") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)

@@ -13,6 +13,31 @@
 
 namespace diffusion {
 
+// What the tape itself does with numbers. For numbers that lie on a GPU there are others
+// (gradients.cu).
+template <class T>
+void fill(Tensor<T> x, T value) {
+    for (T& v : x) v = value;
+}
+/// into = c x, or into += c x with `add`.
+template <class T>
+void write_or_add(Tensor<T> into, T c, Tensor<T> x, bool add) {
+    T* to = into.data();
+    const T* from = x.data();
+    const std::ptrdiff_t n = into.numel();
+    if (add) {  // NOLINT(bugprone-branch-clone): the pragmas hide the loops from it
+#pragma omp simd
+        for (std::ptrdiff_t i = 0; i < n; ++i) to[i] += c * from[i];
+    } else {
+#pragma omp simd
+        for (std::ptrdiff_t i = 0; i < n; ++i) to[i] = c * from[i];
+    }
+}
+template <class T>
+bool all_finite(Tensor<T> x) {
+    return std::all_of(x.begin(), x.end(), [](T v) { return std::isfinite(v); });
+}
+
 /// Where a parameter lies in its model's block, in elements, and its shape.
 struct Parameter {
     std::ptrdiff_t offset = 0;
@@ -44,7 +69,7 @@ public:
     Tensor<T> grad() const {
         bool add = true;
         const Tensor<T> g = grad_or_room(add);
-        if (!add) std::fill(g.begin(), g.end(), T(0));
+        if (!add) fill(g, T(0));
         return g;
     }
 
@@ -60,16 +85,8 @@ public:
     /// grad += c share, where share has the shape of the value.
     void add_to_grad(Tensor<T> share, T c = T(1)) const {
         bool add = true;
-        T* g = grad_or_room(add).data();
-        const T* s = share.data();
-        const std::ptrdiff_t n = share.numel();
-        if (add) {  // NOLINT(bugprone-branch-clone): the pragmas hide the loops from it
-#pragma omp simd
-            for (std::ptrdiff_t i = 0; i < n; ++i) g[i] += c * s[i];
-        } else {
-#pragma omp simd
-            for (std::ptrdiff_t i = 0; i < n; ++i) g[i] = c * s[i];
-        }
+        const Tensor<T> g = grad_or_room(add);
+        write_or_add(g, c, share, add);
     }
 
     /// Passes the gradient on to x, of which this value is the sum with something else, in a VJP
@@ -99,12 +116,17 @@ private:
 template <class T>
 class Tape {
 public:
-    explicit Tape(Arena& arena) : arena_(arena) {}
+    explicit Tape(Arena& arena) : Tape(arena, arena) {}
+    /// With numbers in memory of another kind, on a GPU.
+    Tape(Arena& arena, Arena& numbers)
+        : arena_(arena), numbers_(numbers), scratch_(numbers.source()) {}
     Tape(const Tape&) = delete;
     Tape& operator=(const Tape&) = delete;
 
-    /// Memory that lives until reset(): values, gradients, what a VJP needs.
+    /// Memory that lives until reset(): what the tape and its VJPs need.
     Arena& arena() const { return arena_; }
+    /// The same for numbers, values and gradients: usually the same arena.
+    Arena& numbers() const { return numbers_; }
     /// Memory for one operation, inside an Arena::Scope. It is not the arena, because a gradient
     /// that is first touched inside the scope must outlive it.
     Arena& scratch() { return scratch_; }
@@ -167,7 +189,7 @@ public:
     }
     /// The same for any output, started from a given cotangent everywhere equal to `seed`.
     void backward_from(Var<T> output, T seed) {
-        for (T& g : output.grad()) g = seed;
+        fill(output.grad(), seed);
         std::ptrdiff_t later = last_parameter_;  // of the step whose VJP ran before
         for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
             if (watching_) watch(step->output.grad(), later);
@@ -197,7 +219,7 @@ public:
             free_.erase(std::next(free).base());
             return room;
         }
-        return arena_.make<T>(shape);
+        return numbers_.make<T>(shape);
     }
 
     /// Forgets all operations and frees their memory. Every Var made so far becomes invalid.
@@ -205,6 +227,7 @@ public:
         steps_.clear();
         free_.clear();
         arena_.reset();
+        if (&numbers_ != &arena_) numbers_.reset();
         scratch_.reset();
     }
 
@@ -223,12 +246,10 @@ private:
     }
 
     void watch(Tensor<T> numbers, std::ptrdiff_t parameter) {
-        for (T x : numbers) {
-            if (culprit_ < 0 && !std::isfinite(x)) culprit_ = parameter;
-        }
+        if (culprit_ < 0 && !all_finite(numbers)) culprit_ = parameter;
     }
 
-    Arena& arena_;
+    Arena &arena_, &numbers_;
     Arena scratch_;
     T* parameter_values_ = nullptr;
     T* parameter_gradients_ = nullptr;

@@ -85,6 +85,17 @@ double loss_weight(Prediction prediction, Level level) {
     return (square > 1 / kMost ? 1 / square : kMost) * (level.a + kLeast);  // (4.15)
 }
 
+DrawnSample draw_sample(const DenoisingTask& task, const Schedule& schedule, Shuffle& shuffle,
+                        std::int64_t step, int number) {
+    const auto s = static_cast<std::uint32_t>(step), k = static_cast<std::uint32_t>(number);
+    const double u =
+        (number + Random(task.seed, Purpose::timestep, s, k).uniform()) / task.batch;  // (4.15)
+    return {shuffle.at(step * task.batch + number),
+            task.flip && (Random(task.seed, Purpose::augmentation, s, k).bits() & 1) != 0,
+            1 + std::min(schedule.steps() - 1,
+                         static_cast<int>(std::pow(u, task.time_power) * schedule.steps()))};
+}
+
 Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                              const DenoisingTask& task, SampleErrors* samples) {
     require(data.height == model.height && data.width == model.width &&
@@ -103,19 +114,12 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                             xt = arena.make<float>(shape);
         const Tensor<float> target = arena.make<float>(shape);
         const std::span<int> t = arena.make<int>({count}).flat();
-        const std::uint32_t s = static_cast<std::uint32_t>(step);
         for (int i = 0; i < count; ++i) {
-            const std::uint32_t k = static_cast<std::uint32_t>(first + i);
-            const int index = shuffle->at(step * task.batch + first + i);
-            decode(data, index,
-                   task.flip && (Random(task.seed, Purpose::augmentation, s, k).bits() & 1) != 0,
-                   x0[i]);
-            fill_normal(eps[i], Random(task.seed, Purpose::noise, s, k));
-            const double u =
-                (first + i + Random(task.seed, Purpose::timestep, s, k).uniform()) / task.batch;
-            t[static_cast<std::size_t>(i)] =
-                1 + std::min(schedule.steps() - 1, static_cast<int>(std::pow(u, task.time_power) *
-                                                                    schedule.steps()));  // (4.15)
+            const DrawnSample drawn = draw_sample(task, schedule, *shuffle, step, first + i);
+            decode(data, drawn.picture, drawn.flip, x0[i]);
+            fill_normal(eps[i], Random(task.seed, Purpose::noise, static_cast<std::uint32_t>(step),
+                                       static_cast<std::uint32_t>(first + i)));
+            t[static_cast<std::size_t>(i)] = drawn.t;
         }
         q_sample<float>(x0, t, eps, schedule, xt);
         // Both sides are multiplied by the root of the weight, so that the loss is a plain mean.

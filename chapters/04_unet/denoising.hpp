@@ -7,6 +7,7 @@
 #include "01_forward_noising/schedule.hpp"
 #include "03_reverse_process/ancestral.hpp"
 #include "03_reverse_process/prediction.hpp"
+#include "04_unet/shuffle.hpp"
 #include "04_unet/trainer.hpp"
 #include "04_unet/unet.hpp"
 #include "data/dataset.hpp"
@@ -58,6 +59,15 @@ struct DenoisingTask {
     bool flip;          ///< half of the pictures, left to right
     std::uint64_t seed;
 };
+
+/// What sample number `number` of a step is made of: a picture, and the time to which it is noised.
+struct DrawnSample {
+    int picture;
+    bool flip;
+    int t;
+};
+DrawnSample draw_sample(const DenoisingTask& task, const Schedule& schedule, Shuffle& shuffle,
+                        std::int64_t step, int number);
 
 /// Weighted mean squared error of the prediction for noised images (4.15). Sample k of step s is
 /// image number s * batch + k of an endless row of shuffled passes over the data; its t and noise

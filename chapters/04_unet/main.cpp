@@ -51,6 +51,18 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(0.1, 10.0));
 
+    const auto add_device = [](CLI::App* command, std::string& device, std::string& precision) {
+        command->add_option("--device", device, "where the network runs: cpu or cuda")
+            ->capture_default_str()
+            ->check(CLI::IsMember({"cpu", "cuda"}));
+        command
+            ->add_option("--precision", precision,
+                         "of products on a GPU: fp32, or on tensor cores tf32 or bf16")
+            ->capture_default_str()
+            ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
+    };
+    add_device(train_command, train.device, train.precision);
+
     CLI::App* sample_command = app.add_subcommand("sample", "draw pictures with a trained model");
     sample_command->add_option("--model", sample.model, "model.safetensors")->required();
     sample_command
@@ -62,6 +74,7 @@ int main(int argc, char** argv) {
         ->check(CLI::PositiveNumber);
     sample_command->add_option("--noise", sample.noise,
                                "start from this .npy file, float32 [N,H,W,C]");
+    add_device(sample_command, sample.device, sample.precision);
     sample_command->add_flag("--save-npy", sample.save_npy, "write samples.npy too");
     app.require_subcommand(0, 1);
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <map>
 
+#include "04_unet/backend.hpp"
 #include "04_unet/denoising.hpp"
 #include "04_unet/samples.hpp"
 #include "data/find.hpp"
@@ -32,14 +33,13 @@ const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss
 constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
 
 /// Draws from noise that depends on the seed alone, so that grids of one run can be compared.
-Image draw_grid(const DenoisingModel& model, std::span<float> values, std::uint64_t seed) {
+Image draw_grid(const DenoisingModel& model, const Denoiser<float>& denoiser, std::uint64_t seed) {
     Arena arena;
     const Tensor<float> x =
         arena.make<float>({kGrid, model.height, model.width, model.unet.config().channels});
     start_noise<float>(seed, x);
     const AncestralOptions options{.clip = 1.0, .seed = seed};
-    ancestral_sample<float>(make_denoiser(model, values), model.schedule,
-                            even_times(kT, kGridSteps), options, x);
+    ancestral_sample<float>(denoiser, model.schedule, even_times(kT, kGridSteps), options, x);
     return image_grid(x, kGrid, 1);
 }
 
@@ -77,12 +77,14 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, const 
 
 /// What a step takes: the second one of a trainer that is thrown away. Not a number if that fails:
 /// the real training will then tell why.
+template <class Stepper>
 double seconds_per_step(const DenoisingModel& model, const TrainOptions& options,
-                        const Trainer::Loss& loss) try {
+                        Stepper stepper) try {
     Trainer trial(model.unet.parameters(), options);
-    trial.step(loss);
+    const GpuTraining training = stepper(trial);
+    training.step();
     const auto start = Clock::now();
-    trial.step(loss);
+    training.step();
     return seconds_since(start);
 } catch (const Error&) {
     return std::numeric_limits<double>::quiet_NaN();
@@ -92,6 +94,8 @@ double seconds_per_step(const DenoisingModel& model, const TrainOptions& options
 
 bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFolder& folder) {
     const auto start = Clock::now();
+    const GpuBackend* backend =
+        settings.device == "cuda" ? &require_gpu(settings.precision) : nullptr;
     const Dataset data = find_dataset(settings.dataset, common.data, true);
     const Preset& preset = kPresets.at(common.preset);
     const int base = settings.base > 0 ? settings.base : preset.base;
@@ -142,6 +146,8 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
                                                      {"schedule", settings.schedule},
                                                      {"prediction", settings.prediction}};
     for (const auto& [name, value] : told) folder.setting(name, value);
+    folder.setting("device", backend != nullptr ? backend->name() : "cpu");
+    if (backend != nullptr) folder.setting("precision", settings.precision);
     folder.setting("seed", common.seed);
     folder.setting("base", base);
     folder.setting("multipliers", joined(multipliers));
@@ -149,28 +155,37 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
     folder.setting("optimizer", settings.optimizer);
     folder.setting("learning rate", settings.learning_rate);
     folder.setting("time power", settings.time_power);
-    const Trainer::Loss loss =
-        denoising_loss(model, data, {batch, settings.time_power, flip, common.seed});
+    const DenoisingTask task{batch, settings.time_power, flip, common.seed};
+    const Trainer::Loss loss = denoising_loss(model, data, task);
+    const auto stepper = [&](Trainer& of) -> GpuTraining {
+        if (backend != nullptr) return backend->training(of, model, data, task);
+        return {[&of, &loss] { return of.step(loss); }, [] {}};
+    };
+    const auto denoiser_of = [&](std::vector<float>& values) {
+        return backend != nullptr ? backend->denoiser(model, values) : make_denoiser(model, values);
+    };
     // Steps to go, and what the grids cost: drawing is forward only, a third of a training pass.
     const double drawing = kGrids * kGrid * kGridSteps / (3.0 * batch);
     const double left =
         static_cast<double>(steps - trainer.steps()) * (1 + drawing / static_cast<double>(steps));
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
+            {"device", backend != nullptr ? backend->name() + ", " + settings.precision : "CPU"},
             {"parameters", std::to_string(model.unet.parameters().count())},
             {"images", std::to_string(steps * batch)},
             {"batch", std::to_string(batch)},
             {"predicts", settings.prediction + ", " + settings.schedule + " schedule"},
             {"seed", std::to_string(common.seed)},
-            {"expected time", about(left * seconds_per_step(model, options, loss))}});
+            {"expected time", about(left * seconds_per_step(model, options, stepper))}});
 
+    const GpuTraining training = stepper(trainer);
     CsvWriter log(log_path, kLogColumns, trainer.steps() > 0);
     const auto grid_path = [&](std::int64_t part) {
         return folder.path("progress_" + std::to_string(part) + ".png");
     };
     Progress progress("train", steps * batch, "images", trainer.steps() * batch);
     while (trainer.steps() < steps && !interrupted()) {
-        const Trainer::Report report = trainer.step(loss);
+        const Trainer::Report report = training.step();
         const std::int64_t done = trainer.steps();
         log.row({static_cast<double>(done), static_cast<double>(done * batch),
                  earlier + seconds_since(start), report.loss, report.gradient_norm});
@@ -179,10 +194,16 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
         progress.update(done * batch, text);
         const std::int64_t part = kGrids * done / steps;
         if (part != kGrids * (done - 1) / steps) {
-            write_png(grid_path(part), draw_grid(model, trainer.average(), common.seed));
+            training.fetch();
+            write_png(grid_path(part),
+                      draw_grid(model, denoiser_of(trainer.average()), common.seed));
         }
-        if (done % settings.save_every == 0) trainer.save(state_path);
+        if (done % settings.save_every == 0) {
+            training.fetch();
+            trainer.save(state_path);
+        }
     }
+    training.fetch();
     progress.finish();
     trainer.save(state_path);
     model.save(folder.path("model.safetensors"), trainer.average());
@@ -212,16 +233,20 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
 
 void run_sample(const CommonOptions& common, const SampleSettings& settings, RunFolder& folder) {
     const auto start = Clock::now();
+    const GpuBackend* backend =
+        settings.device == "cuda" ? &require_gpu(settings.precision) : nullptr;
     LoadedModel loaded = load_model(settings.model);
     const DenoisingModel& model = loaded.model;
     Pictures pictures = find_noise(settings.noise, model, settings.n, common.seed);
     const Tensor<float> x = pictures.tensor();
     const int n = x.size(0);
     const std::vector<int> times = even_times(model.schedule.steps(), settings.steps);
-    const Denoiser<float> denoiser = make_denoiser(model, loaded.values);
+    const Denoiser<float> denoiser = backend != nullptr ? backend->denoiser(model, loaded.values)
+                                                        : make_denoiser(model, loaded.values);
     banner(
         "Chapter 4: drawing",
         {{"model", settings.model.string()},
+         {"device", backend != nullptr ? backend->name() + ", " + settings.precision : "CPU"},
          {"parameters", std::to_string(model.unet.parameters().count())},
          {"pictures", std::to_string(n)},
          {"steps", std::to_string(settings.steps)},

@@ -23,6 +23,8 @@ struct TrainSettings {
     std::string prediction = "x0";
     double time_power = kTimePower;
     int save_every = 200;  ///< steps between checkpoints
+    std::string device = "cpu";      ///< or "cuda"
+    std::string precision = "tf32";  ///< of products, on a GPU: fp32, tf32 or bf16
 };
 
 /// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),
@@ -38,6 +40,7 @@ struct SampleSettings {
     int steps = 1000;
     std::filesystem::path noise;  ///< empty: noise from the seed
     bool save_npy = false;
+    std::string device = "cpu", precision = "tf32";  ///< as in TrainSettings
 };
 
 /// Draws and writes samples.png, samples.idx, denoising.gif and, if asked, samples.npy.

@@ -119,6 +119,14 @@ std::map<std::string, std::string> Trainer::identity() const {
     return all;
 }
 
+std::map<std::string, std::span<float>> Trainer::state() {
+    return {{"values", values_},
+            {"average", average_},
+            {"momentum", muon_.momentum()},
+            {"first_moment", adam_.first_moment()},
+            {"second_moment", adam_.second_moment()}};
+}
+
 void Trainer::save(const std::filesystem::path& path) {
     for (std::size_t i = 0; i < values_.size(); ++i) {  // a last good state is not to be replaced
         require(std::isfinite(values_[i]) && std::isfinite(average_[i]), "training: after step ",
@@ -129,15 +137,12 @@ void Trainer::save(const std::filesystem::path& path) {
     Safetensors state;
     state.metadata = identity();
     state.metadata["step"] = std::to_string(steps());
-    const auto put = [&](const char* name, std::span<const float> values) {
+    const std::map<std::string, std::span<float>> all = this->state();
+    for (const char* name : {"values", "average", "momentum", "first_moment", "second_moment"}) {
+        const std::span<float> numbers = all.at(name);
         state.arrays.push_back(
-            {name, {static_cast<int>(values.size())}, {values.begin(), values.end()}});
-    };
-    put("values", values_);
-    put("average", average_);
-    put("momentum", muon_.momentum());
-    put("first_moment", adam_.first_moment());
-    put("second_moment", adam_.second_moment());
+            {name, {static_cast<int>(numbers.size())}, {numbers.begin(), numbers.end()}});
+    }
     write_safetensors(path, state);
 }
 
@@ -152,12 +157,7 @@ void Trainer::load(const std::filesystem::path& path) {
                 found == state.metadata.end() ? "does not say" : found->second,
                 "; start it with the same options, or without --resume");
     }
-    const std::map<std::string, std::span<float>> places = {
-        {"values", values_},
-        {"average", average_},
-        {"momentum", muon_.momentum()},
-        {"first_moment", adam_.first_moment()},
-        {"second_moment", adam_.second_moment()}};
+    const std::map<std::string, std::span<float>> places = this->state();
     for (const auto& [name, place] : places) {
         require(arrays.contains(name), path.string(), ": the array ", name, " is missing");
         require(arrays[name]->values.size() == place.size(), path.string(), ": ", name, " has ",

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,13 @@ public:
     std::int64_t steps() const { return adam_.steps(); }
     std::vector<float>& values() { return values_; }
     std::vector<float>& average() { return average_; }
+
+    /// All that a step changes, by name, and the number of steps: for a trainer that makes the steps
+    /// elsewhere (training.cu).
+    std::map<std::string, std::span<float>> state();
+    void set_steps(std::int64_t steps) { adam_.set_steps(steps); }
+    const TrainOptions& options() const { return options_; }
+    const ParameterList& parameters() const { return list_; }
 
     /// Everything that a later step depends on. load() fails, naming what differs, on a state of
     /// another model or other options.

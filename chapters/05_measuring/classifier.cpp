@@ -101,14 +101,6 @@ Classifier::Classifier(int channels, int classes) {
     out_ = Linear(list_, "out", kFeatures, classes);
 }
 
-template <class T>
-Classifier::Answer<T> Classifier::operator()(Var<T> x) const {
-    Var<T> h = in_(x);
-    for (const Block& block : blocks_) h = block.conv(block.norm.silu(h));
-    const Var<T> features = mean_pixels(silu(norm_(h)));
-    return {features, out_(features)};
-}
-
 void TrainedClassifier::save(const std::filesystem::path& path) const {
     Safetensors file{network.parameters().to_arrays<float>(values), {}};
     file.metadata = {{"model", "classifier"},

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "02_gradients/ops.hpp"
 #include "04_unet/layers.hpp"
 #include "04_unet/trainer.hpp"
 #include "data/dataset.hpp"
@@ -44,6 +45,15 @@ private:
     GroupNorm norm_;
     Linear out_;
 };
+
+/// Here, and not in classifier.cpp, so that measuring.cu can make it for numbers on a GPU.
+template <class T>
+Classifier::Answer<T> Classifier::operator()(Var<T> x) const {
+    Var<T> h = in_(x);
+    for (const Block& block : blocks_) h = block.conv(block.norm.silu(h));
+    const Var<T> features = mean_pixels(silu(norm_(h)));
+    return {features, out_(features)};
+}
 
 /// A classifier with what its use depends on.
 struct TrainedClassifier {

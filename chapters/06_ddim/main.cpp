@@ -25,6 +25,14 @@ int main(int argc, char** argv) {
                    "yours trailing; in the experiment: by its strips)")
         ->check(CLI::IsMember(std::vector<std::string>(kGridNames.begin(), kGridNames.end())));
 
+    app.add_option("--device", draw.device, "where the network runs: cpu or cuda")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"cpu", "cuda"}));
+    app.add_option("--precision", draw.precision,
+                   "of products on a GPU: fp32, or on tensor cores tf32 or bf16")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
+
     const auto add_sampler = [&](CLI::App* command) {
         command
             ->add_option("--sampler", draw.sampler.name,
@@ -44,8 +52,9 @@ int main(int argc, char** argv) {
             ->check(CLI::NonNegativeNumber);
     };
     const auto add_image = [&](CLI::App* command) {
-        command->add_option("--image", given.image,
-                            "a PNG or JPEG, best square with a margin; stretched to fit (none: a test picture)");
+        command->add_option(
+            "--image", given.image,
+            "a PNG or JPEG, best square with a margin; stretched to fit (none: a test picture)");
         command->add_flag("--negative", given.negative, "it is black on white");
     };
     const auto add_n = [&](CLI::App* command, int least) {

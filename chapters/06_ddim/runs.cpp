@@ -5,8 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "04_unet/backend.hpp"
 #include "04_unet/samples.hpp"
 #include "06_ddim/editing.hpp"
+#include "06_ddim/gpu_sampling.hpp"
 #include "06_ddim/strips.hpp"
 #include "io/csv.hpp"
 #include "io/npy.hpp"
@@ -40,6 +42,7 @@ void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& dr
         "Chapter 6: " + job.title,
         {{"model", path},
          {"parameters", std::to_string(model.unet.parameters().count())},
+         {"device", draw.device == "cuda" ? gpu_backend().name() + ", " + draw.precision : "CPU"},
          {"sampler", by},
          {"pictures", job.pictures},
          {"seed", std::to_string(common.seed)},
@@ -96,9 +99,18 @@ void run_sample(const CommonOptions& common, const DrawSettings& draw, const Sam
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
     const auto begun = Clock::now();
-    Steps steps(d.times.size() - 1);
-    run_sampler(sampler, d.denoiser, d.schedule(), d.times, x, steps.observer());
-    steps.finish();
+    if (draw.device == "cuda" && sampler.name != "heun") {  // Heun asks twice in a step
+        Progress progress("draw", n, "pictures");
+        gpu_sampling()(d.loaded.model, d.loaded.values, sampler, d.times, x, [&](int drawn) {
+            require(!interrupted(), "stopped while drawing");
+            progress.update(drawn);
+        });
+        progress.finish();
+    } else {
+        Steps steps(d.times.size() - 1);
+        run_sampler(sampler, d.denoiser, d.schedule(), d.times, x, steps.observer());
+        steps.finish();
+    }
     const double seconds = seconds_since(begun);
     write_samples(folder, x, more.save_npy, "drawn by " + described(draw, d, d.times.size() - 1));
     folder.finish(seconds_since(start));

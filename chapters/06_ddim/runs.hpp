@@ -13,6 +13,7 @@ struct DrawSettings {
     Sampler sampler;
     std::string grid;  ///< empty: the sampler's own
     int steps = 0;     ///< 0: 50; for the strips of the experiment as its preset says
+    std::string device = "cpu", precision = "tf32";  ///< where the network runs; on a GPU
 };
 
 struct SampleSettings {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "04_unet/backend.hpp"
 #include "04_unet/samples.hpp"
 #include "05_measuring/reference.hpp"
 #include "06_ddim/editing.hpp"
@@ -17,7 +18,9 @@ std::filesystem::path model_path(const CommonOptions& common, const DrawSettings
 
 Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw)
     : loaded(load_model(model_path(common, draw))),
-      denoiser(make_denoiser(loaded.model, loaded.values)),
+      denoiser(draw.device == "cuda"
+                   ? require_gpu(draw.precision).denoiser(loaded.model, loaded.values)
+                   : make_denoiser(loaded.model, loaded.values)),
       grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
                              : draw.grid),
       times(step_grid(grid, schedule(), draw.steps)) {}

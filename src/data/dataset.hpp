@@ -28,7 +28,7 @@ struct Dataset {
 std::string checksum(const Dataset& data);
 
 /// 0..255 -> [-1, 1]; both ends are met exactly.
-inline float from_byte(std::uint8_t value) {
+constexpr float from_byte(std::uint8_t value) {
     return static_cast<float>(value) / 127.5f - 1.0f;
 }
 

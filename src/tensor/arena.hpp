@@ -14,29 +14,31 @@ namespace diffusion {
 inline constexpr std::size_t kAlignment =
     64;  ///< bytes; one cache line, and the widest SIMD register in use
 
-struct AlignedDelete {
-    void operator()(std::byte* p) const { ::operator delete (p, std::align_val_t{kAlignment}); }
+/// Where blocks of memory come from, kAlignment bytes aligned: the heap, or a GPU.
+struct MemorySource {
+    void* (*allocate)(std::size_t bytes);
+    void (*free)(void* memory);
 };
-using AlignedBytes = std::unique_ptr<std::byte, AlignedDelete>;
-
-inline AlignedBytes allocate_aligned(std::size_t bytes) {
-    return AlignedBytes(
-        static_cast<std::byte*>(::operator new (bytes, std::align_val_t{kAlignment})));
-}
+inline constexpr MemorySource kHeap = {
+    [](std::size_t bytes) { return ::operator new (bytes, std::align_val_t{kAlignment}); },
+    [](void* memory) { ::operator delete (memory, std::align_val_t{kAlignment}); }};
 
 /// Bump allocator over a list of blocks. When a step did not fit in the first block, reset()
 /// replaces the list by one block of the total size, so that from the second step of a given shape
 /// on no heap allocation happens.
 class Arena {
 public:
-    Arena() = default;
+    explicit Arena(MemorySource source = kHeap) : source_(source) {}
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
+    ~Arena() { free_blocks(); }
+
+    MemorySource source() const { return source_; }
 
     void* allocate(std::size_t bytes) {
         bytes = (bytes + kAlignment - 1) / kAlignment * kAlignment;
         if (blocks_.empty() || used_ + bytes > blocks_.back().size) grow(bytes);
-        void* p = blocks_.back().memory.get() + used_;
+        void* p = blocks_.back().memory + used_;
         used_ += bytes;
         return p;
     }
@@ -58,7 +60,7 @@ public:
         if (blocks_.size() > 1) {
             std::size_t total = 0;
             for (const Block& block : blocks_) total += block.size;
-            blocks_.clear();
+            free_blocks();
             add_block(total);
         }
         used_ = 0;
@@ -91,7 +93,7 @@ public:
 
 private:
     struct Block {
-        AlignedBytes memory;
+        std::byte* memory;
         std::size_t size;
     };
 
@@ -100,8 +102,16 @@ private:
         add_block(bytes > twice ? bytes : twice);
         used_ = 0;
     }
-    void add_block(std::size_t bytes) { blocks_.push_back({allocate_aligned(bytes), bytes}); }
+    void add_block(std::size_t bytes) {
+        blocks_.reserve(blocks_.size() + 1);  // so that nothing fails once the memory is there
+        blocks_.push_back({static_cast<std::byte*>(source_.allocate(bytes)), bytes});
+    }
+    void free_blocks() {
+        for (const Block& block : blocks_) source_.free(block.memory);
+        blocks_.clear();
+    }
 
+    MemorySource source_;
     std::vector<Block> blocks_;
     std::size_t used_ = 0;
 };

@@ -5,20 +5,6 @@
 
 namespace diffusion {
 
-std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> c,
-                                        std::array<std::uint32_t, 2> key) {
-    constexpr std::uint64_t kMultiplier0 = 0xD2511F53, kMultiplier1 = 0xCD9E8D57;
-    constexpr std::uint32_t kWeyl0 = 0x9E3779B9, kWeyl1 = 0xBB67AE85;
-    for (int round = 0; round < 10; ++round) {
-        const std::uint64_t p0 = kMultiplier0 * c[0], p1 = kMultiplier1 * c[2];
-        c = {static_cast<std::uint32_t>(p1 >> 32) ^ c[1] ^ key[0], static_cast<std::uint32_t>(p1),
-             static_cast<std::uint32_t>(p0 >> 32) ^ c[3] ^ key[1], static_cast<std::uint32_t>(p0)};
-        key[0] += kWeyl0;
-        key[1] += kWeyl1;
-    }
-    return c;
-}
-
 std::uint32_t Random::bits() {
     if (left_ == 0) {
         block_ = philox4x32(counter_, key_);

@@ -1,0 +1,83 @@
+#pragma once
+// An operation on both tapes, the CPU's and the GPU's: its result and all its gradients must agree.
+// Only .cu files include this header.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "02_gradients/device_ops.hpp"
+#include "cuda/stage.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion::cuda {
+
+inline std::vector<float> random_numbers(std::ptrdiff_t n, std::uint32_t stream) {
+    std::vector<float> x(static_cast<std::size_t>(n));
+    diffusion::fill_normal(Tensor<float>(x.data(), {static_cast<int>(n)}),
+                           Random(7, Purpose::test, stream));
+    return x;
+}
+
+/// Numbers of the host in the memory of a tape.
+inline Tensor<float> put(const std::vector<float>& numbers, const Shape& shape, Tape<float>& tape) {
+    const Tensor<float> x = tape.numbers().make<float>(shape);
+    std::copy(numbers.begin(), numbers.end(), x.begin());
+    return x;
+}
+inline Tensor<Float> put(const std::vector<float>& numbers, const Shape& shape, Tape<Float>& tape) {
+    const Tensor<Float> x = tape.numbers().make<Float>(shape);
+    copy_bytes(raw(x), numbers.data(), numbers.size() * sizeof(float));
+    synchronize();
+    return x;
+}
+inline std::vector<float> take(Tensor<float> x) {
+    return {x.begin(), x.end()};
+}
+inline std::vector<float> take(Tensor<Float> x) {
+    std::vector<float> numbers(static_cast<std::size_t>(x.numel()));
+    copy_bytes(numbers.data(), raw(x), numbers.size() * sizeof(float));
+    synchronize();
+    return numbers;
+}
+
+/// The result of an operation, then the gradients of all its inputs, for random inputs and a random
+/// gradient of the result.
+template <class T, class F>
+std::vector<std::vector<float>> result_and_gradients(Tape<T>& tape,
+                                                     const std::vector<Shape>& shapes, F operation,
+                                                     bool backward) {
+    std::vector<Var<T>> inputs;
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+        const Tensor<T> x =
+            put(random_numbers(shapes[i].numel(), static_cast<std::uint32_t>(i)), shapes[i], tape);
+        inputs.push_back(backward ? tape.leaf(x) : tape.constant(x));
+    }
+    const Var<T> y = operation(inputs);
+    std::vector<std::vector<float>> all{take(y.value())};
+    if (!backward) return all;
+    const Tensor<T> dy = put(random_numbers(y.value().numel(), 99), y.shape(), tape);
+    tape.backward_from(mul(y, tape.constant(dy)), T(1));
+    for (const Var<T>& x : inputs) all.push_back(take(x.grad()));
+    return all;
+}
+
+/// `operation` takes a vector of Var<T>, for T = float and for T = Float. The differences are in
+/// units of the root mean square of what is compared.
+template <class F>
+void compare_on_tapes(Stage& s, const std::string& what, const std::vector<Shape>& shapes,
+                      double allowed, F operation, bool backward = true) {
+    Arena arena;
+    Tape<float> cpu(arena);
+    DeviceTape gpu;
+    const auto expected = result_and_gradients(cpu, shapes, operation, backward),
+               found = result_and_gradients(gpu.tape, shapes, operation, backward);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        double square = 0;
+        for (const float v : expected[i]) square += static_cast<double>(v) * static_cast<double>(v);
+        const double unit = std::sqrt(square / static_cast<double>(expected[i].size()));
+        s.check(what + (i == 0 ? ": result" : ": gradient " + std::to_string(i)),
+                largest_difference(found[i], expected[i]) / unit, allowed);
+    }
+}
+
+}  // namespace diffusion::cuda

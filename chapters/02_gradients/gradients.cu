@@ -1,0 +1,487 @@
+// Chapter 2 on a GPU: the products of the linear layer and its VJPs, softmax and layer norm with
+// theirs, and AdamW. Products are bound by arithmetic, and product.hpp has their three versions.
+// All the rest is bound by memory: it cannot be faster than its numbers can be read and written
+// once.
+#include "02_gradients/gradients.hpp"
+#include "02_gradients/ops.hpp"
+#include "02_gradients/optimizer.hpp"
+#include "02_gradients/product.hpp"
+#include "cuda/reduce.hpp"
+#include "cuda/stage.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion::cuda {
+
+bool has_tensor_cores() {
+#if defined(__CUDACC__)
+    static const bool yes = [] {
+        int major = 0;
+        static_cast<void>(stream());
+        check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0),
+              "asking the GPU");
+        return major >= 8;
+    }();
+    return yes;
+#else
+    return true;
+#endif
+}
+
+int blocks_wanted() {
+#if defined(__CUDACC__)
+    static const int blocks = [] {
+        int processors = 0;
+        static_cast<void>(stream());
+        check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0),
+              "asking the GPU");
+        return 2 * processors;
+    }();
+    return blocks;
+#else
+    return 4;
+#endif
+}
+
+namespace {
+
+constexpr int kThreads = kBlockThreads, kWarps = kThreads / 32;
+
+/// x[i] = something between -1 and 1, to be timed with.
+struct Ramp {
+    float* x;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        x[i] = static_cast<float>(i * 2654435761u % 65536) / 32768.0f - 1.0f;
+    }
+};
+
+// ---- Softmax and its VJP (2.10), layer norm and its VJP (2.11).
+//
+// Version 1, the obvious one: a thread takes a row. Neighbouring threads read places that lie a row
+// apart, so of the 32 bytes that the memory hands out at a time each uses four.
+
+__global__ void softmax_obvious(const float* x, int rows, int n, float* y) {
+    const int r = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (r >= rows) return;
+    const float* in = x + static_cast<std::ptrdiff_t>(r) * n;
+    float* out = y + static_cast<std::ptrdiff_t>(r) * n;
+    float largest = in[0], total = 0;
+    for (int i = 1; i < n; ++i) largest = in[i] > largest ? in[i] : largest;
+    for (int i = 0; i < n; ++i) total += out[i] = expf(in[i] - largest);
+    for (int i = 0; i < n; ++i) out[i] /= total;
+}
+
+// Version 2: a warp takes a row. Its 32 threads read 32 neighbours at a time, and add up what they
+// have by exchanging registers (reduce.hpp). No shared memory and no barrier are needed.
+
+/// The row of this warp, or -1.
+__device__ __forceinline__ int row_of_warp(int rows) {
+    const int r = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
+    return r < rows ? r : -1;
+}
+
+__global__ void softmax_kernel(const float* x, int rows, int n, float* y) {
+    const int r = row_of_warp(rows), lane = static_cast<int>(threadIdx.x) % 32;
+    if (r < 0) return;  // the whole warp
+    const float* in = x + static_cast<std::ptrdiff_t>(r) * n;
+    float* out = y + static_cast<std::ptrdiff_t>(r) * n;
+    float largest = -INFINITY, total = 0;
+    for (int i = lane; i < n; i += 32) largest = in[i] > largest ? in[i] : largest;
+    largest = warp_max(largest);
+    for (int i = lane; i < n; i += 32) total += expf(in[i] - largest);
+    total = warp_sum(total);
+    for (int i = lane; i < n; i += 32) out[i] = expf(in[i] - largest) / total;
+}
+
+__global__ void softmax_vjp_kernel(const float* y, const float* dy, int rows, int n, float* dx) {
+    const int r = row_of_warp(rows), lane = static_cast<int>(threadIdx.x) % 32;
+    if (r < 0) return;
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(r) * n;
+    float mean = 0;
+    for (int i = lane; i < n; i += 32) mean += y[at + i] * dy[at + i];
+    mean = warp_sum(mean);
+    for (int i = lane; i < n; i += 32) dx[at + i] += y[at + i] * (dy[at + i] - mean);  // (2.10)
+}
+
+/// Mean and 1 / sqrt(variance + eps) of a row, for every thread of the warp.
+__device__ __forceinline__ float2 moments_of_row(const float* in, int n, float eps, int lane) {
+    float mean = 0, square = 0;
+    for (int i = lane; i < n; i += 32) mean += in[i];
+    mean = warp_sum(mean) / static_cast<float>(n);
+    for (int i = lane; i < n; i += 32) square += (in[i] - mean) * (in[i] - mean);
+    square = warp_sum(square) / static_cast<float>(n);
+    return make_float2(mean, 1.0f / sqrtf(square + eps));
+}
+
+__global__ void layer_norm_kernel(const float* x, const float* gain, const float* bias, int rows,
+                                  int n, float eps, float* y) {
+    const int r = row_of_warp(rows), lane = static_cast<int>(threadIdx.x) % 32;
+    if (r < 0) return;
+    const float* in = x + static_cast<std::ptrdiff_t>(r) * n;
+    float* out = y + static_cast<std::ptrdiff_t>(r) * n;
+    const float2 m = moments_of_row(in, n, eps, lane);
+    for (int i = lane; i < n; i += 32) out[i] = (in[i] - m.x) * m.y * gain[i] + bias[i];
+}
+
+__global__ void layer_norm_vjp_kernel(const float* x, const float* gain, const float* dy, int rows,
+                                      int n, float eps, float* dx, float* along_gain) {
+    const int r = row_of_warp(rows), lane = static_cast<int>(threadIdx.x) % 32;
+    if (r < 0) return;
+    const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(r) * n;
+    const float2 m = moments_of_row(x + at, n, eps, lane);
+    float mean = 0, along = 0;
+    for (int i = lane; i < n; i += 32) {
+        const float g = gain[i] * dy[at + i], normal = (x[at + i] - m.x) * m.y;
+        mean += g;
+        along += g * normal;
+    }
+    mean = warp_sum(mean) / static_cast<float>(n);
+    along = warp_sum(along) / static_cast<float>(n);
+    for (int i = lane; i < n; i += 32) {
+        const float g = gain[i] * dy[at + i], normal = (x[at + i] - m.x) * m.y;
+        dx[at + i] += m.y * (g - mean - normal * along);  // (2.11)
+        along_gain[at + i] = dy[at + i] * normal;         // its sum over rows is dgain
+    }
+}
+
+// ---- Sums over rows: the adjoint of a broadcast (2.7). A block takes 32 columns; each of its
+// warps every kWarps-th row, so that reads are neighbours, and at last the warps' sums are added.
+__global__ void column_sums_kernel(const float* x, int rows, int n, float* sum) {
+    __shared__ float parts[kWarps][33];
+    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+    const int c = static_cast<int>(blockIdx.x) * 32 + lane;
+    float own = 0;
+    for (int r = warp; c < n && r < rows; r += kWarps)
+        own += x[static_cast<std::ptrdiff_t>(r) * n + c];
+    parts[warp][lane] = own;
+    __syncthreads();
+    if (warp == 0 && c < n) {
+        float total = 0;
+        for (int w = 0; w < kWarps; ++w) total += parts[w][lane];
+        sum[c] += total;
+    }
+}
+
+// ---- The sum of squares: blocks add up pieces, and one block the pieces' sums. (Adding them by
+// atomics would need one launch less, but in a different order each time.)
+constexpr int kPieces = 1024;
+
+__global__ void squares_kernel(const float* x, std::ptrdiff_t n, float* piece) {
+    __shared__ float shared[33];
+    float own = 0;
+    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
+    for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+         i < n; i += step)
+        own += x[i] * x[i];
+    const float total = block_sum(own, shared);
+    if (threadIdx.x == 0) piece[blockIdx.x] = total;
+}
+__global__ void sum_kernel(const float* x, int n, float* total) {
+    __shared__ float shared[33];
+    float own = 0;
+    for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x))
+        own += x[i];
+    const float all = block_sum(own, shared);
+    if (threadIdx.x == 0) *total = all;
+}
+
+// ---- AdamW. Version 1 would be one kernel for each line of (2.16) to (2.20): the moments, the
+// step, the average, each reading and writing all parameters. Version 2 is this one: every number
+// is read once and written once, 36 bytes for each parameter.
+__global__ void adamw_kernel(AdamWStep s, std::ptrdiff_t n, const float* gradient, float* x,
+                             float* mean, float* square, float* average) {
+    const float norm = sqrtf(*s.sum_of_squares);
+    const float factor = norm > s.max_norm ? s.max_norm / norm : 1.0f;  // (2.19)
+    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
+    for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+         i < n; i += step) {
+        const float g = factor * gradient[i];
+        const float m = s.beta1 * mean[i] + (1 - s.beta1) * g;                        // (2.16)
+        const float v = s.beta2 * square[i] + (1 - s.beta2) * g * g;                  // (2.16)
+        const float update = m * s.correction1 / (sqrtf(v * s.correction2) + s.eps);  // (2.17)
+        const float to = s.keep * x[i] - s.rate * update;                             // (2.18)
+        mean[i] = m;
+        square[i] = v;
+        x[i] = to;
+        average[i] = s.average_keep * average[i] + (1 - s.average_keep) * to;  // (2.20)
+    }
+}
+
+}  // namespace
+
+// ---- The launches.
+
+void softmax_rows(const float* x, int rows, int columns, float* y) {
+    launch(softmax_kernel, blocks_for(rows, kWarps), kThreads, x, rows, columns, y);
+}
+void softmax_rows_vjp(const float* y, const float* dy, int rows, int columns, float* dx) {
+    launch(softmax_vjp_kernel, blocks_for(rows, kWarps), kThreads, y, dy, rows, columns, dx);
+}
+void layer_norm_rows(const float* x, const float* gain, const float* bias, int rows, int columns,
+                     float eps, float* y) {
+    launch(layer_norm_kernel, blocks_for(rows, kWarps), kThreads, x, gain, bias, rows, columns, eps,
+           y);
+}
+void layer_norm_rows_vjp(const float* x, const float* gain, const float* dy, int rows, int columns,
+                         float eps, float* dx, float* dgain, float* dbias) {
+    static Arena memory(kGpuMemory);
+    memory.reset();
+    float* along = memory.make<float>({rows, columns}).data();
+    launch(layer_norm_vjp_kernel, blocks_for(rows, kWarps), kThreads, x, gain, dy, rows, columns,
+           eps, dx, along);
+    add_column_sums(along, rows, columns, dgain);
+    add_column_sums(dy, rows, columns, dbias);
+}
+void add_column_sums(const float* x, int rows, int columns, float* sum) {
+    launch(column_sums_kernel, blocks_for(columns, 32), kThreads, x, rows, columns, sum);
+}
+void sum_of_squares(const float* x, std::ptrdiff_t n, float* total) {
+    static const Buffer<float> pieces(kPieces);
+    const unsigned blocks = std::min<unsigned>(kPieces, blocks_for(n, kThreads));
+    launch(squares_kernel, blocks, kThreads, x, n, pieces.data());
+    launch(sum_kernel, 1, kThreads, pieces.data(), static_cast<int>(blocks), total);
+}
+void adamw(const AdamWStep& step, std::ptrdiff_t n, const float* gradient, float* x, float* mean,
+           float* square, float* average) {
+    launch_apart(adamw_kernel, std::min(blocks_for(n, kThreads), 1u << 16), kThreads, step, n,
+                 gradient, x, mean, square, average);
+}
+
+namespace {
+
+// ---- The checks against the CPU's code, and the times.
+
+std::vector<float> random_numbers(std::size_t n, std::uint32_t stream) {
+    std::vector<float> x(n);
+    diffusion::fill_normal(Tensor<float>(x.data(), {static_cast<int>(n)}),
+                           Random(7, Purpose::test, stream));
+    return x;
+}
+
+/// An operation and its VJP by chapter 2's tape, for inputs of these shapes and a given dy.
+struct ByTape {
+    Arena arena;
+    Tape<float> tape{arena};
+    std::vector<Var<float>> inputs;
+    std::vector<float> y;
+
+    template <class F>
+    ByTape(std::vector<std::pair<const std::vector<float>*, Shape>> of,
+           const std::vector<float>& dy, F operation) {
+        for (const auto& [numbers, shape] : of) {
+            const Tensor<float> x = arena.make<float>(shape);
+            std::copy(numbers->begin(), numbers->end(), x.begin());
+            inputs.push_back(tape.leaf(x));
+        }
+        const Var<float> out = operation(inputs);
+        y.assign(out.value().begin(), out.value().end());
+        const Tensor<float> cotangent = arena.make<float>(out.shape());
+        std::copy(dy.begin(), dy.end(), cotangent.begin());
+        tape.backward_from(mul(out, tape.constant(cotangent)), 1.0f);
+    }
+    std::vector<float> gradient(std::size_t i) const {
+        const Tensor<float> g = inputs[i].grad();
+        return {g.begin(), g.end()};
+    }
+};
+
+/// x as the tensor cores see it: rounded to 10 bits behind the point (TF32) or 7 (BF16).
+std::vector<float> rounded(Precision precision, std::vector<float> x) {
+    for (float& v : x) {
+        if (precision == Precision::fp32) continue;
+        const int bits = precision == Precision::tf32 ? 10 : 7;
+        int exponent = 0;
+        const float share = std::ldexp(std::frexp(v, &exponent), bits + 1);
+        v = std::ldexp(precision == Precision::tf32 ? std::round(share) : std::nearbyint(share),
+                       exponent - bits - 1);
+    }
+    return x;
+}
+
+/// Y = X W and its VJPs (2.9), in all versions, against the CPU's product of the same rounded
+/// inputs.
+void check_products(Stage& s, int rows, int in, int out) {
+    const auto size = [](int a, int b) {
+        return static_cast<std::size_t>(a) * static_cast<std::size_t>(b);
+    };
+    const std::vector<float> x = random_numbers(size(rows, in), 1),
+                             w = random_numbers(size(in, out), 2),
+                             dy = random_numbers(size(rows, out), 3),
+                             zero(static_cast<std::size_t>(out));
+    const auto gx = Buffer<float>::of(x), gw = Buffer<float>::of(w), gdy = Buffer<float>::of(dy);
+    const Buffer<float> y(size(rows, out)), dx(size(rows, in)), dw(size(in, out));
+    const auto by_tape = [&](Precision p) {
+        const std::vector<float> rx = rounded(p, x), rw = rounded(p, w);
+        return ByTape({{&rx, {rows, in}}, {&rw, {in, out}}, {&zero, {out}}}, rounded(p, dy),
+                      [](const auto& v) { return linear(v[0], v[1], v[2]); });
+    };
+    constexpr double kAllowed = 2e-5;  // of sums of up to 70 products of normal numbers
+    launch_apart(product_obvious<ByRows, ByColumns, Plain>,
+                 dim3(blocks_for(out, 16), blocks_for(rows, 16)), dim3(16, 16),
+                 ByRows(gx.data(), in, rows, in), ByColumns(gw.data(), out, out, in),
+                 Plain{y.data(), out, false}, rows, out, in);
+    s.check("product 1, X [" + std::to_string(rows) + "," + std::to_string(in) + "] W [" +
+                std::to_string(in) + "," + std::to_string(out) + "]",
+            largest_difference(y.download(), by_tape(Precision::fp32).y), kAllowed);
+    for (const auto& [kind_of, name_of] :
+         {std::pair(Precision::fp32, "2, float"), std::pair(Precision::tf32, "3, TF32"),
+          std::pair(Precision::bf16, "3, BF16")}) {
+        const Precision precision = kind_of;
+        const char* name = name_of;
+        if (precision != Precision::fp32 && !has_tensor_cores()) continue;
+        const ByTape tape = by_tape(precision);
+        const auto check_tile = [&](auto tile, const char* kind) {
+            const ByRows left(gx.data(), in, rows, in);
+            const ByColumns right(gw.data(), out, out, in);
+            const Plain to{y.data(), out, false};
+            using Tile = decltype(tile);
+            if (precision == Precision::fp32) {
+                launch_tiles<Precision::fp32, Tile>(left, right, to, rows, out, in);
+            } else if (precision == Precision::tf32) {
+                launch_tiles<Precision::tf32, Tile>(left, right, to, rows, out, in);
+            } else {
+                launch_tiles<Precision::bf16, Tile>(left, right, to, rows, out, in);
+            }
+            s.check(std::string("product ") + name + ", " + kind + " tiles: Y = X W",
+                    largest_difference(y.download(), tape.y), kAllowed);
+        };
+        check_tile(Small(), "small");
+        check_tile(Large(), "large");
+        const std::string what = std::string("product ") + name + ": ";
+        product(precision, ByRows(gx.data(), in, rows, in), ByColumns(gw.data(), out, out, in),
+                Plain{y.data(), out, false}, rows, out, in);
+        s.check(what + "Y = X W", largest_difference(y.download(), tape.y), kAllowed);
+        product(precision, ByRows(gdy.data(), out, rows, out), ByRows(gw.data(), out, in, out),
+                Plain{dx.data(), in, false}, rows, in, out);
+        s.check(what + "dX = dY W^T", largest_difference(dx.download(), tape.gradient(0)),
+                kAllowed);
+        product(precision, ByColumns(gx.data(), in, in, rows),
+                ByColumns(gdy.data(), out, out, rows), Plain{dw.data(), out, false}, in, out, rows);
+        s.check(what + "dW = X^T dY", largest_difference(dw.download(), tape.gradient(1)),
+                kAllowed);
+    }
+}
+
+void check_rows(Stage& s, int rows, int n) {
+    const auto size = static_cast<std::size_t>(rows) * static_cast<std::size_t>(n);
+    const std::vector<float> x = random_numbers(size, 4), dy = random_numbers(size, 5),
+                             gain = random_numbers(static_cast<std::size_t>(n), 6),
+                             bias = random_numbers(static_cast<std::size_t>(n), 7);
+    const auto gx = Buffer<float>::of(x), gdy = Buffer<float>::of(dy),
+               ggain = Buffer<float>::of(gain), gbias = Buffer<float>::of(bias);
+    const std::vector<float> zeros(size);
+    const auto y = Buffer<float>::of(zeros), dx = Buffer<float>::of(zeros);
+    const std::string shape = " [" + std::to_string(rows) + "," + std::to_string(n) + "]";
+    {
+        const ByTape tape({{&x, {rows, n}}}, dy, [](const auto& v) { return softmax(v[0]); });
+        launch_apart(softmax_obvious, blocks_for(rows, kThreads), kThreads, gx.data(), rows, n,
+                     y.data());
+        s.check("softmax 1" + shape, largest_difference(y.download(), tape.y), 1e-6);
+        softmax_rows(gx.data(), rows, n, y.data());
+        s.check("softmax 2" + shape, largest_difference(y.download(), tape.y), 1e-6);
+        softmax_rows_vjp(y.data(), gdy.data(), rows, n, dx.data());
+        s.check("softmax's VJP" + shape, largest_difference(dx.download(), tape.gradient(0)), 1e-5);
+    }
+    const ByTape tape({{&x, {rows, n}}, {&gain, {n}}, {&bias, {n}}}, dy,
+                      [](const auto& v) { return layer_norm(v[0], v[1], v[2]); });
+    const auto again = Buffer<float>::of(zeros);
+    const std::vector<float> row(static_cast<std::size_t>(n));
+    const auto dgain = Buffer<float>::of(row), dbias = Buffer<float>::of(row);
+    layer_norm_rows(gx.data(), ggain.data(), gbias.data(), rows, n, 1e-5f, y.data());
+    s.check("layer norm" + shape, largest_difference(y.download(), tape.y), 2e-5);
+    layer_norm_rows_vjp(gx.data(), ggain.data(), gdy.data(), rows, n, 1e-5f, again.data(),
+                        dgain.data(), dbias.data());
+    s.check("layer norm's VJP" + shape, largest_difference(again.download(), tape.gradient(0)),
+            5e-5);
+    s.check("  its gain" + shape, largest_difference(dgain.download(), tape.gradient(1)), 1e-4);
+    s.check("  its bias" + shape, largest_difference(dbias.download(), tape.gradient(2)), 1e-4);
+}
+
+void check_adamw(Stage& s) {
+    constexpr int kNumbers = 3001;
+    constexpr double kRate = 1e-2, kMaxNorm = 1.0;
+    std::vector<float> x = random_numbers(kNumbers, 8), average = x;
+    AdamW<float> cpu(kNumbers, {.learning_rate = kRate, .beta2 = 0.99, .weight_decay = 0.1});
+    const auto gx = Buffer<float>::of(x), gaverage = Buffer<float>::of(x);
+    const std::vector<float> zeros(kNumbers);
+    const auto mean = Buffer<float>::of(zeros), square = Buffer<float>::of(zeros);
+    const Buffer<float> norm(1);
+    for (int k = 1; k <= 3; ++k) {
+        const std::vector<float> g = random_numbers(kNumbers, 10 + static_cast<std::uint32_t>(k));
+        const double length = std::sqrt(diffusion::sum_of_squares<float>(g));
+        cpu.step(x, g, kRate, {std::min(1.0, kMaxNorm / length), average, 0.9});
+        const auto gg = Buffer<float>::of(g);
+        sum_of_squares(gg.data(), kNumbers, norm.data());
+        s.check("the gradient's norm, relative",
+                std::abs(std::sqrt(static_cast<double>(norm.download()[0])) / length - 1), 1e-6);
+        const auto correction = [k](double beta) {
+            return static_cast<float>(1 / (1 - std::pow(beta, k)));
+        };
+        adamw({0.9f, 0.99f, correction(0.9), correction(0.99), 1e-8f,
+               static_cast<float>(1 - kRate * 0.1), static_cast<float>(kRate),
+               static_cast<float>(kMaxNorm), 0.9f, norm.data()},
+              kNumbers, gg.data(), gx.data(), mean.data(), square.data(), gaverage.data());
+    }
+    s.check("AdamW, three steps", largest_difference(gx.download(), x), 1e-6);
+    s.check("  and their average", largest_difference(gaverage.download(), average), 1e-6);
+}
+
+void time_all(Stage& s) {
+    constexpr int kSize = 4096;
+    const auto square = static_cast<std::size_t>(kSize) * kSize;
+    const Buffer<float> a(square), b(square), c(square);
+    for_each_number(static_cast<std::ptrdiff_t>(square), Ramp{a.data()});
+    for_each_number(static_cast<std::ptrdiff_t>(square), Ramp{b.data()});
+    const double operations = 2.0 * kSize * kSize * kSize;
+    const ByRows left(a.data(), kSize, kSize, kSize);
+    const ByColumns right(b.data(), kSize, kSize, kSize);
+    const Plain to{c.data(), kSize, false};
+    s.time("product 1: a thread for a number", 0, operations, [&] {
+        launch_apart(product_obvious<ByRows, ByColumns, Plain>, dim3(kSize / 16, kSize / 16),
+                     dim3(16, 16), left, right, to, kSize, kSize, kSize);
+    });
+    s.time("product 2: tiles in registers", 0, operations,
+           [&] { product(Precision::fp32, left, right, to, kSize, kSize, kSize); });
+    s.time("product 3: tensor cores, TF32", 0, operations,
+           [&] { product(Precision::tf32, left, right, to, kSize, kSize, kSize); });
+    s.time("product 3: tensor cores, BF16", 0, operations,
+           [&] { product(Precision::bf16, left, right, to, kSize, kSize, kSize); });
+
+    constexpr int kRows = 1 << 17, kColumns = 512;
+    const auto size = static_cast<std::size_t>(kRows) * kColumns;
+    const double bytes = 4.0 * static_cast<double>(size);
+    const Buffer<float> x(size), y(size), dx(size);
+    const Buffer<float> gain(kColumns), bias(kColumns);
+    for_each_number(static_cast<std::ptrdiff_t>(size), Ramp{x.data()});
+    for_each_number(kColumns, Ramp{gain.data()});
+    s.time("softmax 1: a thread for a row", 2 * bytes, 0, [&] {
+        launch_apart(softmax_obvious, blocks_for(kRows, kThreads), kThreads, x.data(), kRows,
+                     kColumns, y.data());
+    });
+    s.time("softmax 2: a warp for a row", 2 * bytes, 0,
+           [&] { softmax_rows(x.data(), kRows, kColumns, y.data()); });
+    s.time("softmax's VJP", 4 * bytes, 0,
+           [&] { softmax_rows_vjp(y.data(), x.data(), kRows, kColumns, dx.data()); });
+    s.time("layer norm", 2 * bytes, 0, [&] {
+        layer_norm_rows(x.data(), gain.data(), bias.data(), kRows, kColumns, 1e-5f, y.data());
+    });
+    const Buffer<float> norm(1);
+    sum_of_squares(x.data(), static_cast<std::ptrdiff_t>(size), norm.data());
+    const Buffer<float> square_mean(size), average(size);
+    s.time("AdamW and average, fused", 9 * bytes, 0, [&] {
+        adamw({0.9f, 0.99f, 1, 1, 1e-8f, 1, 1e-3f, 1, 0.9f, norm.data()},
+              static_cast<std::ptrdiff_t>(size), x.data(), y.data(), dx.data(), square_mean.data(),
+              average.data());
+    });
+}
+
+void stage(Stage& s) {
+    check_products(s, 70, 36, 68);
+    check_products(s, 33, 7, 10);  // sizes that no quad fits
+    check_rows(s, 9, 100);
+    check_adamw(s);
+    if (s.times()) time_all(s);
+}
+const StageOfChapter registered("02", "gradients", stage);
+
+}  // namespace
+}  // namespace diffusion::cuda

@@ -1,0 +1,37 @@
+#pragma once
+// Chapter 2 on a GPU, for later chapters: see gradients.cu. Numbers lie on the GPU; rows are
+// contiguous.
+#include <cstdint>
+
+#include "cuda/float.hpp"
+
+namespace diffusion::cuda {
+
+void softmax_rows(const float* x, int rows, int columns, float* y);
+/// dx += (2.10)
+void softmax_rows_vjp(const float* y, const float* dy, int rows, int columns, float* dx);
+
+void layer_norm_rows(const float* x, const float* gain, const float* bias, int rows, int columns,
+                     float eps, float* y);
+/// dx += (2.11), and dgain and dbias += their sums over rows.
+void layer_norm_rows_vjp(const float* x, const float* gain, const float* dy, int rows, int columns,
+                         float eps, float* dx, float* dgain, float* dbias);
+
+/// sum[c] += x[0][c] + x[1][c] + .. over rows.
+void add_column_sums(const float* x, int rows, int columns, float* sum);
+
+/// The sum of squares of x, into one number on the GPU.
+void sum_of_squares(const float* x, std::ptrdiff_t n, float* total);
+
+/// What a step of AdamW takes, in one pass over the parameters: (2.16) to (2.20).
+struct AdamWStep {
+    float beta1, beta2, correction1, correction2, eps;
+    float keep, rate;             ///< 1 - rate decay; the learning rate
+    float max_norm;               ///< (2.19); the factor is min(1, max_norm / norm)
+    float average_keep;           ///< of the average (2.20)
+    const float* sum_of_squares;  ///< of the gradient
+};
+void adamw(const AdamWStep& step, std::ptrdiff_t n, const float* gradient, float* x, float* mean,
+           float* square, float* average);
+
+}  // namespace diffusion::cuda

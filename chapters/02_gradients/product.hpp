@@ -1,0 +1,467 @@
+#pragma once
+// The matrix product on a GPU, C = A B, in three versions. A and B need not be matrices in memory:
+// a "reader" says what stands at (row, k), and so chapter 4's convolution, whose A is made of
+// shifted windows, is the same kernel. Only .cu files include this header.
+//
+// A reader of either side is a struct with
+//     static constexpr bool kAlongK;    neighbours in memory are neighbours in k, not in i
+//     bool quads;                       four(..) may be used
+//     float at(int i, int k);           the number in row i of A, or in column i of B; 0 outside
+//     const float* four(int i, int k);  where it and its three neighbours lie, or nullptr: zeros
+// A writer is told every sum, one(part, row, column, x) or pair(part, row, column, x, y) for column
+// and column + 1; `part` is 0 but where k is cut into parts, each with sums of its own. Of many
+// products of one shape, next to each other in memory, reader and writer say with of_batch(number)
+// which one they are for. Only .cu files include this header.
+#include <cstdint>
+
+#include "cuda/device.hpp"
+
+namespace diffusion::cuda {
+
+// ---- Version 1, the obvious one: a thread for each number of C. Every number of A and B is read
+// from memory as often as it is used, n or m times: the kernel waits for memory.
+template <class A, class B, class Writer>
+__global__ void product_obvious(A a, B b, Writer write, int m, int n, int k) {
+    const int row = static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
+    const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (row >= m || column >= n) return;
+    float sum = 0;
+    for (int i = 0; i < k; ++i) sum += a.at(row, i) * b.at(column, i);
+    write.one(0, row, column, sum);
+}
+
+// ---- Versions 2 and 3: a block makes a tile of C. It goes along k in slabs of kSlab: brings a
+// slab of A and of B into shared memory, from where each number is used by a whole row or column of
+// threads, and multiplies there. While one slab is multiplied the next one is on its way
+// (asynchronous copies, two places for slabs). What differs is the multiplication:
+//   Version 2: a thread keeps an 8 x 8 (or 4 x 4) piece of the tile in registers: 16 numbers read
+//     from shared memory serve 64 multiplications.
+//   Version 3: tensor cores. A warp multiplies 16 x 8 with 8 x 8 matrices (or 16 x 16 with 16 x 8)
+//     in one instruction. Their inputs are rounded: TF32 keeps 10 bits behind the point, BF16 7;
+//     sums are float.
+enum class Precision { fp32, tf32, bf16 };
+
+inline constexpr int kSlab = 16;
+
+/// Sixteen bytes from global to shared memory, on their way until wait_for_copies; zeros for
+/// nullptr.
+__device__ __forceinline__ void copy_async(float* to, const float* from) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    const auto place = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+    const int bytes = from != nullptr ? 16 : 0;  // the rest is filled with zeros
+    const void* source = from != nullptr ? from : static_cast<const void*>(to);
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;\n" ::"r"(place), "l"(source),
+                 "r"(bytes));
+#else
+    *reinterpret_cast<float4*>(to) =
+        from != nullptr ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
+#endif
+}
+__device__ __forceinline__ void end_of_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;\n");
+#endif
+}
+/// Until all but the last `pending` groups have arrived.
+template <int pending>
+__device__ __forceinline__ void wait_for_copies() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(pending));
+#endif
+}
+
+/// The nearest number with 10 bits behind the point (ties away from zero), as bits.
+__device__ __forceinline__ std::uint32_t to_tf32(float x) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    std::uint32_t bits;
+    asm("cvt.rna.tf32.f32 %0, %1;\n" : "=r"(bits) : "f"(x));
+    return bits;
+#else
+    std::uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits + 0x1000u) & 0xffffe000u;
+#endif
+}
+/// Two numbers with 7 bits behind the point (ties to even): `low` in the low half.
+__device__ __forceinline__ std::uint32_t to_bf16(float low, float high) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    std::uint32_t bits;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;\n" : "=r"(bits) : "f"(high), "f"(low));
+    return bits;
+#else
+    const auto round = [](float x) {
+        std::uint32_t bits;
+        memcpy(&bits, &x, sizeof bits);
+        return (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    };
+    return round(low) | round(high) << 16;
+#endif
+}
+
+/// d += a b on tensor cores, together with the other threads of the warp. Of the 16 x 8 results
+/// lane l holds d[0], d[1] at row l / 4, columns 2 (l % 4) and the next, and d[2], d[3] eight rows
+/// below. TF32: a[i] is at row l / 4 + 8 (i % 2), k = l % 4 + 4 (i / 2); b[i] at k = l % 4 + 4 i,
+/// column l / 4. (The layout is that of PTX's mma.m16n8k8.)
+__device__ __forceinline__ void multiply_tf32(float (&d)[4], const std::uint32_t (&a)[4],
+                                              const std::uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, "
+        "{%0,%1,%2,%3};\n"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#elif !defined(__CUDACC__)
+    host_executor::multiply_tf32(d, a, b);
+#endif
+}
+/// BF16: every register holds two neighbours in k; a[i] is at row l / 4 + 8 (i % 2), k = 2 (l % 4)
+/// + 8 (i / 2); b[i] at k = 2 (l % 4) + 8 i, column l / 4. (mma.m16n8k16.)
+__device__ __forceinline__ void multiply_bf16(float (&d)[4], const std::uint32_t (&a)[4],
+                                              const std::uint32_t (&b)[2]) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};\n"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#elif !defined(__CUDACC__)
+    host_executor::multiply_bf16(d, a, b);
+#endif
+}
+
+/// A slab of one operand in shared memory: `size` rows (or columns of B), kSlab deep. It lies as in
+/// global memory, so that 16 bytes can be copied as they are. The paddings are such that the
+/// threads of a warp, who read along rows (l / 4) and k (l % 4), meet 32 different banks.
+template <bool along_k, int size>
+struct Slab {
+    static constexpr int kStep = along_k ? kSlab + 4 : size + 8;  // 20 and 8 (mod 32)
+    static constexpr int kFloats = along_k ? size * kStep : kSlab * kStep;
+
+    static __device__ __forceinline__ int place(int i, int k) {
+        return along_k ? i * kStep + k : k * kStep + i;
+    }
+    /// Starts to copy rows first .. first + size - 1 from k on. `read` is four(i, k), at(i, k).
+    template <int threads, class Four, class At>
+    static __device__ __forceinline__ void copy(float* to, int first, int k, bool quads, Four four,
+                                                At at) {
+        constexpr int kQuads = along_k ? kSlab / 4 : size / 4;  // in a line of memory
+        for (int q = static_cast<int>(threadIdx.x); q < size * kSlab / 4; q += threads) {
+            const int line = q / kQuads, along = q % kQuads * 4;
+            const int i = along_k ? line : along, depth = along_k ? along : line;
+            float* place_of_q = to + place(i, depth);
+            if (quads) {
+                copy_async(place_of_q, four(first + i, k + depth));
+            } else {
+                for (int e = 0; e < 4; ++e)
+                    place_of_q[e] =
+                        at(first + i + (along_k ? 0 : e), k + depth + (along_k ? e : 0));
+            }
+        }
+    }
+};
+
+/// The shapes of a tile: a large one for large products; a small one, that more blocks can share
+/// the work of a small one; and a tiny one for the host executor.
+struct Large {
+    static constexpr int kRows = 128, kColumns = 128, kThreads = 256;
+    static constexpr int kThreadRows = 8;   // of 8 columns each, version 2
+    static constexpr int kWarpsAcross = 4;  // of 8 warps, version 3
+};
+struct Small {
+    static constexpr int kRows = 64, kColumns = 64, kThreads = 128;
+    static constexpr int kThreadRows = 4;
+    static constexpr int kWarpsAcross = 2;  // of 4
+};
+
+struct Tiny {
+    static constexpr int kRows = 32, kColumns = 16, kThreads = 32;
+    static constexpr int kThreadRows = 2;
+    static constexpr int kWarpsAcross = 1;  // of 1
+};
+
+template <class Writer>
+__device__ __forceinline__ void write_pair(const Writer& write, int part, int row, int column,
+                                           int m, int n, float x, float y) {
+    if (row >= m) return;
+    if (column + 1 < n) {
+        write.pair(part, row, column, x, y);
+    } else if (column < n) {
+        write.one(part, row, column, x);
+    }
+}
+
+template <class X>
+__device__ __forceinline__ X one_of_batch(const X& x, int number) {
+    if constexpr (requires { x.of_batch(number); }) {
+        return x.of_batch(number);
+    } else {
+        return x;
+    }
+}
+
+template <Precision precision, class Tile, class A, class B, class Writer>
+__global__ void __launch_bounds__(Tile::kThreads)
+    product_tiled(A a, B b, Writer write, int m, int n, int k, int k_of_part, int parts) {
+    using SlabA = Slab<A::kAlongK, Tile::kRows>;
+    using SlabB = Slab<B::kAlongK, Tile::kColumns>;
+    alignas(16) __shared__ float as[2][SlabA::kFloats];
+    alignas(16) __shared__ float bs[2][SlabB::kFloats];
+    const int row0 = static_cast<int>(blockIdx.y) * Tile::kRows,
+              column0 = static_cast<int>(blockIdx.x) * Tile::kColumns;
+    const int batch = static_cast<int>(blockIdx.z) / parts;
+    a = one_of_batch(a, batch);
+    b = one_of_batch(b, batch);
+    write = one_of_batch(write, batch);
+    const int part = static_cast<int>(blockIdx.z) % parts, k0 = part * k_of_part,
+              k1 = k0 + k_of_part < k ? k0 + k_of_part : k;
+    const int slabs = (k1 - k0 + kSlab - 1) / kSlab;
+    const auto bring = [&](int slab) {
+        const int at_k = k0 + slab * kSlab;
+        SlabA::template copy<Tile::kThreads>(
+            as[slab % 2], row0, at_k, a.quads,
+            [&](int i, int d) { return d < k1 ? a.four(i, d) : nullptr; },
+            [&](int i, int d) { return d < k1 ? a.at(i, d) : 0.0f; });
+        SlabB::template copy<Tile::kThreads>(
+            bs[slab % 2], column0, at_k, b.quads,
+            [&](int i, int d) { return d < k1 ? b.four(i, d) : nullptr; },
+            [&](int i, int d) { return d < k1 ? b.at(i, d) : 0.0f; });
+        end_of_copies();
+    };
+    const auto for_each_slab = [&](auto multiply) {
+        if (slabs > 0) bring(0);
+        for (int slab = 0; slab < slabs; ++slab) {
+            if (slab + 1 < slabs) {
+                bring(slab + 1);  // into the place that everybody left before the last barrier
+                wait_for_copies<1>();
+            } else {
+                wait_for_copies<0>();
+            }
+            __syncthreads();
+            multiply(as[slab % 2], bs[slab % 2]);
+            __syncthreads();
+        }
+    };
+
+    if constexpr (precision == Precision::fp32) {
+        constexpr int kRowsOf = Tile::kThreadRows, kAcross = Tile::kColumns / 8;
+        const int tx = static_cast<int>(threadIdx.x) % kAcross,
+                  ty = static_cast<int>(threadIdx.x) / kAcross;
+        float sum[kRowsOf][8] = {};
+        // Columns of a thread: two quads, half a tile apart, so that a warp reads without
+        // conflicts.
+        const auto column_of = [&](int j) {
+            return 4 * tx + j % 4 + (j / 4) * (Tile::kColumns / 2);
+        };
+        for_each_slab([&](const float* sa, const float* sb) {
+#pragma unroll
+            for (int d = 0; d < kSlab; ++d) {
+                float x[kRowsOf], y[8];
+#pragma unroll
+                for (int i = 0; i < kRowsOf; ++i) x[i] = sa[SlabA::place(ty * kRowsOf + i, d)];
+#pragma unroll
+                for (int j = 0; j < 8; ++j) y[j] = sb[SlabB::place(column_of(j), d)];
+#pragma unroll
+                for (int i = 0; i < kRowsOf; ++i) {
+#pragma unroll
+                    for (int j = 0; j < 8; ++j) sum[i][j] += x[i] * y[j];
+                }
+            }
+        });
+#pragma unroll
+        for (int i = 0; i < kRowsOf; ++i) {
+#pragma unroll
+            for (int j = 0; j < 8; j += 2) {
+                write_pair(write, part, row0 + ty * kRowsOf + i, column0 + column_of(j), m, n,
+                           sum[i][j], sum[i][j + 1]);
+            }
+        }
+    } else {
+        // A warp makes kM x kN pieces of 16 x 8.
+        constexpr int kDown = Tile::kThreads / 32 / Tile::kWarpsAcross;
+        constexpr int kM = Tile::kRows / kDown / 16, kN = Tile::kColumns / Tile::kWarpsAcross / 8;
+        const int warp = static_cast<int>(threadIdx.x) / 32,
+                  lane = static_cast<int>(threadIdx.x) % 32;
+        const int top = warp / Tile::kWarpsAcross * kM * 16,
+                  left = warp % Tile::kWarpsAcross * kN * 8;
+        float sum[kM][kN][4] = {};
+        for_each_slab([&](const float* sa, const float* sb) {
+            constexpr int kDepth = precision == Precision::tf32 ? 8 : 16;
+#pragma unroll
+            for (int d = 0; d < kSlab; d += kDepth) {
+                std::uint32_t x[kM][4], y[kN][2];
+#pragma unroll
+                for (int i = 0; i < kM; ++i) {
+#pragma unroll
+                    for (int r = 0; r < 4; ++r) {
+                        const int row = top + 16 * i + lane / 4 + 8 * (r % 2);
+                        if constexpr (precision == Precision::tf32) {
+                            x[i][r] = to_tf32(sa[SlabA::place(row, d + lane % 4 + 4 * (r / 2))]);
+                        } else {
+                            const int at = d + 2 * (lane % 4) + 8 * (r / 2);
+                            x[i][r] =
+                                to_bf16(sa[SlabA::place(row, at)], sa[SlabA::place(row, at + 1)]);
+                        }
+                    }
+                }
+#pragma unroll
+                for (int j = 0; j < kN; ++j) {
+#pragma unroll
+                    for (int r = 0; r < 2; ++r) {
+                        const int column = left + 8 * j + lane / 4;
+                        if constexpr (precision == Precision::tf32) {
+                            y[j][r] = to_tf32(sb[SlabB::place(column, d + lane % 4 + 4 * r)]);
+                        } else {
+                            const int at = d + 2 * (lane % 4) + 8 * r;
+                            y[j][r] = to_bf16(sb[SlabB::place(column, at)],
+                                              sb[SlabB::place(column, at + 1)]);
+                        }
+                    }
+                }
+#pragma unroll
+                for (int i = 0; i < kM; ++i) {
+#pragma unroll
+                    for (int j = 0; j < kN; ++j) {
+                        if constexpr (precision == Precision::tf32) {
+                            multiply_tf32(sum[i][j], x[i], y[j]);
+                        } else {
+                            multiply_bf16(sum[i][j], x[i], y[j]);
+                        }
+                    }
+                }
+            }
+        });
+#pragma unroll
+        for (int i = 0; i < kM; ++i) {
+#pragma unroll
+            for (int j = 0; j < kN; ++j) {
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    write_pair(write, part, row0 + top + 16 * i + lane / 4 + 8 * half,
+                               column0 + left + 8 * j + 2 * (lane % 4), m, n, sum[i][j][2 * half],
+                               sum[i][j][2 * half + 1]);
+                }
+            }
+        }
+    }
+}
+
+// ---- Readers and writers for matrices, and the launch.
+
+/// A matrix whose number (i, k) is x[i step + k], or, without along_k, x[k step + i].
+template <bool along_k>
+struct Matrix {
+    static constexpr bool kAlongK = along_k;
+    const float* x;
+    int step, size, depth;  ///< i < size, k < depth
+    bool quads;
+    std::ptrdiff_t batch_step;
+
+    Matrix(const float* x_, int step_, int size_, int depth_, std::ptrdiff_t batch_step_ = 0)
+        : x(x_),
+          step(step_),
+          size(size_),
+          depth(depth_),
+          quads(batch_step_ % 4 == 0 && step_ % 4 == 0 &&
+                reinterpret_cast<std::uintptr_t>(x_) % 16 == 0 &&
+                (along_k ? depth_ : size_) % 4 == 0),
+          batch_step(batch_step_) {}
+    __device__ Matrix of_batch(int number) const {
+        Matrix one = *this;
+        one.x += number * batch_step;
+        return one;
+    }
+    __device__ const float* place(int i, int k) const {
+        return x + (along_k ? static_cast<std::ptrdiff_t>(i) * step + k
+                            : static_cast<std::ptrdiff_t>(k) * step + i);
+    }
+    __device__ float at(int i, int k) const { return i < size && k < depth ? *place(i, k) : 0.0f; }
+    __device__ const float* four(int i, int k) const {
+        return i < size && k < depth ? place(i, k) : nullptr;
+    }
+};
+using ByRows = Matrix<true>;      ///< A [m, k] as it is, or B^T of B [n, k]
+using ByColumns = Matrix<false>;  ///< B [k, n] as it is, or A^T of A [k, m]
+
+/// y [.., n] = sum, or += sum. Parts of k go to tables of their own, `part_step` apart.
+struct Plain {
+    float* y;
+    int n;
+    bool add;
+    std::ptrdiff_t part_step = 0, batch_step = 0;
+
+    __device__ Plain of_batch(int number) const {
+        Plain one = *this;
+        one.y += number * batch_step;
+        return one;
+    }
+
+    __device__ void one(int part, int row, int column, float x) const {
+        float* to = y + part * part_step + static_cast<std::ptrdiff_t>(row) * n + column;
+        *to = add ? *to + x : x;
+    }
+    __device__ void pair(int part, int row, int column, float x, float z) const {
+        float* to = y + part * part_step + static_cast<std::ptrdiff_t>(row) * n + column;
+        if (n % 2 != 0) {
+            one(part, row, column, x);
+            one(part, row, column + 1, z);
+            return;
+        }
+        float2 both = make_float2(x, z);
+        if (add) {
+            const float2 old = *reinterpret_cast<const float2*>(to);
+            both = make_float2(old.x + x, old.y + z);
+        }
+        *reinterpret_cast<float2*>(to) = both;
+    }
+};
+
+/// Whether the GPU multiplies TF32 and BF16 (Ampere and later).
+bool has_tensor_cores();
+/// How many blocks keep the GPU busy: a few for each of its multiprocessors.
+int blocks_wanted();
+
+template <Precision precision, class Tile, class A, class B, class Writer>
+void launch_tiles(A a, B b, Writer write, int m, int n, int k, int parts = 1, int batch = 1) {
+    const dim3 grid(blocks_for(n, Tile::kColumns), blocks_for(m, Tile::kRows),
+                    static_cast<unsigned>(parts * batch));
+    const int slabs = (k + kSlab - 1) / kSlab, k_of_part = (slabs + parts - 1) / parts * kSlab;
+    launch(product_tiled<precision, Tile, A, B, Writer>, grid, Tile::kThreads, a, b, write, m, n, k,
+           k_of_part, parts);
+}
+
+/// C [m, n] = A B, sums over k in `parts` parts, `batch` times.
+template <Precision precision, class A, class B, class Writer>
+void product_in(A a, B b, Writer write, int m, int n, int k, int parts = 1, int batch = 1) {
+    const std::ptrdiff_t large = static_cast<std::ptrdiff_t>(blocks_for(m, Large::kRows)) *
+                                 blocks_for(n, Large::kColumns) * parts * batch;
+    if (!kOnGpu) {  // threads are dear there
+        launch_tiles<precision, Tiny>(a, b, write, m, n, k, parts, batch);
+    } else if (n >= Large::kColumns && large >= blocks_wanted()) {
+        launch_tiles<precision, Large>(a, b, write, m, n, k, parts, batch);
+    } else {
+        launch_tiles<precision, Small>(a, b, write, m, n, k, parts, batch);
+    }
+}
+
+/// The same in the precision that is asked for; without tensor cores always in float.
+template <class A, class B, class Writer>
+void product(Precision precision, A a, B b, Writer write, int m, int n, int k, int parts = 1,
+             int batch = 1) {
+    if (precision == Precision::fp32 || !has_tensor_cores()) {
+        product_in<Precision::fp32>(a, b, write, m, n, k, parts, batch);
+    } else if (precision == Precision::tf32) {
+        product_in<Precision::tf32>(a, b, write, m, n, k, parts, batch);
+    } else {
+        product_in<Precision::bf16>(a, b, write, m, n, k, parts, batch);
+    }
+}
+
+/// Into how many parts to cut k, so that the tiles of an m x n result keep the GPU busy.
+inline int parts_for(int m, int n, int k) {
+    const std::ptrdiff_t tiles =
+        static_cast<std::ptrdiff_t>(blocks_for(m, Small::kRows)) * blocks_for(n, Small::kColumns);
+    const std::ptrdiff_t most = k / (16 * kSlab), wanted = (blocks_wanted() + tiles - 1) / tiles;
+    return static_cast<int>(std::max<std::ptrdiff_t>(1, std::min(most, wanted)));
+}
+
+}  // namespace diffusion::cuda

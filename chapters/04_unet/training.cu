@@ -1,0 +1,300 @@
+// Chapter 4's training step and its denoiser on a GPU. The data set lies there from the beginning;
+// the host only says which pictures come next, and at which times. Then everything happens where
+// the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2).
+#include <memory>
+
+#include "01_forward_noising/noising.hpp"
+#include "02_gradients/compare.hpp"
+#include "02_gradients/device_muon.hpp"
+#include "02_gradients/gradients.hpp"
+#include "04_unet/backend.hpp"
+#include "04_unet/conv.hpp"
+#include "04_unet/unet.hpp"
+#include "cuda/reduce.hpp"
+
+namespace diffusion {
+extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<const int>) const;
+}
+
+namespace diffusion::cuda {
+namespace {
+
+/// Bytes of the chosen pictures as numbers, some mirrored.
+struct Decode {
+    const std::uint8_t* bytes;
+    const int *picture, *flip;
+    int width, channels, size;  ///< size: numbers of a picture
+    float* x0;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        const int n = static_cast<int>(i / size), at = static_cast<int>(i % size);
+        const int column = at / channels % width;
+        const int from = flip[n] != 0 ? at + (width - 1 - 2 * column) * channels : at;
+        x0[i] = from_byte(bytes[static_cast<std::ptrdiff_t>(picture[n]) * size + from]);
+    }
+};
+
+/// What the network is asked for, times the root of the weight; and that root (4.15).
+struct Target {
+    const float *x0, *eps, *root_of_sample;
+    const LevelF* level;
+    Prediction prediction;
+    int size;
+    float *target, *root;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        const std::ptrdiff_t n = i / size;
+        const float wanted = prediction == Prediction::eps ? eps[i]
+                             : prediction == Prediction::x0
+                                 ? x0[i]
+                                 : level[n].a * eps[i] - level[n].s * x0[i];
+        root[i] = root_of_sample[n];
+        target[i] = root_of_sample[n] * wanted;
+    }
+};
+
+/// The guess of x_0 from the network's output (prediction.hpp).
+struct Guess {
+    Prediction prediction;
+    LevelF level;
+    const float *xt, *y;
+    float* x0;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        x0[i] = prediction == Prediction::x0    ? y[i]
+                : prediction == Prediction::eps ? (xt[i] - level.s * y[i]) / level.a  // (3.11)
+                                                : level.a * xt[i] - level.s * y[i];   // (3.13)
+    }
+};
+
+LevelF level_of(const Schedule& schedule, int t) {
+    return {static_cast<float>(schedule.signal(t)), static_cast<float>(schedule.noise(t))};
+}
+
+/// The state of a training on the GPU.
+class DeviceTraining {
+public:
+    DeviceTraining(Trainer& trainer, const DenoisingModel& model, const Dataset& data,
+                   const DenoisingTask& task)
+        : trainer_(trainer),
+          model_(model),
+          data_(data),
+          task_(task),
+          shuffle_(data.count, task.seed),
+          bytes_(Buffer<std::uint8_t>::of(data.pixels)),
+          gradient_(trainer.values().size()),
+          picture_(static_cast<std::size_t>(task.batch)),
+          flip_(picture_.size()),
+          t_(picture_.size()),
+          root_(picture_.size()),
+          level_(picture_.size()),
+          numbers_(2),
+          muon_(trainer.options().muon ? trainer.parameters().matrices() : std::vector<Parameter>(),
+                {}) {
+        for (const auto& [name, values] : trainer.state()) state_[name] = Buffer<float>::of(values);
+    }
+
+    Trainer::Report step() {
+        const std::int64_t number = trainer_.steps();
+        const TrainOptions& options = trainer_.options();
+        const double k = static_cast<double>(number + 1);
+        upload_samples(number);
+        const Var<Float> loss = forward(number);
+        fill({as_device(gradient_.data()), {static_cast<int>(gradient_.size())}}, Float(0));
+        tape_.tape.backward_from(loss, Float(1));
+        copy_bytes(numbers_.data(), raw(loss.value()), sizeof(float));
+        sum_of_squares(gradient_.data(), std::ssize(trainer_.values()), numbers_.data() + 1);
+        const std::vector<float> found =
+            numbers_.download();  // the step is not made before this is seen
+        const Trainer::Report report{static_cast<double>(found[0]),
+                                     std::sqrt(static_cast<double>(found[1]))};
+        if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
+            fetch();
+            trainer_.step(denoising_loss(model_, data_, task_));  // fails, naming the layer
+            fail("training: the loss is ", report.loss, " at step ", number + 1,
+                 " on the GPU only");
+        }
+        const double rate = learning_rate_at(number, options);
+        const float max_norm = static_cast<float>(options.max_norm);
+        if (options.muon) {
+            muon_.step(at("values"), gradient_.data(), at("momentum"), numbers_.data() + 1,
+                       max_norm, rate);
+        }
+        const auto correction = [k](double beta) {
+            return static_cast<float>(1 / (1 - std::pow(beta, k)));
+        };
+        adamw({0.9f, 0.99f, correction(0.9), correction(0.99), 1e-8f, 1, static_cast<float>(rate),
+               max_norm, static_cast<float>(ema_rate(number + 1, options.ema_rate)),
+               numbers_.data() + 1},
+              std::ssize(trainer_.values()), gradient_.data(), at("values"), at("first_moment"),
+              at("second_moment"), at("average"));
+        trainer_.set_steps(number + 1);
+        return report;
+    }
+
+    void fetch() {
+        for (const auto& [name, values] : trainer_.state()) state_.at(name).download(values.data());
+    }
+
+private:
+    float* at(const char* name) const { return state_.at(name).data(); }
+
+    void upload_samples(std::int64_t number) {
+        std::vector<int> picture, flip, t;
+        std::vector<float> root;
+        std::vector<LevelF> level;
+        for (int i = 0; i < task_.batch; ++i) {
+            const DrawnSample drawn = draw_sample(task_, model_.schedule, shuffle_, number, i);
+            picture.push_back(drawn.picture);
+            flip.push_back(drawn.flip ? 1 : 0);
+            t.push_back(drawn.t);
+            level.push_back(level_of(model_.schedule, drawn.t));
+            root.push_back(static_cast<float>(
+                std::sqrt(loss_weight(model_.prediction, level_at(model_.schedule, drawn.t)))));
+        }
+        picture_.upload(picture.data());
+        flip_.upload(flip.data());
+        t_.upload(t.data());
+        root_.upload(root.data());
+        level_.upload(level.data());
+    }
+
+    Var<Float> forward(std::int64_t number) {
+        Tape<Float>& tape = tape_.tape;
+        tape.reset();
+        tape.bind(as_device(at("values")), as_device(gradient_.data()));
+        const Shape shape{task_.batch, data_.height, data_.width, data_.channels};
+        const auto room = [&] { return tape.numbers().make<Float>(shape); };
+        const Tensor<Float> x0 = room(), eps = room(), xt = room(), target = room(), root = room();
+        const int size = static_cast<int>(data_.image_size());
+        for_each_number(shape.numel(), Decode{bytes_.data(), picture_.data(), flip_.data(),
+                                              data_.width, data_.channels, size, raw(x0)});
+        noise_batch(raw(x0), level_.data(),
+                    {task_.seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0,
+                    task_.batch, size, raw(eps), raw(xt));
+        for_each_number(shape.numel(), Target{raw(x0), raw(eps), root_.data(), level_.data(),
+                                              model_.prediction, size, raw(target), raw(root)});
+        const Var<Float> y =
+            model_.unet(tape.constant(xt), std::span<const int>(t_.data(), t_.size()));
+        return mse(mul(y, tape.constant(root)), tape.constant(target));  // (4.15)
+    }
+
+    Trainer& trainer_;
+    const DenoisingModel& model_;
+    const Dataset& data_;
+    DenoisingTask task_;
+    Shuffle shuffle_;
+    Buffer<std::uint8_t> bytes_;
+    std::map<std::string, Buffer<float>> state_;
+    Buffer<float> gradient_;
+    Buffer<int> picture_, flip_, t_;
+    Buffer<float> root_;
+    Buffer<LevelF> level_;
+    Buffer<float> numbers_;  ///< the loss, and the sum of squares of the gradient
+    DeviceMuon muon_;
+    DeviceTape tape_;
+};
+
+GpuTraining make_training(Trainer& trainer, const DenoisingModel& model, const Dataset& data,
+                          const DenoisingTask& task) {
+    const auto training = std::make_shared<DeviceTraining>(trainer, model, data, task);
+    return {[training] { return training->step(); }, [training] { training->fetch(); }};
+}
+
+constexpr int kPiece = 512;  // pictures whose activations lie on the GPU at a time
+
+Denoiser<float> make_gpu_denoiser(const DenoisingModel& model, std::span<const float> values) {
+    const auto on_gpu = std::make_shared<Buffer<float>>(Buffer<float>::of(values));
+    const auto memory = std::make_shared<DeviceTape>();
+    return [&model, on_gpu, memory](Tensor<const float> xt, int t, Tensor<float> x0) {
+        Tape<Float>& tape = memory->tape;
+        for (int first = 0; first < xt.size(0); first += kPiece) {
+            const int count = std::min(kPiece, xt.size(0) - first);
+            tape.reset();
+            tape.bind(as_device(on_gpu->data()));
+            const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
+            const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * sizeof(float);
+            const Tensor<Float> x = tape.numbers().make<Float>(shape);
+            copy_bytes(raw(x), xt[first].data(), bytes);
+            const Buffer<int> times =
+                Buffer<int>::of(std::vector<int>(static_cast<std::size_t>(count), t));
+            const Tensor<Float> y =
+                model.unet(tape.constant(x), std::span<const int>(times.data(), times.size()))
+                    .value();
+            for_each_number(shape.numel(), Guess{model.prediction, level_of(model.schedule, t),
+                                                 raw(x), raw(y), raw(y)});
+            copy_bytes(x0[first].data(), raw(y), bytes);
+            synchronize("drawing");
+        }
+    };
+}
+
+const bool filled_in = [] {
+    gpu_backend() = {device_name,
+                     [](const std::string& name) {
+                         precision() = name == "bf16"   ? Precision::bf16
+                                       : name == "tf32" ? Precision::tf32
+                                                        : Precision::fp32;
+                     },
+                     make_training, make_gpu_denoiser};
+    return true;
+}();
+
+// ---- The check: some steps of training beside the CPU's, from the same state; and a guess.
+
+void stage(Stage& s) {
+    static_cast<void>(filled_in);
+    Dataset data{"test", "test", 12, 6, 6, 1, {}, {}};
+    for (int i = 0; i < 12 * 36; ++i)
+        data.pixels.push_back(static_cast<std::uint8_t>(i * 37 % 256));
+    for (const char* kind : {"x0", "v"}) {
+        const DenoisingModel model({1, 8, {1}, 2}, "cosine", 100, kind, 6, 6, "test");
+        const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
+        const DenoisingTask task{4, kTimePower, true, 5};
+        Trainer cpu(model.unet.parameters(), options), beside(model.unet.parameters(), options);
+        const Trainer::Loss loss = denoising_loss(model, data, task);
+        const GpuTraining gpu = make_training(beside, model, data, task);
+        double off = 0, off_norm = 0, off_matrix = 0;
+        for (int k = 0; k < 3; ++k) {
+            const Trainer::Report a = cpu.step(loss), b = gpu.step();
+            off = std::max(off, std::abs(a.loss - b.loss) / a.loss);
+            off_norm =
+                std::max(off_norm, std::abs(a.gradient_norm - b.gradient_norm) / a.gradient_norm);
+        }
+        gpu.fetch();
+        const std::string what = std::string("three training steps, ") + kind + ": ";
+        s.check(what + "losses, relative", off, 1e-5);
+        s.check(what + "norms of the gradient, relative", off_norm, 1e-4);
+        for (const char* name : {"momentum", "first_moment", "second_moment"}) {
+            s.check(what + name, largest_difference(beside.state().at(name), cpu.state().at(name)),
+                    1e-5);
+        }
+        // A bias before a norm has no gradient but rounding, which Adam makes as long as any other.
+        // So values are compared where Muon makes the steps, and all of them by what they lead to.
+        // (Of the matrices, too, some have no gradient but rounding: eight groups of eight channels
+        // undo every shift.)
+        for (const Parameter& m : model.unet.parameters().matrices()) {
+            const auto numbers = [&](const std::vector<float>& all) {
+                return std::span(all).subspan(static_cast<std::size_t>(m.offset),
+                                              static_cast<std::size_t>(m.shape.numel()));
+            };
+            const std::span<float> momentum = cpu.state().at("momentum");
+            const auto own = momentum.subspan(static_cast<std::size_t>(m.offset),
+                                              static_cast<std::size_t>(m.shape.numel()));
+            if (std::ranges::max(own) < 1e-3f * std::ranges::max(momentum)) continue;
+            off_matrix = std::max(
+                off_matrix, largest_difference(numbers(beside.values()), numbers(cpu.values())));
+        }
+        s.check(what + "matrices", off_matrix, 1e-5);
+        s.check(what + "steps counted", std::abs(static_cast<double>(beside.steps() - cpu.steps())),
+                0);
+
+        const std::vector<float> x = random_numbers(3 * 36, 4);
+        std::vector<float> expected(x.size()), found(x.size());
+        const Shape shape{3, 6, 6, 1};
+        make_denoiser(model, cpu.values())({x.data(), shape}, 70, {expected.data(), shape});
+        make_gpu_denoiser(model, cpu.values())({x.data(), shape}, 70, {found.data(), shape});
+        s.check(std::string("the denoiser, ") + kind, largest_difference(found, expected), 1e-4);
+    }
+}
+const StageOfChapter registered("04", "training", stage);
+
+}  // namespace
+}  // namespace diffusion::cuda

@@ -1,0 +1,254 @@
+// Chapter 6 on a GPU: the whole way from noise to pictures. A picture of 28 x 28 is little work for
+// a GPU, and a step is hundreds of launches; so what costs is to start them. Three versions:
+//   1  a kernel for each operation of a step, as the CPU's samplers are written;
+//   2  the step in one kernel: guess, clipping, new noise and update, each number read once;
+//   3  the whole way recorded once (a CUDA graph), network and all, and started as one.
+#include <memory>
+
+#include "01_forward_noising/noising.hpp"
+#include "02_gradients/compare.hpp"
+#include "04_unet/conv.hpp"
+#include "06_ddim/gpu_sampling.hpp"
+#include "06_ddim/grids.hpp"
+#include "cuda/reduce.hpp"
+
+namespace diffusion {
+extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<const int>) const;
+}
+
+namespace diffusion::cuda {
+namespace {
+
+/// A step's numbers as the kernels take them.
+struct StepF {
+    float a, s;  ///< the level of x_t
+    float of_x, of_x0, of_before, sigma, clip;
+    std::uint32_t t;
+    Prediction prediction;
+};
+
+/// x_0 from the network's output (prediction.hpp), clipped (3.18).
+__device__ __forceinline__ float guess_x0(const StepF& step, float x, float y) {
+    const float x0 = step.prediction == Prediction::x0    ? y
+                     : step.prediction == Prediction::eps ? (x - step.s * y) / step.a
+                                                          : step.a * x - step.s * y;
+    return step.clip > 0 ? fminf(fmaxf(x0, -step.clip), step.clip) : x0;
+}
+
+// ---- Version 1.
+struct Guess {
+    StepF step;
+    const float* x;
+    float* y;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        StepF unclipped = step;
+        unclipped.clip = 0;
+        y[i] = guess_x0(unclipped, x[i], y[i]);
+    }
+};
+struct Clip {
+    float clip;
+    float* y;
+    __device__ void operator()(std::ptrdiff_t i) const { y[i] = fminf(fmaxf(y[i], -clip), clip); }
+};
+struct Update {
+    StepF step;
+    const float *x0, *before, *noise;
+    float* x;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        x[i] = step.of_x * x[i] + step.of_x0 * x0[i] + step.of_before * before[i] +
+               step.sigma * noise[i];
+    }
+};
+
+// ---- Version 2: a thread makes two neighbours, which share one call of Philox.
+struct Step {
+    StepF step;
+    int size;  ///< numbers of a picture
+    std::uint64_t seed;
+    const std::uint32_t* first_sample;
+    const float* y;
+    float *x, *before;
+
+    __device__ void operator()(std::ptrdiff_t pair) const {
+        const int pairs = (size + 1) / 2, k = static_cast<int>(pair % pairs) * 2;
+        const std::ptrdiff_t n = pair / pairs, at = n * size + k;
+        float2 z = make_float2(0, 0);
+        if (step.sigma > 0) {
+            z = two_normals({seed, Purpose::ancestral_noise, step.t},
+                            *first_sample + static_cast<std::uint32_t>(n),
+                            static_cast<std::uint32_t>(k / 2));
+        }
+        for (int e = 0; e < 2 && k + e < size; ++e) {
+            const float xt = x[at + e], x0 = guess_x0(step, xt, y[at + e]);
+            x[at + e] = step.of_x * xt + step.of_x0 * x0 + step.of_before * before[at + e] +
+                        step.sigma * (e == 0 ? z.x : z.y);
+            before[at + e] = x0;
+        }
+    }
+};
+
+/// Memory and steps for ways of `count` pictures at a time.
+class Way {
+public:
+    Way(const DenoisingModel& model, std::span<const float> values, const Sampler& sampler,
+        std::span<const int> times, int count)
+        : model_(model),
+          seed_(sampler.seed),
+          shape_{count, model.height, model.width, model.unet.config().channels},
+          values_(Buffer<float>::of(values)),
+          x_(size()),
+          before_(Buffer<float>::of(std::vector<float>(size()))),
+          noise_(size()),
+          first_(1) {
+        std::vector<int> t_of_all;
+        for (const LinearStep& s : linear_steps(sampler, model.schedule, times)) {
+            const Level l = level_at(model.schedule, s.t);
+            steps_.push_back({static_cast<float>(l.a), static_cast<float>(l.s),
+                              static_cast<float>(s.of_x), static_cast<float>(s.of_x0),
+                              static_cast<float>(s.of_before), static_cast<float>(s.sigma),
+                              static_cast<float>(sampler.clip), static_cast<std::uint32_t>(s.t),
+                              model.prediction});
+            t_of_all.insert(t_of_all.end(), static_cast<std::size_t>(count), s.t);
+        }
+        times_ = Buffer<int>::of(t_of_all);
+    }
+
+    float* x() const { return x_.data(); }
+    void start_at(std::uint32_t first_sample) { first_.upload(&first_sample); }
+
+    void walk_by_operations() {
+        for (std::size_t i = 0; i < steps_.size(); ++i) {
+            const Tensor<Float> y = network(i);
+            const StepF& s = steps_[i];
+            for_each_number(shape_.numel(), Guess{s, x(), raw(y)});
+            if (s.clip > 0) for_each_number(shape_.numel(), Clip{s.clip, raw(y)});
+            if (s.sigma > 0) {
+                fill_normal({seed_, Purpose::ancestral_noise, s.t}, first_.download()[0], shape_[0],
+                            static_cast<int>(shape_.numel() / shape_[0]), noise_.data());
+            }
+            for_each_number(shape_.numel(), Update{s, raw(y), before_.data(),
+                                                   s.sigma > 0 ? noise_.data() : x(), x()});
+            copy_bytes(before_.data(), raw(y), size() * sizeof(float));
+        }
+    }
+    void walk() {
+        const int of_picture = static_cast<int>(shape_.numel() / shape_[0]);
+        for (std::size_t i = 0; i < steps_.size(); ++i) {
+            const Tensor<Float> y = network(i);
+            for_each_number(
+                static_cast<std::ptrdiff_t>(shape_[0]) * ((of_picture + 1) / 2),
+                Step{steps_[i], of_picture, seed_, first_.data(), raw(y), x(), before_.data()});
+        }
+    }
+    /// The same, recorded at the first call.
+    void walk_as_one() {
+        if (!recorded_) {
+            for (int i = 0; i < 2; ++i) network(0);  // memory grows, and becomes one block
+            graph_.record([this] { walk(); });
+            recorded_ = true;
+        }
+        graph_.replay();
+    }
+
+private:
+    std::size_t size() const { return static_cast<std::size_t>(shape_.numel()); }
+
+    /// The network's output for x at the time of step i.
+    Tensor<Float> network(std::size_t i) {
+        Tape<Float>& tape = tape_.tape;
+        tape.reset();
+        tape.bind(as_device(values_.data()));
+        const auto count = static_cast<std::size_t>(shape_[0]);
+        return model_
+            .unet(tape.constant({as_device(x()), shape_}),
+                  std::span<const int>(times_.data() + i * count, count))
+            .value();
+    }
+
+    const DenoisingModel& model_;
+    std::uint64_t seed_;
+    Shape shape_;
+    std::vector<StepF> steps_;
+    Buffer<float> values_, x_, before_, noise_;
+    Buffer<std::uint32_t> first_;
+    Buffer<int> times_;
+    DeviceTape tape_;
+    Graph graph_;
+    bool recorded_ = false;
+};
+
+constexpr int kPiece = 512;
+
+const bool filled_in = [] {
+    gpu_sampling() = [](const DenoisingModel& model, std::span<const float> values,
+                        const Sampler& sampler, std::span<const int> times, Tensor<float> x,
+                        const std::function<void(int)>& done) {
+        const int count = std::min(kPiece, x.size(0));
+        const std::size_t of_picture = static_cast<std::size_t>(x.numel() / std::max(1, x.size(0)));
+        Way way(model, values, sampler, times, count);
+        // The last piece may reach back over pictures that are drawn already, with the same result.
+        std::vector<float> piece(static_cast<std::size_t>(count) * of_picture);
+        const std::vector<float> noise(x.begin(), x.end());
+        for (int begin = 0; begin < x.size(0); begin += count) {
+            const int first = std::min(begin, x.size(0) - count);
+            copy_bytes(way.x(), noise.data() + static_cast<std::size_t>(first) * of_picture,
+                       piece.size() * sizeof(float));
+            way.start_at(static_cast<std::uint32_t>(first));
+            way.walk_as_one();
+            copy_bytes(x[first].data(), way.x(), piece.size() * sizeof(float));
+            synchronize("drawing");
+            done(first + count);
+        }
+    };
+    return true;
+}();
+
+void stage(Stage& s) {
+    static_cast<void>(filled_in);
+    const DenoisingModel model({1, 8, {1}, 2}, "cosine", 100, "v", 4, 3, "test");
+    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+    model.unet.parameters().initialise<float>(values, 3);
+    const std::vector<float> noise = random_numbers(std::ssize(values), 5);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.05f * noise[i];
+    const Shape shape{2, 4, 3, 1};
+    for (const Sampler& sampler :
+         {Sampler{.name = "ddpm", .seed = 4}, Sampler{.name = "ddim", .eta = 0.5, .seed = 4},
+          Sampler{.name = "ddim"}, Sampler{.name = "euler"}, Sampler{.name = "dpmpp2m"}}) {
+        const std::vector<int> times = step_grid("trailing", model.schedule, 3);
+        const std::vector<float> start = random_numbers(shape.numel(), 6);
+        std::vector<float> expected = start;
+        run_sampler(sampler, make_denoiser(model, values), model.schedule, times,
+                    {expected.data(), shape});
+        const std::string what =
+            sampler.name + (sampler.eta > 0 ? " with noise" : "") + ", 3 steps: ";
+        for (const int version : {1, 2, 3}) {
+            if (version < 3 && sampler.eta == 0) continue;  // once is enough
+            std::vector<float> found = start;
+            Way way(model, values, sampler, times, shape[0]);
+            copy_bytes(way.x(), start.data(), start.size() * sizeof(float));
+            way.start_at(0);
+            if (version == 1) way.walk_by_operations();
+            if (version == 2) way.walk();
+            if (version == 3) way.walk_as_one();
+            copy_bytes(found.data(), way.x(), found.size() * sizeof(float));
+            synchronize();
+            s.check(what + "version " + std::to_string(version),
+                    largest_difference(found, expected), 1e-4);
+        }
+    }
+    if (!s.times()) return;
+    const DenoisingModel large({1, 32, {1, 2, 2}, 4}, "cosine", 1000, "v", 28, 28, "mnist");
+    std::vector<float> of_large(static_cast<std::size_t>(large.unet.parameters().block()));
+    large.unet.parameters().initialise<float>(of_large, 3);
+    Way way(large, of_large, {}, step_grid("trailing", large.schedule, 50), 64);
+    fill_normal({1, Purpose::start_noise, 0}, 0, 64, 784, way.x());
+    way.start_at(0);
+    s.time("64 pictures, 50 steps: 1, by operations", 0, 0, [&] { way.walk_by_operations(); });
+    s.time("64 pictures, 50 steps: 2, fused", 0, 0, [&] { way.walk(); });
+    s.time("64 pictures, 50 steps: 3, as one", 0, 0, [&] { way.walk_as_one(); });
+}
+const StageOfChapter registered("06", "the whole way", stage);
+
+}  // namespace
+}  // namespace diffusion::cuda

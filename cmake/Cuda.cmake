@@ -1,0 +1,103 @@
+# The chapters' .cu files, twice.
+#   cuda_host   for the host executor (src/cuda/host_executor.hpp), by the C++ compiler: what the tests run
+#   cuda        for a GPU, by nvcc, and CUDA in the chapters' programs: where there is a CUDA compiler
+set(DIFFUSION_CUDA AUTO CACHE STRING "CUDA in the programs: AUTO (where nvcc is found), ON or OFF")
+set_property(CACHE DIFFUSION_CUDA PROPERTY STRINGS AUTO ON OFF)
+
+set(DIFFUSION_HAS_CUDA FALSE)
+if(DIFFUSION_CUDA AND NOT DIFFUSION_SANITIZE)
+    # nvcc is often installed but not in the PATH.
+    find_program(DIFFUSION_NVCC nvcc HINTS $ENV{CUDA_PATH}/bin $ENV{CUDA_HOME}/bin /usr/local/cuda/bin)
+    mark_as_advanced(DIFFUSION_NVCC)
+    if(DIFFUSION_NVCC AND NOT CMAKE_CUDA_COMPILER)
+        set(CMAKE_CUDA_COMPILER ${DIFFUSION_NVCC})
+    endif()
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+        execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE found
+                        ERROR_QUIET RESULT_VARIABLE failed)
+        if(NOT failed AND found MATCHES "^[0-9]+\\.[0-9]+")
+            string(REPLACE "." "" CMAKE_CUDA_ARCHITECTURES ${CMAKE_MATCH_0})  # of the GPU that is here
+        else()
+            # Code for Turing, for Ampere and Ada, for Hopper; and PTX, from which a driver makes code for later ones.
+            set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90)
+        endif()
+    endif()
+    include(CheckLanguage)
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER)
+        enable_language(CUDA)
+    endif()
+    if(CMAKE_CUDA_COMPILER AND CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12)
+        set(kind STATUS)
+        if(NOT DIFFUSION_CUDA STREQUAL "AUTO")
+            set(kind FATAL_ERROR)
+        endif()
+        message(${kind} "nvcc ${CMAKE_CUDA_COMPILER_VERSION} has no C++20, version 12 has: no CUDA in this build")
+    elseif(CMAKE_CUDA_COMPILER)
+        if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # nvcc knows it since 12.0, this CMake does not
+            set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+            set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+        endif()
+        set(DIFFUSION_HAS_CUDA TRUE)
+    elseif(NOT DIFFUSION_CUDA STREQUAL "AUTO")
+        message(FATAL_ERROR "DIFFUSION_CUDA is ${DIFFUSION_CUDA}, but no CUDA compiler works here: install nvcc, "
+                            "or give its path with -DCMAKE_CUDA_COMPILER=/path/to/nvcc")
+    endif()
+endif()
+
+# The file itself cannot be C++ in one target and CUDA in another, so the host's copy is a line that includes it.
+function(host_copies result)
+    set(copies "")
+    foreach(source IN LISTS ARGN)
+        cmake_path(RELATIVE_PATH source BASE_DIRECTORY ${PROJECT_SOURCE_DIR} OUTPUT_VARIABLE name)
+        set(copy ${CMAKE_BINARY_DIR}/cuda_host/${name}.cpp)
+        file(CONFIGURE OUTPUT ${copy} CONTENT "#include \"${source}\"\n" @ONLY)
+        list(APPEND copies ${copy})
+    endforeach()
+    set(${result} ${copies} PARENT_SCOPE)
+endfunction()
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/chapters/*/*.cu ${PROJECT_SOURCE_DIR}/tools/*.cu)
+if(DIFFUSION_TESTS AND cuda_sources)
+    host_copies(copies ${cuda_sources})
+    add_executable(cuda_host ${copies})
+    target_compile_definitions(cuda_host PRIVATE DIFFUSION_HOST_EXECUTOR)
+    target_compile_options(cuda_host PRIVATE -Wno-unknown-pragmas)  # #pragma unroll
+    target_link_libraries(cuda_host PRIVATE ${DIFFUSION_CHAPTERS} diffusion_src)
+    set_target_properties(cuda_host PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endif()
+if(DIFFUSION_HAS_CUDA AND cuda_sources)
+    find_package(CUDAToolkit REQUIRED)
+    function(add_cuda_objects target)
+        add_library(${target} OBJECT ${ARGN})
+        target_include_directories(${target} PRIVATE $<TARGET_PROPERTY:diffusion_src,INTERFACE_INCLUDE_DIRECTORIES>)
+        # Scalar formulas are constexpr functions, which with this option serve the GPU, too.
+        target_compile_options(${target} PRIVATE --expt-relaxed-constexpr -diag-suppress=554
+                               "-Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas")
+        if(OpenMP_CXX_FOUND)  # or an inline function of a header would be one thing here and another there
+            target_compile_options(${target} PRIVATE -Xcompiler=-fopenmp)
+        endif()
+    endfunction()
+    function(link_cuda program)
+        target_sources(${program} PRIVATE ${ARGN})
+        set_target_properties(${program} PROPERTIES LINKER_LANGUAGE CXX CUDA_ARCHITECTURES "${CMAKE_CUDA_ARCHITECTURES}")
+        target_link_libraries(${program} PRIVATE CUDA::cudart_static)
+    endfunction()
+
+    set(objects "")
+    foreach(chapter IN LISTS chapters)  # in order: a chapter's program gets the earlier chapters' kernels and its own
+        string(SUBSTRING ${chapter} 0 2 number)
+        file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/chapters/${chapter}/*.cu)
+        if(sources)
+            add_cuda_objects(ch${number}_cuda ${sources})
+            list(APPEND objects $<TARGET_OBJECTS:ch${number}_cuda>)
+        endif()
+        if(TARGET ${chapter} AND number GREATER_EQUAL 4)
+            link_cuda(${chapter} ${objects})
+        endif()
+    endforeach()
+    add_cuda_objects(cuda_main ${PROJECT_SOURCE_DIR}/tools/cuda.cu)
+    add_executable(cuda $<TARGET_OBJECTS:cuda_main>)
+    link_cuda(cuda ${objects})
+    target_link_libraries(cuda PRIVATE ${DIFFUSION_CHAPTERS} diffusion_src)
+endif()

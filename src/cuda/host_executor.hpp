@@ -1,0 +1,126 @@
+#pragma once
+// CUDA's words for a compiler that does not know them. A kernel is then a function; run() calls it
+// once for every thread of every block: the blocks one after the other, the threads of a block side
+// by side, until they meet in __syncthreads(). So a kernel computes here what it computes on a GPU.
+// Under a sanitizer the threads of a block are threads of this process and meet in a std::barrier:
+// then a barrier that is missing is seen.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <numbers>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+// One block runs at a time, so what its threads share may be static.
+#define __shared__ static
+
+struct dim3 {
+    unsigned x = 1, y = 1, z = 1;
+    constexpr dim3() = default;
+    constexpr dim3(unsigned x_, unsigned y_ = 1, unsigned z_ = 1)
+        : x(x_), y(y_), z(z_) {}  // NOLINT
+};
+struct alignas(8) float2 {
+    float x, y;
+};
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+inline float2 make_float2(float x, float y) {
+    return {x, y};
+}
+inline float4 make_float4(float x, float y, float z, float w) {
+    return {x, y, z, w};
+}
+
+// Where the calling thread is. Only host_executor::run writes them.
+inline thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+inline constexpr int warpSize = 32;
+
+namespace diffusion::host_executor {
+
+/// Calls `kernel` for every thread of the grid and returns when all have ended. A block has at most
+/// 1,024 threads, as on a GPU.
+void run(dim3 grid, dim3 block, const std::function<void()>& kernel);
+/// The same for a kernel whose threads never meet: a few threads make all of them, much faster.
+void run_apart(dim3 grid, dim3 block, const std::function<void()>& kernel);
+
+/// Whether a block's threads take turns on one thread of the machine (host_executor.cpp).
+bool takes_turns();
+
+/// Waits for the other threads of the block, or of the warp.
+void meet_block();
+void meet_warp();
+/// Lays down 8 bytes for the others of the warp, and takes up those of lane `from`.
+std::uint64_t exchange(std::uint64_t bits, int from);
+int lane();
+/// What a warp's 32 threads get of a tensor core: PTX's mma.m16n8k8 with TF32 and mma.m16n8k16 with
+/// BF16, of which 02_gradients/product.hpp tells who holds what.
+void multiply_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]);
+void multiply_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]);
+
+template <class T>
+T shuffle(T value, int from) {
+    static_assert(sizeof(T) <= sizeof(std::uint64_t));
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof value);
+    bits = exchange(bits, from);
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+}  // namespace diffusion::host_executor
+
+inline void __syncthreads() {
+    diffusion::host_executor::meet_block();
+}
+inline void __syncwarp() {
+    diffusion::host_executor::meet_warp();
+}
+// Shuffles of whole warps: the mask must name all lanes.
+template <class T>
+T __shfl_sync(unsigned, T value, int from) {
+    return diffusion::host_executor::shuffle(value, from);
+}
+template <class T>
+T __shfl_xor_sync(unsigned, T value, int mask) {
+    return diffusion::host_executor::shuffle(value, diffusion::host_executor::lane() ^ mask);
+}
+/// *to = f(*to), at once for all who look; returns what was there.
+template <class T, class F>
+T atomic_update(T* to, F f) {
+    T old, next;
+    __atomic_load(to, &old, __ATOMIC_RELAXED);
+    do {
+        next = f(old);
+    } while (!__atomic_compare_exchange(to, &old, &next, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+template <class T>
+T atomicAdd(T* to, T value) {
+    return atomic_update(to, [value](T old) { return old + value; });
+}
+template <class T>
+T atomicMin(T* to, T value) {
+    return atomic_update(to, [value](T old) { return value < old ? value : old; });
+}
+
+inline float rsqrtf(float x) {
+    return 1 / std::sqrt(x);
+}
+inline float __expf(float x) {
+    return std::exp(x);
+}
+inline float __fdividef(float x, float y) {
+    return x / y;
+}
+/// sin(pi x), cos(pi x)
+inline void sincospif(float x, float* sine, float* cosine) {
+    const double angle = std::numbers::pi * static_cast<double>(x);
+    *sine = static_cast<float>(std::sin(angle));
+    *cosine = static_cast<float>(std::cos(angle));
+}

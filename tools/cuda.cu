@@ -1,0 +1,92 @@
+// The CUDA files of all chapters: checks them against the CPU's code, and times them on a GPU.
+// Built without nvcc, for the host executor, it only checks.
+#include <cstring>
+
+#include "cuda/stage.hpp"
+
+namespace diffusion::cuda {
+namespace {
+
+constexpr int kChains = 8;  // multiplications that do not wait for each other
+
+__global__ void multiply_and_add(int rounds, float x, float* out) {
+    float sum[kChains];
+    for (int c = 0; c < kChains; ++c) sum[c] = static_cast<float>(threadIdx.x + c);
+    for (int r = 0; r < rounds; ++r) {
+        for (int c = 0; c < kChains; ++c) sum[c] = sum[c] * x + x;
+    }
+    float total = 0;
+    for (int c = 0; c < kChains; ++c) total += sum[c];
+    out[blockIdx.x * blockDim.x + threadIdx.x] = total;  // or the compiler would drop the loop
+}
+
+int run(int argc, char** argv) {
+    bool times = kOnGpu;
+    std::vector<std::string> chapters;
+    for (int i = 1; i < argc; ++i) {
+        if (std::strcmp(argv[i], "--help") == 0 || std::strcmp(argv[i], "-h") == 0) {
+            std::printf(
+                "usage: cuda [--check] [CHAPTER..]\n  CHAPTER  01, 02, ..: only these\n"
+                "  --check  compare with the CPU's code, time nothing\n");
+            return 0;
+        }
+        if (std::strcmp(argv[i], "--check") == 0) {
+            times = false;
+        } else {
+            chapters.emplace_back(argv[i]);
+        }
+    }
+    auto stages = StageOfChapter::all();
+    std::ranges::sort(stages, {}, [](const auto& s) { return s.chapter + s.title; });
+    for (const std::string& chapter : chapters) {
+        require(std::ranges::any_of(stages, [&](const auto& s) { return s.chapter == chapter; }),
+                "there is no chapter ", chapter, " among the CUDA files");
+    }
+    std::printf("%s\n", device_name().c_str());
+    Peaks peaks{};
+    if (times) {
+        peaks = measure_peaks();
+        std::printf("copies %.0f GB/s (read plus written), float %.1f TFLOP/s, both measured now\n",
+                    1e-9 * peaks.copy, 1e-12 * peaks.multiply);
+    }
+    Stage stage(times ? &peaks : nullptr);
+    for (const StageOfChapter& s : stages) {
+        if (!chapters.empty() && std::ranges::find(chapters, s.chapter) == chapters.end()) continue;
+        std::printf("\nchapter %s, %s\n", s.chapter.c_str(), s.title.c_str());
+        s.run(stage);
+    }
+    synchronize();
+    if (stage.all_good()) return 0;
+    std::fprintf(stderr, "cuda: a kernel disagrees with the CPU's code\n");
+    return 1;
+}
+
+}  // namespace
+
+Peaks measure_peaks() {
+    constexpr std::size_t kBytes = std::size_t{1} << 28;  // several times what caches hold
+    constexpr int kThreads = 256, kBlocks = 132 * 64, kRounds = 4096;
+    const Buffer<char> from(kBytes), to(kBytes);
+    const Buffer<float> out(std::size_t{kBlocks} * kThreads);
+    Timer timer;
+    Peaks peaks{};
+    for (int run = 0; run < 10; ++run) {
+        timer.start();
+        copy_bytes(to.data(), from.data(), kBytes);
+        peaks.copy = std::max(peaks.copy, 2.0 * kBytes / timer.seconds());
+        timer.start();
+        launch(multiply_and_add, kBlocks, kThreads, kRounds, 0.999f, out.data());
+        const double operations = 2.0 * kChains * kRounds * kBlocks * kThreads;
+        peaks.multiply = std::max(peaks.multiply, operations / timer.seconds());
+    }
+    return peaks;
+}
+
+}  // namespace diffusion::cuda
+
+int main(int argc, char** argv) try {
+    return diffusion::cuda::run(argc, argv);
+} catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+}
