@@ -18,6 +18,41 @@ inline std::vector<float> random_numbers(std::ptrdiff_t n, std::uint32_t stream)
     return x;
 }
 
+/// x[i] = something between -1 and 1, to be timed with.
+struct Ramp {
+    float* x;
+    __device__ void operator()(std::ptrdiff_t i) const {
+        x[i] = static_cast<float>(i * 2654435761u % 65536) / 32768.0f - 1.0f;
+    }
+};
+
+/// An operation and its VJP by chapter 2's tape, for inputs of these shapes and a given dy.
+struct ByTape {
+    Arena arena;
+    Tape<float> tape{arena};
+    std::vector<Var<float>> inputs;
+    std::vector<float> y;
+
+    template <class F>
+    ByTape(std::vector<std::pair<const std::vector<float>*, Shape>> of,
+           const std::vector<float>& dy, F operation) {
+        for (const auto& [numbers, shape] : of) {
+            const Tensor<float> x = arena.make<float>(shape);
+            std::copy(numbers->begin(), numbers->end(), x.begin());
+            inputs.push_back(tape.leaf(x));
+        }
+        const Var<float> out = operation(inputs);
+        y.assign(out.value().begin(), out.value().end());
+        const Tensor<float> cotangent = arena.make<float>(out.shape());
+        std::copy(dy.begin(), dy.end(), cotangent.begin());
+        tape.backward_from(mul(out, tape.constant(cotangent)), 1.0f);
+    }
+    std::vector<float> gradient(std::size_t i) const {
+        const Tensor<float> g = inputs[i].grad();
+        return {g.begin(), g.end()};
+    }
+};
+
 /// Numbers of the host in the memory of a tape.
 inline Tensor<float> put(const std::vector<float>& numbers, const Shape& shape, Tape<float>& tape) {
     const Tensor<float> x = tape.numbers().make<float>(shape);

@@ -34,9 +34,6 @@ struct Multiply {
     bool add;
     __device__ void operator()(std::ptrdiff_t i) const { y[i] = a[i] * b[i] + (add ? y[i] : 0.0f); }
 };
-__device__ __forceinline__ float logistic(float x) {
-    return 1.0f / (1.0f + expf(-x));
-}
 struct Silu {
     const float* x;
     float* y;

@@ -30,10 +30,6 @@ struct Lines {
     float *mean, *inverse;  ///< [N,groups]
 };
 
-__device__ __forceinline__ float logistic(float z) {
-    return 1.0f / (1.0f + expf(-z));
-}
-
 // Version 1, the obvious one: a thread for each image and group, three times through all its
 // numbers. There are hardly ever more images times groups than the GPU has cores, and each waits
 // for memory.

@@ -7,6 +7,7 @@
 #include "02_gradients/compare.hpp"
 #include "02_gradients/device_muon.hpp"
 #include "02_gradients/gradients.hpp"
+#include "03_reverse_process/guess.hpp"
 #include "04_unet/backend.hpp"
 #include "04_unet/conv.hpp"
 #include "04_unet/unet.hpp"
@@ -58,9 +59,7 @@ struct Guess {
     const float *xt, *y;
     float* x0;
     __device__ void operator()(std::ptrdiff_t i) const {
-        x0[i] = prediction == Prediction::x0    ? y[i]
-                : prediction == Prediction::eps ? (xt[i] - level.s * y[i]) / level.a  // (3.11)
-                                                : level.a * xt[i] - level.s * y[i];   // (3.13)
+        x0[i] = x0_from(prediction, level, xt[i], y[i]);
     }
 };
 

@@ -7,6 +7,7 @@
 
 #include "01_forward_noising/noising.hpp"
 #include "02_gradients/compare.hpp"
+#include "03_reverse_process/guess.hpp"
 #include "04_unet/conv.hpp"
 #include "06_ddim/gpu_sampling.hpp"
 #include "06_ddim/grids.hpp"
@@ -21,7 +22,7 @@ namespace {
 
 /// A step's numbers as the kernels take them.
 struct StepF {
-    float a, s;  ///< the level of x_t
+    LevelF level;  ///< of x_t
     float of_x, of_x0, of_before, sigma, clip;
     std::uint32_t t;
     Prediction prediction;
@@ -29,9 +30,7 @@ struct StepF {
 
 /// x_0 from the network's output (prediction.hpp), clipped (3.18).
 __device__ __forceinline__ float guess_x0(const StepF& step, float x, float y) {
-    const float x0 = step.prediction == Prediction::x0    ? y
-                     : step.prediction == Prediction::eps ? (x - step.s * y) / step.a
-                                                          : step.a * x - step.s * y;
+    const float x0 = x0_from(step.prediction, step.level, x, y);
     return step.clip > 0 ? fminf(fmaxf(x0, -step.clip), step.clip) : x0;
 }
 
@@ -41,9 +40,7 @@ struct Guess {
     const float* x;
     float* y;
     __device__ void operator()(std::ptrdiff_t i) const {
-        StepF unclipped = step;
-        unclipped.clip = 0;
-        y[i] = guess_x0(unclipped, x[i], y[i]);
+        y[i] = x0_from(step.prediction, step.level, x[i], y[i]);
     }
 };
 struct Clip {
@@ -104,10 +101,13 @@ public:
         std::vector<int> t_of_all;
         for (const LinearStep& s : linear_steps(sampler, model.schedule, times)) {
             const Level l = level_at(model.schedule, s.t);
-            steps_.push_back({static_cast<float>(l.a), static_cast<float>(l.s),
-                              static_cast<float>(s.of_x), static_cast<float>(s.of_x0),
-                              static_cast<float>(s.of_before), static_cast<float>(s.sigma),
-                              static_cast<float>(sampler.clip), static_cast<std::uint32_t>(s.t),
+            steps_.push_back({{static_cast<float>(l.a), static_cast<float>(l.s)},
+                              static_cast<float>(s.of_x),
+                              static_cast<float>(s.of_x0),
+                              static_cast<float>(s.of_before),
+                              static_cast<float>(s.sigma),
+                              static_cast<float>(sampler.clip),
+                              static_cast<std::uint32_t>(s.t),
                               model.prediction});
             t_of_all.insert(t_of_all.end(), static_cast<std::size_t>(count), s.t);
         }

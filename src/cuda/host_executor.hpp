@@ -109,15 +109,6 @@ T atomicMin(T* to, T value) {
     return atomic_update(to, [value](T old) { return value < old ? value : old; });
 }
 
-inline float rsqrtf(float x) {
-    return 1 / std::sqrt(x);
-}
-inline float __expf(float x) {
-    return std::exp(x);
-}
-inline float __fdividef(float x, float y) {
-    return x / y;
-}
 /// sin(pi x), cos(pi x)
 inline void sincospif(float x, float* sine, float* cosine) {
     const double angle = std::numbers::pi * static_cast<double>(x);

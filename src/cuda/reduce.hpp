@@ -1,6 +1,6 @@
 #pragma once
-// Loops and sums for kernels. Sums are made in an order that depends on sizes alone, so that they
-// have the same bits every time.
+// Loops, sums and a function for kernels. Sums are made in an order that depends on sizes alone, so
+// that they have the same bits every time.
 #include "cuda/device.hpp"
 
 namespace diffusion::cuda {
@@ -19,6 +19,11 @@ void for_each_number(std::ptrdiff_t n, F f) {
     constexpr int kThreads = 256;
     constexpr unsigned kMostBlocks = 1 << 16;
     launch_apart(each<F>, std::min(blocks_for(n, kThreads), kMostBlocks), kThreads, n, f);
+}
+
+/// 1 / (1 + e^-x), as in kernels/exp.hpp.
+__device__ __forceinline__ float logistic(float x) {
+    return 1.0f / (1.0f + expf(-x));
 }
 
 /// The sum, or the largest, of x over the 32 threads of a warp, for each of them: halves of the
