@@ -9,6 +9,26 @@ namespace {
 
 constexpr int kChains = 8;  // multiplications that do not wait for each other
 
+/// The same on tensor cores, from registers alone.
+template <Precision precision>
+__global__ void multiply_matrices(int rounds, std::uint32_t bits, float* out) {
+    const std::uint32_t a[4] = {bits, bits, bits, bits}, b[2] = {bits, bits};
+    float sum[kChains][4] = {};
+    for (int r = 0; r < rounds; ++r) {
+#pragma unroll
+        for (int c = 0; c < kChains; ++c) {
+            if constexpr (precision == Precision::tf32) {
+                multiply_tf32(sum[c], a, b);
+            } else {
+                multiply_bf16(sum[c], a, b);
+            }
+        }
+    }
+    float total = 0;
+    for (int c = 0; c < kChains; ++c) total += sum[c][0] + sum[c][1] + sum[c][2] + sum[c][3];
+    out[blockIdx.x * blockDim.x + threadIdx.x] = total;
+}
+
 __global__ void multiply_and_add(int rounds, float x, float* out) {
     float sum[kChains];
     for (int c = 0; c < kChains; ++c) sum[c] = static_cast<float>(threadIdx.x + c);
@@ -46,8 +66,14 @@ int run(int argc, char** argv) {
     Peaks peaks{};
     if (times) {
         peaks = measure_peaks();
-        std::printf("copies %.0f GB/s (read plus written), float %.1f TFLOP/s, both measured now\n",
-                    1e-9 * peaks.copy, 1e-12 * peaks.multiply);
+        std::printf("measured now: copies %.0f GB/s (read plus written)", 1e-9 * peaks.copy);
+        for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+            if (p == Precision::fp32 || has_tensor_cores()) {
+                std::printf(", %s %.1f TFLOP/s", precision_name(p),
+                            1e-12 * peaks.multiply[static_cast<int>(p)]);
+            }
+        }
+        std::printf("\n");
     }
     Stage stage(times ? &peaks : nullptr);
     for (const StageOfChapter& s : stages) {
@@ -65,7 +91,7 @@ int run(int argc, char** argv) {
 
 Peaks measure_peaks() {
     constexpr std::size_t kBytes = std::size_t{1} << 28;  // several times what caches hold
-    constexpr int kThreads = 256, kBlocks = 132 * 64, kRounds = 4096;
+    constexpr int kThreads = 256, kBlocks = 132 * 16, kRounds = 4096;
     const Buffer<char> from(kBytes), to(kBytes);
     const Buffer<float> out(std::size_t{kBlocks} * kThreads);
     Timer timer;
@@ -76,8 +102,19 @@ Peaks measure_peaks() {
         peaks.copy = std::max(peaks.copy, 2.0 * kBytes / timer.seconds());
         timer.start();
         launch(multiply_and_add, kBlocks, kThreads, kRounds, 0.999f, out.data());
-        const double operations = 2.0 * kChains * kRounds * kBlocks * kThreads;
-        peaks.multiply = std::max(peaks.multiply, operations / timer.seconds());
+        const double chains = double{kChains} * kRounds * kBlocks * kThreads;
+        const auto note = [&](Precision p, double operations) {
+            double& peak = peaks.multiply[static_cast<int>(p)];
+            peak = std::max(peak, operations / timer.seconds());
+        };
+        note(Precision::fp32, 2 * chains);
+        if (!has_tensor_cores()) continue;
+        timer.start();
+        launch(multiply_matrices<Precision::tf32>, kBlocks, kThreads, kRounds, 0u, out.data());
+        note(Precision::tf32, 2 * chains / 32 * (16 * 8 * 8));
+        timer.start();
+        launch(multiply_matrices<Precision::bf16>, kBlocks, kThreads, kRounds, 0u, out.data());
+        note(Precision::bf16, 2 * chains / 32 * (16 * 8 * 16));
     }
     return peaks;
 }

@@ -3,6 +3,7 @@
 // number of what it makes.
 #include "01_forward_noising/noising.hpp"
 #include "01_forward_noising/q_sample.hpp"
+#include "cuda/index.hpp"
 #include "cuda/stage.hpp"
 
 namespace diffusion::cuda {
@@ -10,36 +11,37 @@ namespace {
 
 // ---- Version 1, the obvious one: a thread for each number. Philox gives bits for two of them, so
 // half of its work is thrown away, and every access to memory moves four bytes.
-__global__ void noise_each(const float* x0, const LevelF* levels, NoiseKey key,
-                           std::uint32_t first_sample, int pixels, std::ptrdiff_t size, float* eps,
+__global__ void noise_each(const float* x0, const LevelOf<float>* levels, NoiseKey key,
+                           std::uint32_t first_sample, int pixels, int size, float* eps,
                            float* xt) {
-    const std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= size) return;
-    const int n = static_cast<int>(i / pixels), k = static_cast<int>(i % pixels);
+    const int n = i / pixels, k = i % pixels;
     const float2 two = two_normals(key, first_sample + static_cast<std::uint32_t>(n),
                                    static_cast<std::uint32_t>(k / 2));
     const float e = k % 2 == 0 ? two.x : two.y;
     eps[i] = e;
-    if (xt != nullptr) xt[i] = levels[n].a * x0[i] + levels[n].s * e;  // (1.4)
+    if (xt != nullptr) xt[i] = noised(levels[n], x0[i], e);  // (1.4)
 }
 
 // ---- Version 2: a thread makes four neighbours of one picture. Both results of every pair are
-// used, and the memory is read and written 16 bytes at a time.
-__global__ void noise_four(const float4* x0, const LevelF* levels, NoiseKey key,
-                           std::uint32_t first_sample, int quads, std::ptrdiff_t size, float4* eps,
+// used, the memory is read and written 16 bytes at a time, and the picture's number is found
+// without a division (cuda/index.hpp).
+__global__ void noise_four(const float4* x0, const LevelOf<float>* levels, NoiseKey key,
+                           std::uint32_t first_sample, Divisor quads, int size, float4* eps,
                            float4* xt) {
-    const std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+    const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (i >= size) return;
-    const int n = static_cast<int>(i / quads);
+    const int n = i / quads;
     const auto quad = static_cast<std::uint32_t>(i % quads);
     const std::uint32_t sample = first_sample + static_cast<std::uint32_t>(n);
     const float2 p = two_normals(key, sample, 2 * quad), q = two_normals(key, sample, 2 * quad + 1);
     eps[i] = make_float4(p.x, p.y, q.x, q.y);
     if (xt == nullptr) return;
     const float4 x = x0[i];
-    const LevelF l = levels[n];
-    xt[i] = make_float4(l.a * x.x + l.s * p.x, l.a * x.y + l.s * p.y, l.a * x.z + l.s * q.x,
-                        l.a * x.w + l.s * q.y);  // (1.4)
+    const LevelOf<float> l = levels[n];
+    xt[i] = make_float4(noised(l, x.x, p.x), noised(l, x.y, p.y), noised(l, x.z, q.x),
+                        noised(l, x.w, q.y));  // (1.4)
 }
 
 /// The bits themselves, for the check.
@@ -51,22 +53,22 @@ __global__ void philox_words(std::array<std::uint32_t, 2> key, std::uint32_t* wo
 
 constexpr int kThreads = 256;
 
-void noise_obvious(const float* x0, const LevelF* levels, NoiseKey key, std::uint32_t first_sample,
-                   int count, int pixels, float* eps, float* xt) {
-    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(count) * pixels;
+void noise_obvious(const float* x0, const LevelOf<float>* levels, NoiseKey key,
+                   std::uint32_t first_sample, int count, int pixels, float* eps, float* xt) {
+    const int size = index_count(static_cast<std::ptrdiff_t>(count) * pixels);
     launch_apart(noise_each, blocks_for(size, kThreads), kThreads, x0, levels, key, first_sample,
                  pixels, size, eps, xt);
 }
 
 }  // namespace
 
-void noise_batch(const float* x0, const LevelF* levels, NoiseKey key, std::uint32_t first_sample,
-                 int count, int pixels, float* eps, float* xt) {
+void noise_batch(const float* x0, const LevelOf<float>* levels, NoiseKey key,
+                 std::uint32_t first_sample, int count, int pixels, float* eps, float* xt) {
     if (pixels % 4 != 0) {  // a thread's four numbers would belong to two pictures
         noise_obvious(x0, levels, key, first_sample, count, pixels, eps, xt);
         return;
     }
-    const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(count) * (pixels / 4);
+    const int size = index_count(static_cast<std::ptrdiff_t>(count) * (pixels / 4));
     launch_apart(noise_four, blocks_for(size, kThreads), kThreads,
                  reinterpret_cast<const float4*>(x0), levels, key, first_sample, pixels / 4, size,
                  reinterpret_cast<float4*>(eps), reinterpret_cast<float4*>(xt));
@@ -100,7 +102,7 @@ void stage(Stage& s) {
         const NoiseKey key{0x123456789abcdef, Purpose::noise, 17};
         std::vector<float> x0(size), eps(size), xt(size);
         std::vector<int> t;
-        std::vector<LevelF> levels;
+        std::vector<LevelOf<float>> levels;
         for (int n = 0; n < count; ++n) {
             t.push_back(n * 1000 / (count - 1));
             levels.push_back({static_cast<float>(schedule.signal(t.back())),
@@ -116,7 +118,7 @@ void stage(Stage& s) {
                         Tensor<const float>(eps.data(), shape), schedule,
                         Tensor<float>(xt.data(), shape));
         const Buffer<float> on_x0 = Buffer<float>::of(x0), on_eps(size), on_xt(size);
-        const Buffer<LevelF> on_levels = Buffer<LevelF>::of(levels);
+        const Buffer<LevelOf<float>> on_levels = Buffer<LevelOf<float>>::of(levels);
         const std::string name = " of " + std::to_string(pixels) + " pixels: ";
         for (const bool obvious : {true, false}) {
             (obvious ? noise_obvious : noise_batch)(on_x0.data(), on_levels.data(), key, kFirst,
@@ -133,7 +135,8 @@ void stage(Stage& s) {
     const std::size_t size = static_cast<std::size_t>(kCount) * kPixels;
     const NoiseKey key{1, Purpose::noise, 1};
     const Buffer<float> x0(size), eps(size), xt(size);
-    const Buffer<LevelF> levels = Buffer<LevelF>::of(std::vector<LevelF>(kCount, {0.6f, 0.8f}));
+    const Buffer<LevelOf<float>> levels =
+        Buffer<LevelOf<float>>::of(std::vector<LevelOf<float>>(kCount, {0.6f, 0.8f}));
     fill_normal(key, 0, kCount, kPixels, x0.data());
     const double bytes = 12.0 * static_cast<double>(size);  // x_0 in, eps and x_t out
     s.time("version 1: a thread for a number", bytes, 0, [&] {

@@ -10,9 +10,9 @@ namespace {
 /// out = a x + b y, number by number.
 template <class T>
 void axpby(double a, Tensor<const T> x, double b, Tensor<const T> y, Tensor<T> out) {
-    const T fa = static_cast<T>(a), fb = static_cast<T>(b);
+    const LevelOf<T> level{static_cast<T>(a), static_cast<T>(b)};
     for (std::ptrdiff_t i = 0; i < out.numel(); ++i)
-        out.data()[i] = fa * x.data()[i] + fb * y.data()[i];
+        out.data()[i] = noised(level, x.data()[i], y.data()[i]);
 }
 
 }  // namespace

@@ -26,6 +26,21 @@ struct Schedule {
     std::size_t at(int t) const;  ///< t as an index, checked: fails outside 0..T
 };
 
+/// The factors of picture and noise in (1.4), x_t = a x_0 + s eps; a^2 + s^2 = 1.
+template <class T>
+struct LevelOf {
+    T a = 1, s = 0;
+};
+using Level = LevelOf<double>;
+inline Level level_at(const Schedule& schedule, int t) {
+    return {schedule.signal(t), schedule.noise(t)};
+}
+/// (1.4) for one number.
+template <class T>
+constexpr T noised(LevelOf<T> l, T x0, T eps) {
+    return l.a * x0 + l.s * eps;
+}
+
 /// The schedule with the given variances beta_1..beta_T. Fails unless there is at least one and all
 /// are in (0, 1].
 Schedule schedule_from_betas(std::string name, const std::vector<double>& betas);

@@ -18,37 +18,52 @@ inline std::vector<float> random_numbers(std::ptrdiff_t n, std::uint32_t stream)
     return x;
 }
 
+/// x as the tensor cores see it: rounded to 10 bits behind the point (TF32) or 7 (BF16).
+inline std::vector<float> rounded(Precision precision, std::vector<float> x) {
+    for (float& v : x) {
+        if (precision == Precision::fp32) continue;
+        const int bits = precision == Precision::tf32 ? 10 : 7;
+        int exponent = 0;
+        const float share = std::ldexp(std::frexp(v, &exponent), bits + 1);
+        v = std::ldexp(precision == Precision::tf32 ? std::round(share) : std::nearbyint(share),
+                       exponent - bits - 1);
+    }
+    return x;
+}
+
 /// x[i] = something between -1 and 1, to be timed with.
 struct Ramp {
     float* x;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        x[i] = static_cast<float>(i * 2654435761u % 65536) / 32768.0f - 1.0f;
+    __device__ void operator()(int i) const {
+        x[i] = static_cast<float>(static_cast<unsigned>(i) * 2654435761u % 65536) / 32768.0f - 1.0f;
     }
 };
 
-/// An operation and its VJP by chapter 2's tape, for inputs of these shapes and a given dy.
+/// An operation and its VJP by chapter 2's tape, in float or in double, for inputs of these shapes
+/// and a given dy.
+template <class T = float>
 struct ByTape {
     Arena arena;
-    Tape<float> tape{arena};
-    std::vector<Var<float>> inputs;
-    std::vector<float> y;
+    Tape<T> tape{arena};
+    std::vector<Var<T>> inputs;
+    std::vector<T> y;
 
     template <class F>
     ByTape(std::vector<std::pair<const std::vector<float>*, Shape>> of,
            const std::vector<float>& dy, F operation) {
         for (const auto& [numbers, shape] : of) {
-            const Tensor<float> x = arena.make<float>(shape);
+            const Tensor<T> x = arena.make<T>(shape);
             std::copy(numbers->begin(), numbers->end(), x.begin());
             inputs.push_back(tape.leaf(x));
         }
-        const Var<float> out = operation(inputs);
+        const Var<T> out = operation(inputs);
         y.assign(out.value().begin(), out.value().end());
-        const Tensor<float> cotangent = arena.make<float>(out.shape());
+        const Tensor<T> cotangent = arena.make<T>(out.shape());
         std::copy(dy.begin(), dy.end(), cotangent.begin());
-        tape.backward_from(mul(out, tape.constant(cotangent)), 1.0f);
+        tape.backward_from(mul(out, tape.constant(cotangent)), T(1));
     }
-    std::vector<float> gradient(std::size_t i) const {
-        const Tensor<float> g = inputs[i].grad();
+    std::vector<T> gradient(std::size_t i) const {
+        const Tensor<T> g = inputs[i].grad();
         return {g.begin(), g.end()};
     }
 };

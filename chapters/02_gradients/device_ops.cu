@@ -10,21 +10,19 @@ namespace {
 struct Fill {
     float* x;
     float value;
-    __device__ void operator()(std::ptrdiff_t i) const { x[i] = value; }
+    __device__ void operator()(int i) const { x[i] = value; }
 };
 struct WriteOrAdd {
     float* into;
     float c;
     const float* x;
     bool add;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        into[i] = c * x[i] + (add ? into[i] : 0.0f);
-    }
+    __device__ void operator()(int i) const { into[i] = c * x[i] + (add ? into[i] : 0.0f); }
 };
 struct CountInfinite {
     const float* x;
     int* count;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         if (!(fabsf(x[i]) < INFINITY)) atomicAdd(count, 1);
     }
 };
@@ -32,46 +30,46 @@ struct Multiply {
     const float *a, *b;
     float* y;
     bool add;
-    __device__ void operator()(std::ptrdiff_t i) const { y[i] = a[i] * b[i] + (add ? y[i] : 0.0f); }
+    __device__ void operator()(int i) const { y[i] = a[i] * b[i] + (add ? y[i] : 0.0f); }
 };
 struct Silu {
     const float* x;
     float* y;
-    __device__ void operator()(std::ptrdiff_t i) const { y[i] = x[i] * logistic(x[i]); }
+    __device__ void operator()(int i) const { y[i] = x[i] * logistic(x[i]); }
 };
 struct SiluVjp {
     const float *x, *dy;
     float* dx;
     bool add;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         const float s = logistic(x[i]), y = x[i] * s;
-        dx[i] = (s + y * (1 - s)) * dy[i] + (add ? dx[i] : 0.0f);  // (2.6)
+        dx[i] = silu_slope(s, y) * dy[i] + (add ? dx[i] : 0.0f);  // (2.6)
     }
 };
 struct AddRow {
     const float* b;
-    int columns;
+    Divisor columns;
     float* y;
-    __device__ void operator()(std::ptrdiff_t i) const { y[i] += b[i % columns]; }
+    __device__ void operator()(int i) const { y[i] += b[i % columns]; }
 };
 struct Difference {
     const float *a, *b;
     float* d;
-    __device__ void operator()(std::ptrdiff_t i) const { d[i] = a[i] - b[i]; }
+    __device__ void operator()(int i) const { d[i] = a[i] - b[i]; }
 };
 struct MseVjp {
     const float *a, *b, *dy;
     float factor;
     float* dx;
     bool add;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         dx[i] = factor * *dy * (a[i] - b[i]) + (add ? dx[i] : 0.0f);  // (2.13)
     }
 };
 struct Scale {
     float c;
     float* x;
-    __device__ void operator()(std::ptrdiff_t) const { *x *= c; }
+    __device__ void operator()(int) const { *x *= c; }
 };
 
 }  // namespace

@@ -146,21 +146,18 @@ __global__ void sum_kernel(const float* x, int n, float* total) {
 // ---- AdamW. Version 1 would be one kernel for each line of (2.16) to (2.20): the moments, the
 // step, the average, each reading and writing all parameters. Version 2 is this one: every number
 // is read once and written once, 36 bytes for each parameter.
-__global__ void adamw_kernel(AdamWStep s, std::ptrdiff_t n, const float* gradient, float* x,
+__global__ void adamw_kernel(FusedStep s, std::ptrdiff_t n, const float* gradient, float* x,
                              float* mean, float* square, float* average) {
     const float norm = sqrtf(*s.sum_of_squares);
     const float factor = norm > s.max_norm ? s.max_norm / norm : 1.0f;  // (2.19)
     const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
     for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
          i < n; i += step) {
-        const float g = factor * gradient[i];
-        const float m = s.beta1 * mean[i] + (1 - s.beta1) * g;                        // (2.16)
-        const float v = s.beta2 * square[i] + (1 - s.beta2) * g * g;                  // (2.16)
-        const float update = m * s.correction1 / (sqrtf(v * s.correction2) + s.eps);  // (2.17)
-        const float to = s.keep * x[i] - s.rate * update;                             // (2.18)
+        float to = x[i], m = mean[i], v = square[i];
+        adamw_update(s.adamw, factor * gradient[i], to, m, v);  // (2.16) to (2.18)
+        x[i] = to;
         mean[i] = m;
         square[i] = v;
-        x[i] = to;
         average[i] = s.average_keep * average[i] + (1 - s.average_keep) * to;  // (2.20)
     }
 }
@@ -199,8 +196,8 @@ void sum_of_squares(const float* x, std::ptrdiff_t n, float* total) {
     launch(squares_kernel, blocks, kThreads, x, n, pieces.data());
     launch(sum_kernel, 1, kThreads, pieces.data(), static_cast<int>(blocks), total);
 }
-void adamw(const AdamWStep& step, std::ptrdiff_t n, const float* gradient, float* x, float* mean,
-           float* square, float* average) {
+void fused_step(const FusedStep& step, std::ptrdiff_t n, const float* gradient, float* x,
+                float* mean, float* square, float* average) {
     launch_apart(adamw_kernel, std::min(blocks_for(n, kThreads), 1u << 16), kThreads, step, n,
                  gradient, x, mean, square, average);
 }
@@ -220,7 +217,7 @@ void check_rows(Stage& s, int rows, int n) {
     const auto y = Buffer<float>::of(zeros), dx = Buffer<float>::of(zeros);
     const std::string shape = " [" + std::to_string(rows) + "," + std::to_string(n) + "]";
     {
-        const ByTape tape({{&x, {rows, n}}}, dy, [](const auto& v) { return softmax(v[0]); });
+        const ByTape<> tape({{&x, {rows, n}}}, dy, [](const auto& v) { return softmax(v[0]); });
         launch_apart(softmax_obvious, blocks_for(rows, kThreads), kThreads, gx.data(), rows, n,
                      y.data());
         s.check("softmax 1" + shape, largest_difference(y.download(), tape.y), 1e-6);
@@ -229,8 +226,8 @@ void check_rows(Stage& s, int rows, int n) {
         softmax_rows_vjp(y.data(), gdy.data(), rows, n, dx.data());
         s.check("softmax's VJP" + shape, largest_difference(dx.download(), tape.gradient(0)), 1e-5);
     }
-    const ByTape tape({{&x, {rows, n}}, {&gain, {n}}, {&bias, {n}}}, dy,
-                      [](const auto& v) { return layer_norm(v[0], v[1], v[2]); });
+    const ByTape<> tape({{&x, {rows, n}}, {&gain, {n}}, {&bias, {n}}}, dy,
+                        [](const auto& v) { return layer_norm(v[0], v[1], v[2]); });
     const auto again = Buffer<float>::of(zeros);
     const std::vector<float> row(static_cast<std::size_t>(n));
     const auto dgain = Buffer<float>::of(row), dbias = Buffer<float>::of(row);
@@ -248,7 +245,8 @@ void check_adamw(Stage& s) {
     constexpr int kNumbers = 3001;
     constexpr double kRate = 1e-2, kMaxNorm = 1.0;
     std::vector<float> x = random_numbers(kNumbers, 8), average = x;
-    AdamW<float> cpu(kNumbers, {.learning_rate = kRate, .beta2 = 0.99, .weight_decay = 0.1});
+    const AdamW<float>::Options options{.learning_rate = kRate, .beta2 = 0.99, .weight_decay = 0.1};
+    AdamW<float> cpu(kNumbers, options);
     const auto gx = Buffer<float>::of(x), gaverage = Buffer<float>::of(x);
     const std::vector<float> zeros(kNumbers);
     const auto mean = Buffer<float>::of(zeros), square = Buffer<float>::of(zeros);
@@ -261,13 +259,9 @@ void check_adamw(Stage& s) {
         sum_of_squares(gg.data(), kNumbers, norm.data());
         s.check("the gradient's norm, relative",
                 std::abs(std::sqrt(static_cast<double>(norm.download()[0])) / length - 1), 1e-6);
-        const auto correction = [k](double beta) {
-            return static_cast<float>(1 / (1 - std::pow(beta, k)));
-        };
-        adamw({0.9f, 0.99f, correction(0.9), correction(0.99), 1e-8f,
-               static_cast<float>(1 - kRate * 0.1), static_cast<float>(kRate),
-               static_cast<float>(kMaxNorm), 0.9f, norm.data()},
-              kNumbers, gg.data(), gx.data(), mean.data(), square.data(), gaverage.data());
+        fused_step({AdamW<float>::numbers(options, k, kRate), static_cast<float>(kMaxNorm), 0.9f,
+                    norm.data()},
+                   kNumbers, gg.data(), gx.data(), mean.data(), square.data(), gaverage.data());
     }
     s.check("AdamW, three steps", largest_difference(gx.download(), x), 1e-6);
     s.check("  and their average", largest_difference(gaverage.download(), average), 1e-6);
@@ -296,9 +290,9 @@ void time_all(Stage& s) {
     sum_of_squares(x.data(), static_cast<std::ptrdiff_t>(size), norm.data());
     const Buffer<float> square_mean(size), average(size);
     s.time("AdamW and average, fused", 9 * bytes, 0, [&] {
-        adamw({0.9f, 0.99f, 1, 1, 1e-8f, 1, 1e-3f, 1, 0.9f, norm.data()},
-              static_cast<std::ptrdiff_t>(size), x.data(), y.data(), dx.data(), square_mean.data(),
-              average.data());
+        fused_step({AdamW<float>::numbers({}, 1, 1e-3), 1, 0.9f, norm.data()},
+                   static_cast<std::ptrdiff_t>(size), x.data(), y.data(), dx.data(),
+                   square_mean.data(), average.data());
     });
 }
 

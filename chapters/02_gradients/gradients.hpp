@@ -3,6 +3,7 @@
 // contiguous.
 #include <cstdint>
 
+#include "02_gradients/optimizer.hpp"
 #include "cuda/float.hpp"
 
 namespace diffusion::cuda {
@@ -23,15 +24,14 @@ void add_column_sums(const float* x, int rows, int columns, float* sum);
 /// The sum of squares of x, into one number on the GPU.
 void sum_of_squares(const float* x, std::ptrdiff_t n, float* total);
 
-/// What a step of AdamW takes, in one pass over the parameters: (2.16) to (2.20).
-struct AdamWStep {
-    float beta1, beta2, correction1, correction2, eps;
-    float keep, rate;             ///< 1 - rate decay; the learning rate
+/// A step of AdamW in one pass over the parameters: clipping, (2.16) to (2.18), average.
+struct FusedStep {
+    AdamWStep<float> adamw;
     float max_norm;               ///< (2.19); the factor is min(1, max_norm / norm)
     float average_keep;           ///< of the average (2.20)
-    const float* sum_of_squares;  ///< of the gradient
+    const float* sum_of_squares;  ///< of the gradient, on the GPU
 };
-void adamw(const AdamWStep& step, std::ptrdiff_t n, const float* gradient, float* x, float* mean,
-           float* square, float* average);
+void fused_step(const FusedStep& step, std::ptrdiff_t n, const float* gradient, float* x,
+                float* mean, float* square, float* average);
 
 }  // namespace diffusion::cuda

@@ -19,10 +19,8 @@ constexpr int kRounds = 5;
 /// Number i of matrix n, of all matrices of a group, in the model's block.
 struct Place {
     const std::ptrdiff_t* offset;
-    std::ptrdiff_t size;
-    __device__ std::ptrdiff_t operator()(std::ptrdiff_t i) const {
-        return offset[i / size] + i % size;
-    }
+    Divisor size;
+    __device__ std::ptrdiff_t operator()(int i) const { return offset[i / size] + i % size; }
 };
 
 struct Momentum {
@@ -30,7 +28,7 @@ struct Momentum {
     float keep, max_norm;
     const float* sum_of_squares;
     float *gradient, *momentum, *direction;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         const std::ptrdiff_t at = place(i);
         const float norm = sqrtf(*sum_of_squares);
         const float g = (norm > max_norm ? max_norm / norm : 1.0f) * gradient[at];
@@ -107,7 +105,7 @@ struct Step {
     float rate;
     const float* direction;
     float* values;
-    __device__ void operator()(std::ptrdiff_t i) const { values[place(i)] -= rate * direction[i]; }
+    __device__ void operator()(int i) const { values[place(i)] -= rate * direction[i]; }
 };
 
 }  // namespace
@@ -144,7 +142,7 @@ void DeviceMuon::step(float* values, float* gradient, float* momentum, const flo
         const int batch = static_cast<int>(g.offsets.size()), k = std::min(g.rows, g.columns);
         const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(g.rows) * g.columns,
                              all = batch * size, square = static_cast<std::ptrdiff_t>(k) * k;
-        const Place place{g.on_gpu.data(), size};
+        const Place place{g.on_gpu.data(), static_cast<int>(size)};
         float *x = x_.data(), *next = next_.data(), *gram = gram_.data(), *poly = poly_.data();
         for_each_number(all, Momentum{place, static_cast<float>(options_.momentum), max_norm,
                                       sum_of_squares, gradient, momentum, x});

@@ -45,6 +45,11 @@ template <class T>
 Var<T> tanh(Var<T> x);
 template <class T>
 Var<T> silu(Var<T> x);  ///< x sigmoid(x) (Elfwing, Uchibe, Doya 2017, arXiv:1702.03118)
+/// Its slope at z, from s = 1 / (1 + e^-z) and y = z s; V is a number or a register of them.
+template <class V>
+constexpr V silu_slope(V s, V y) {
+    return s + y * (1 - s);  // (2.6)
+}
 template <class T>
 Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606.08415)
 

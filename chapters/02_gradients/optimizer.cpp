@@ -14,6 +14,17 @@ AdamW<T>::AdamW(std::size_t count, Options options)
     : options_(options), mean_(count), square_(count) {}
 
 template <class T>
+AdamWStep<T> AdamW<T>::numbers(const Options& options, std::int64_t k, double learning_rate) {
+    const auto correction = [k](double beta) {
+        return static_cast<T>(1 / (1 - std::pow(beta, static_cast<double>(k))));  // (2.17)
+    };
+    return {static_cast<T>(options.beta1), static_cast<T>(options.beta2),
+            static_cast<T>(options.eps),   correction(options.beta1),
+            correction(options.beta2),     static_cast<T>(1 - learning_rate * options.weight_decay),
+            static_cast<T>(learning_rate)};
+}
+
+template <class T>
 void AdamW<T>::step(std::span<T> values, std::span<const T> gradient, double learning_rate,
                     const Also& also) {
     require(values.size() == mean_.size() && gradient.size() == mean_.size(), "adamw: made for ",
@@ -22,28 +33,16 @@ void AdamW<T>::step(std::span<T> values, std::span<const T> gradient, double lea
     require(also.average.empty() || also.average.size() == mean_.size(),
             "adamw: ", also.average.size(), " averages for ", mean_.size(), " parameters");
     ++steps_;
-    const double k = static_cast<double>(steps_);
-    const T b1 = static_cast<T>(options_.beta1), b2 = static_cast<T>(options_.beta2);
-    const T correction1 = static_cast<T>(1 / (1 - std::pow(options_.beta1, k)));  // (2.17)
-    const T correction2 = static_cast<T>(1 / (1 - std::pow(options_.beta2, k)));
-    const T keep = static_cast<T>(1 - learning_rate * options_.weight_decay);
-    const T rate = static_cast<T>(learning_rate), eps = static_cast<T>(options_.eps);
+    const AdamWStep<T> numbers_of_step = numbers(options_, steps_, learning_rate);
     const T factor = static_cast<T>(also.factor);
     T *x = values.data(), *m = mean_.data(), *v = square_.data();
     const T* g = gradient.data();
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size());
     // Elements do not depend on each other: any number of threads gives the same bits.
     for_each_block(n, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
-    // >>> exercise 2.5 points=3 hint="(2.16), (2.18): for all i both averages, then the step"
 #pragma omp simd
-        for (std::ptrdiff_t i = begin; i < end; ++i) {
-            const T gradient_i = factor * g[i];
-            m[i] = b1 * m[i] + (1 - b1) * gradient_i;               // (2.16)
-            v[i] = b2 * v[i] + (1 - b2) * gradient_i * gradient_i;  // (2.16)
-            const T update = m[i] * correction1 / (std::sqrt(v[i] * correction2) + eps);
-            x[i] = keep * x[i] - rate * update;  // (2.18)
-        }
-        // <<<
+        for (std::ptrdiff_t i = begin; i < end; ++i)
+            adamw_update(numbers_of_step, factor * g[i], x[i], m[i], v[i]);
         if (also.average.empty()) return;
         const auto part = [&](auto all) {
             return all.subspan(static_cast<std::size_t>(begin),

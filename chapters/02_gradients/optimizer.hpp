@@ -1,11 +1,31 @@
 #pragma once
 // From a gradient to better parameters. All parameters of a model lie in one flat block, so each of
 // these is one loop.
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 namespace diffusion {
+
+/// What all parameters share in one step of AdamW.
+template <class T>
+struct AdamWStep {
+    T beta1, beta2, eps;
+    T correction1, correction2;  ///< 1 / (1 - beta^k) of (2.17)
+    T keep, rate;                ///< 1 - rate * decay; the learning rate
+};
+
+/// The step for one parameter: its two averages, then itself.
+template <class T>
+constexpr void adamw_update(const AdamWStep<T>& s, T gradient, T& x, T& mean, T& square) {
+    // >>> exercise 2.5 points=3 hint="(2.16), (2.18): both averages, then the step"
+    mean = s.beta1 * mean + (1 - s.beta1) * gradient;                                     // (2.16)
+    square = s.beta2 * square + (1 - s.beta2) * gradient * gradient;                      // (2.16)
+    const T update = mean * s.correction1 / (std::sqrt(square * s.correction2) + s.eps);  // (2.17)
+    x = s.keep * x - s.rate * update;                                                     // (2.18)
+    // <<<
+}
 
 /// AdamW (Kingma, Ba 2014, arXiv:1412.6980; Loshchilov, Hutter 2017, arXiv:1711.05101).
 /// weight_decay = 0 is plain Adam.
@@ -22,6 +42,9 @@ public:
     };
 
     AdamW(std::size_t count, Options options);
+
+    /// What step number k, counted from 1, does to each parameter.
+    static AdamWStep<T> numbers(const Options& options, std::int64_t k, double learning_rate);
 
     /// What else a step may do in the same pass over the parameters.
     struct Also {

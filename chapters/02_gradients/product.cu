@@ -7,50 +7,7 @@
 
 namespace diffusion::cuda {
 
-bool has_tensor_cores() {
-#if defined(__CUDACC__)
-    static const bool yes = [] {
-        int major = 0;
-        static_cast<void>(stream());
-        check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0),
-              "asking the GPU");
-        return major >= 8;
-    }();
-    return yes;
-#else
-    return true;
-#endif
-}
-
-int blocks_wanted() {
-#if defined(__CUDACC__)
-    static const int blocks = [] {
-        int processors = 0;
-        static_cast<void>(stream());
-        check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, 0),
-              "asking the GPU");
-        return 2 * processors;
-    }();
-    return blocks;
-#else
-    return 4;
-#endif
-}
-
 namespace {
-
-/// x as the tensor cores see it: rounded to 10 bits behind the point (TF32) or 7 (BF16).
-std::vector<float> rounded(Precision precision, std::vector<float> x) {
-    for (float& v : x) {
-        if (precision == Precision::fp32) continue;
-        const int bits = precision == Precision::tf32 ? 10 : 7;
-        int exponent = 0;
-        const float share = std::ldexp(std::frexp(v, &exponent), bits + 1);
-        v = std::ldexp(precision == Precision::tf32 ? std::round(share) : std::nearbyint(share),
-                       exponent - bits - 1);
-    }
-    return x;
-}
 
 /// Y = X W and its VJPs (2.9), in all versions, against the CPU's product of the same rounded
 /// inputs.
@@ -66,8 +23,8 @@ void check_products(Stage& s, int rows, int in, int out) {
     const Buffer<float> y(size(rows, out)), dx(size(rows, in)), dw(size(in, out));
     const auto by_tape = [&](Precision p) {
         const std::vector<float> rx = rounded(p, x), rw = rounded(p, w);
-        return ByTape({{&rx, {rows, in}}, {&rw, {in, out}}, {&zero, {out}}}, rounded(p, dy),
-                      [](const auto& v) { return linear(v[0], v[1], v[2]); });
+        return ByTape<>({{&rx, {rows, in}}, {&rw, {in, out}}, {&zero, {out}}}, rounded(p, dy),
+                        [](const auto& v) { return linear(v[0], v[1], v[2]); });
     };
     constexpr double kAllowed = 2e-5;  // of sums of up to 70 products of normal numbers
     launch_apart(product_obvious<ByRows, ByColumns, Plain>,
@@ -83,7 +40,7 @@ void check_products(Stage& s, int rows, int in, int out) {
         const Precision precision = kind_of;
         const char* name = name_of;
         if (precision != Precision::fp32 && !has_tensor_cores()) continue;
-        const ByTape tape = by_tape(precision);
+        const ByTape<> tape = by_tape(precision);
         const auto check_tile = [&](auto tile, const char* kind) {
             const ByRows left(gx.data(), in, rows, in);
             const ByColumns right(gw.data(), out, out, in);
@@ -132,10 +89,12 @@ void time_products(Stage& s) {
     });
     s.time("product 2: tiles in registers", 0, operations,
            [&] { product(Precision::fp32, left, right, to, kSize, kSize, kSize); });
-    s.time("product 3: tensor cores, TF32", 0, operations,
-           [&] { product(Precision::tf32, left, right, to, kSize, kSize, kSize); });
-    s.time("product 3: tensor cores, BF16", 0, operations,
-           [&] { product(Precision::bf16, left, right, to, kSize, kSize, kSize); });
+    s.time(
+        "product 3: tensor cores, TF32", 0, operations,
+        [&] { product(Precision::tf32, left, right, to, kSize, kSize, kSize); }, Precision::tf32);
+    s.time(
+        "product 3: tensor cores, BF16", 0, operations,
+        [&] { product(Precision::bf16, left, right, to, kSize, kSize, kSize); }, Precision::bf16);
 }
 
 void stage(Stage& s) {

@@ -39,8 +39,6 @@ __global__ void product_obvious(A a, B b, Writer write, int m, int n, int k) {
 //   Version 3: tensor cores. A warp multiplies 16 x 8 with 8 x 8 matrices (or 16 x 16 with 16 x 8)
 //     in one instruction. Their inputs are rounded: TF32 keeps 10 bits behind the point, BF16 7;
 //     sums are float.
-enum class Precision { fp32, tf32, bf16 };
-
 inline constexpr int kSlab = 16;
 
 /// A slab of one operand in shared memory: `size` rows (or columns of B), kSlab deep. It lies as in
@@ -78,17 +76,20 @@ struct Slab {
 /// the work of a small one; and a tiny one for the host executor.
 struct Large {
     static constexpr int kRows = 128, kColumns = 128, kThreads = 256;
+    static constexpr int kBlocksAtWork = 2;  // on a multiprocessor; limits the registers
     static constexpr int kThreadRows = 8;   // of 8 columns each, version 2
     static constexpr int kWarpsAcross = 4;  // of 8 warps, version 3
 };
 struct Small {
     static constexpr int kRows = 64, kColumns = 64, kThreads = 128;
+    static constexpr int kBlocksAtWork = 4;
     static constexpr int kThreadRows = 4;
     static constexpr int kWarpsAcross = 2;  // of 4
 };
 
 struct Tiny {
     static constexpr int kRows = 32, kColumns = 16, kThreads = 32;
+    static constexpr int kBlocksAtWork = 1;
     static constexpr int kThreadRows = 2;
     static constexpr int kWarpsAcross = 1;  // of 1
 };
@@ -114,14 +115,17 @@ __device__ __forceinline__ X one_of_batch(const X& x, int number) {
 }
 
 template <Precision precision, class Tile, class A, class B, class Writer>
-__global__ void __launch_bounds__(Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
     product_tiled(A a, B b, Writer write, int m, int n, int k, int k_of_part, int parts) {
     using SlabA = Slab<A::kAlongK, Tile::kRows>;
     using SlabB = Slab<B::kAlongK, Tile::kColumns>;
     alignas(16) __shared__ float as[2][SlabA::kFloats];
     alignas(16) __shared__ float bs[2][SlabB::kFloats];
-    const int row0 = static_cast<int>(blockIdx.y) * Tile::kRows,
-              column0 = static_cast<int>(blockIdx.x) * Tile::kColumns;
+    // Tiles are counted along the rows of C: those that are made at one time share rows of A.
+    const unsigned tile = blockIdx.x,
+                   across = static_cast<unsigned>(n + Tile::kColumns - 1) / Tile::kColumns;
+    const int row0 = static_cast<int>(tile / across) * Tile::kRows,
+              column0 = static_cast<int>(tile % across) * Tile::kColumns;
     const int batch = static_cast<int>(blockIdx.z) / parts;
     a = one_of_batch(a, batch);
     b = one_of_batch(b, batch);
@@ -329,14 +333,9 @@ struct Plain {
     }
 };
 
-/// Whether the GPU multiplies TF32 and BF16 (Ampere and later).
-bool has_tensor_cores();
-/// How many blocks keep the GPU busy: a few for each of its multiprocessors.
-int blocks_wanted();
-
 template <Precision precision, class Tile, class A, class B, class Writer>
 void launch_tiles(A a, B b, Writer write, int m, int n, int k, int parts = 1, int batch = 1) {
-    const dim3 grid(blocks_for(n, Tile::kColumns), blocks_for(m, Tile::kRows),
+    const dim3 grid(blocks_for(n, Tile::kColumns) * blocks_for(m, Tile::kRows), 1,
                     static_cast<unsigned>(parts * batch));
     const int slabs = (k + kSlab - 1) / kSlab, k_of_part = (slabs + parts - 1) / parts * kSlab;
     launch(product_tiled<precision, Tile, A, B, Writer>, grid, Tile::kThreads, a, b, write, m, n, k,
@@ -348,7 +347,7 @@ template <Precision precision, class A, class B, class Writer>
 void product_in(A a, B b, Writer write, int m, int n, int k, int parts = 1, int batch = 1) {
     const std::ptrdiff_t large = static_cast<std::ptrdiff_t>(blocks_for(m, Large::kRows)) *
                                  blocks_for(n, Large::kColumns) * parts * batch;
-    if (!kOnGpu) {  // threads are dear there
+    if constexpr (!kOnGpu) {  // threads are dear there
         launch_tiles<precision, Tiny>(a, b, write, m, n, k, parts, batch);
     } else if (n >= Large::kColumns && large >= blocks_wanted()) {
         launch_tiles<precision, Large>(a, b, write, m, n, k, parts, batch);

@@ -159,7 +159,7 @@ struct Walk {
 struct Start {
     std::uint64_t seed;
     float2* particles;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         particles[i] =
             two_normals({seed, Purpose::start_noise, 0}, static_cast<std::uint32_t>(i), 0);
     }

@@ -13,15 +13,16 @@ Prediction prediction_from_name(const std::string& name) {
 }
 
 Estimate estimate(Prediction kind, Level level, double xt, double value) {
+    const double x0 = x0_from(kind, level, xt, value);
     switch (kind) {
         case Prediction::eps:
-            return {x0_from_eps(level, xt, value), value};
+            return {x0, value};
         case Prediction::x0:
-            return {value, eps_from_x0(level, xt, value)};
+            return {x0, eps_from_x0(level, xt, value)};
         case Prediction::v:
-            return {x0_from_v(level, xt, value), eps_from_v(level, xt, value)};
+            return {x0, eps_from_v(level, xt, value)};
         case Prediction::score:
-            return {x0_from_score(level, xt, value), eps_from_score(level, value)};
+            return {x0, eps_from_score(level, value)};
     }
     fail("estimate: unknown kind of prediction");
 }

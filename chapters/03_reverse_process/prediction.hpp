@@ -1,52 +1,67 @@
 #pragma once
 // Four ways to say the same thing about x_t = a x_0 + s eps: the noise eps, the picture x_0, the
 // velocity v (Salimans and Ho 2022, arXiv:2202.00512) and the score. Each one and x_t give the
-// others. The functions take single numbers; v needs a^2 + s^2 = 1.
+// others. The functions take single numbers, on the CPU in double, on a GPU in float; v needs
+// a^2 + s^2 = 1.
 #include <string>
 
 #include "01_forward_noising/schedule.hpp"
 
 namespace diffusion {
 
-/// The factors of picture and noise in (1.4).
-struct Level {
-    double a = 1.0, s = 0.0;
-};
-inline Level level_at(const Schedule& schedule, int t) {
-    return {schedule.signal(t), schedule.noise(t)};
-}
-
-inline double x0_from_eps(Level l, double xt, double eps) {
+template <class T>
+constexpr T x0_from_eps(LevelOf<T> l, T xt, T eps) {
     return (xt - l.s * eps) / l.a;  // (3.11), needs a > 0
 }
-inline double eps_from_x0(Level l, double xt, double x0) {
+template <class T>
+constexpr T eps_from_x0(LevelOf<T> l, T xt, T x0) {
     return (xt - l.a * x0) / l.s;  // (3.11), needs s > 0
 }
 
-inline double v_from(Level l, double x0, double eps) {
+template <class T>
+constexpr T v_from(LevelOf<T> l, T x0, T eps) {
     return l.a * eps - l.s * x0;  // (3.12)
 }
-inline double x0_from_v(Level l, double xt, double v) {
+template <class T>
+constexpr T x0_from_v(LevelOf<T> l, T xt, T v) {
     // >>> exercise 3.2 points=1 hint="(x_t, v) is (x_0, eps) rotated: rotate back"
     return l.a * xt - l.s * v;  // (3.13)
     // <<<
 }
-inline double eps_from_v(Level l, double xt, double v) {
+template <class T>
+constexpr T eps_from_v(LevelOf<T> l, T xt, T v) {
     return l.s * xt + l.a * v;  // (3.13)
 }
 
-inline double score_from_eps(Level l, double eps) {
+template <class T>
+constexpr T score_from_eps(LevelOf<T> l, T eps) {
     return -eps / l.s;  // (3.14), needs s > 0
 }
-inline double eps_from_score(Level l, double score) {
+template <class T>
+constexpr T eps_from_score(LevelOf<T> l, T score) {
     return -l.s * score;  // (3.14)
 }
-inline double x0_from_score(Level l, double xt, double score) {
+template <class T>
+constexpr T x0_from_score(LevelOf<T> l, T xt, T score) {
     return (xt + l.s * l.s * score) / l.a;  // (3.15), Tweedie; needs a > 0
 }
 
 /// What a network's output stands for.
 enum class Prediction { eps, x0, v, score };
+
+/// What a network that predicts `kind` should say, and x_0 from what it says.
+template <class T>
+constexpr T wanted_from(Prediction kind, LevelOf<T> l, T x0, T eps) {
+    if (kind == Prediction::eps) return eps;
+    if (kind == Prediction::x0) return x0;
+    return kind == Prediction::v ? v_from(l, x0, eps) : score_from_eps(l, eps);
+}
+template <class T>
+constexpr T x0_from(Prediction kind, LevelOf<T> l, T xt, T said) {
+    if (kind == Prediction::eps) return x0_from_eps(l, xt, said);
+    if (kind == Prediction::x0) return said;
+    return kind == Prediction::v ? x0_from_v(l, xt, said) : x0_from_score(l, xt, said);
+}
 
 /// "eps", "x0", "v" or "score". Fails on any other name.
 Prediction prediction_from_name(const std::string& name);

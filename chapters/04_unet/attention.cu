@@ -2,6 +2,7 @@
 // warp takes a query and goes through the keys 32 at a time, each thread with a key of its own; the
 // sums over keys are then made with a thread for each channel, which gets the 32 weights from its
 // neighbours one after the other. As in attention.cpp the weights are never written to memory.
+#include "02_gradients/compare.hpp"
 #include "04_unet/conv.hpp"
 #include "cuda/reduce.hpp"
 
@@ -178,19 +179,17 @@ __global__ void attention_vjp_of_keys(Heads a, const float* dy, const float* log
 
 struct Slice {
     const float* x;
-    int from, begin, count;  ///< channels of x; of them
+    int from, begin;  ///< channels of x; the first that is taken
+    Divisor count;
     float* y;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        y[i] = x[i / count * from + begin + i % count];
-    }
+    __device__ void operator()(int i) const { y[i] = x[i / count * from + begin + i % count]; }
 };
 struct SliceVjp {
     const float* dy;
-    int from, begin, count;
+    int from, begin;
+    Divisor count;
     float* dx;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        dx[i / count * from + begin + i % count] += dy[i];
-    }
+    __device__ void operator()(int i) const { dx[i / count * from + begin + i % count] += dy[i]; }
 };
 
 Heads heads_of(Var<Float> q, Var<Float> k, Var<Float> v, int heads) {
@@ -203,13 +202,6 @@ Heads heads_of(Var<Float> q, Var<Float> k, Var<Float> v, int heads) {
 }
 
 }  // namespace
-
-void attention_by_obvious_kernel(Var<Float> q, Var<Float> k, Var<Float> v, int heads,
-                                 Tensor<Float> y) {
-    launch_apart(attention_obvious, blocks_for(y.numel(), kThreads), kThreads,
-                 heads_of(q, k, v, heads), raw(y));
-}
-
 }  // namespace diffusion::cuda
 
 namespace diffusion {
@@ -268,4 +260,55 @@ Var<Float> attention(Var<Float> q, Var<Float> k, Var<Float> v, int heads,
     return y;
 }
 
+namespace cuda {
+namespace {
+
+// ---- The checks against the CPU's code, and the times.
+
+void check(Stage& s) {
+    const Shape queries{2, 35, 24}, keys{2, 40, 24};
+    const std::vector<float> q = random_numbers(queries.numel(), 1),
+                             k = random_numbers(keys.numel(), 2),
+                             v = random_numbers(keys.numel(), 3);
+    const ByTape<> tape({{&q, queries}, {&k, keys}, {&v, keys}}, q,
+                        [](const auto& in) { return attention(in[0], in[1], in[2], 3); });
+    const auto gq = Buffer<float>::of(q), gk = Buffer<float>::of(k), gv = Buffer<float>::of(v);
+    const Buffer<float> y(q.size());
+    launch_apart(attention_obvious, blocks_for(queries.numel(), kThreads), kThreads,
+                 Heads{gq.data(), gk.data(), gv.data(), 2, 3, 35, 40, 24, 8, 1 / std::sqrt(8.0f)},
+                 y.data());
+    s.check("attention 1: result", largest_difference(y.download(), tape.y), 1e-5);
+    compare_on_tapes(s, "attention 2", {queries, keys, keys}, 3e-5,
+                     [](const auto& in) { return attention(in[0], in[1], in[2], 3); });
+    compare_on_tapes(s, "slice of channels", {{2, 5, 12}}, 0,
+                     [](const auto& in) { return slice_channels(in[0], 3, 6); });
+}
+
+void time_all(Stage& s) {
+    constexpr int kImages = 128, kHeads = 4, kTokens = 256, kChannels = 256;
+    const Shape shape{kImages, kTokens, kChannels};
+    const auto size = static_cast<std::size_t>(shape.numel());
+    const Buffer<float> x(3 * size), y(size);
+    for_each_number(static_cast<std::ptrdiff_t>(3 * size), Ramp{x.data()});
+    const double operations = 4.0 * kImages * kTokens * kTokens * kChannels;
+    const Heads a{x.data(), x.data() + size, x.data() + 2 * size, kImages, kHeads,
+                  kTokens,  kTokens,         kChannels,           64,      1 / 8.0f};
+    s.time("attention 1: a thread for a number", 0, operations, [&] {
+        launch_apart(attention_obvious, blocks_for(shape.numel(), kThreads), kThreads, a, y.data());
+    });
+    const Buffer<float> log_sum(std::size_t{kImages} * kHeads * kTokens);
+    s.time("attention 2: a warp for a query", 0, operations, [&] {
+        launch(attention_kernel, blocks_for(kImages * kHeads * kTokens, kWarps), kThreads, a,
+               y.data(), log_sum.data());
+    });
+}
+
+void stage(Stage& s) {
+    check(s);
+    if (s.times()) time_all(s);
+}
+const StageOfChapter registered("04", "attention", stage);
+
+}  // namespace
+}  // namespace cuda
 }  // namespace diffusion

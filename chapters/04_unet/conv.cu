@@ -2,20 +2,20 @@
 // left side is never written down ("implicit GEMM"): the product's kernel asks for number (row, k),
 // and a reader finds it in the image. Row is a pixel of the result, k a place in the window and a
 // channel.
+#include "02_gradients/compare.hpp"
 #include "02_gradients/gradients.hpp"
 #include "04_unet/conv.hpp"
 #include "cuda/reduce.hpp"
-#include "cuda/stage.hpp"
-#include "tensor/random.hpp"
 
 namespace diffusion::cuda {
 namespace {
 
 /// What all three products know of a convolution.
 struct Sizes {
-    int images, height, width, channels;  ///< of x
-    int out_height, out_width, outputs;   ///< of y
-    int kernel, stride;
+    int images;
+    Divisor height, width, channels;         ///< of x
+    Divisor out_height, out_width, outputs;  ///< of y
+    Divisor kernel, stride;
 
     int pixels() const { return images * out_height * out_width; }
     int taps() const { return kernel * kernel * channels; }
@@ -23,6 +23,7 @@ struct Sizes {
 
 Sizes sizes_of(const Shape& x, const Shape& weight, int stride) {
     const Shape y = conv2d_shape(x, weight, stride);
+    static_cast<void>(index_count(std::max(x.numel(), y.numel())));  // for offsets are ints
     return {x[0], x[1], x[2], x[3], y[1], y[2], y[3], weight[0], stride};
 }
 
@@ -47,7 +48,7 @@ struct Windows {
         const int i = (line - n * s.out_height) * s.stride + u - pad,
                   j = (r - line * s.out_width) * s.stride + v - pad;
         if (i < 0 || i >= s.height || j < 0 || j >= s.width) return nullptr;
-        return x + ((static_cast<std::ptrdiff_t>(n) * s.height + i) * s.width + j) * s.channels + c;
+        return x + (((n * s.height + i) * s.width + j) * s.channels + c);
     }
     __device__ const float* four(int i, int k) const {
         const int r = along_k ? i : k, tap = along_k ? k : i;
@@ -78,9 +79,7 @@ struct WindowsBack {
         if (i < 0 || j < 0 || i % s.stride != 0 || j % s.stride != 0) return nullptr;
         const int a = i / s.stride, b = j / s.stride;
         if (a >= s.out_height || b >= s.out_width) return nullptr;
-        return dy +
-               ((static_cast<std::ptrdiff_t>(n) * s.out_height + a) * s.out_width + b) * s.outputs +
-               o;
+        return dy + (((n * s.out_height + a) * s.out_width + b) * s.outputs + o);
     }
     __device__ float at(int row, int k) const {
         const float* p = four(row, k);
@@ -98,7 +97,7 @@ struct TurnedWeight {
     __device__ const float* four(int c, int k) const {
         if (c >= s.channels || k >= s.kernel * s.kernel * s.outputs) return nullptr;
         const int tap = k / s.outputs, o = k - tap * s.outputs;
-        return weight + (static_cast<std::ptrdiff_t>(tap) * s.channels + c) * s.outputs + o;
+        return weight + ((tap * s.channels + c) * s.outputs + o);
     }
     __device__ float at(int c, int k) const {
         const float* p = four(c, k);
@@ -110,18 +109,17 @@ struct TurnedWeight {
 struct WithRows {
     float* y;
     const float *row, *pixels;
-    int row_step, outputs, pixels_of_image;
+    int row_step;
+    Divisor outputs, pixels_of_image;
 
     __device__ float plus(int r, int o) const {
         float p = row != nullptr ? row[r / pixels_of_image * row_step + o] : 0.0f;
-        if (pixels != nullptr) p += pixels[static_cast<std::ptrdiff_t>(r) * outputs + o];
+        if (pixels != nullptr) p += pixels[r * outputs + o];
         return p;
     }
-    __device__ void one(int, int r, int o, float x) const {
-        y[static_cast<std::ptrdiff_t>(r) * outputs + o] = x + plus(r, o);
-    }
+    __device__ void one(int, int r, int o, float x) const { y[r * outputs + o] = x + plus(r, o); }
     __device__ void pair(int, int r, int o, float x, float z) const {
-        float* to = y + static_cast<std::ptrdiff_t>(r) * outputs + o;
+        float* to = y + (r * outputs + o);
         x += plus(r, o);
         z += plus(r, o + 1);
         if (outputs % 2 == 0) {
@@ -139,7 +137,7 @@ struct AddParts {
     int parts;
     std::ptrdiff_t size;
     float* total;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         float sum = 0;
         for (int p = 0; p < parts; ++p) sum += part[p * size + i];
         total[i] += sum;
@@ -148,29 +146,25 @@ struct AddParts {
 
 /// (4.8)
 struct Copy {
-    int height, width, channels;  ///< of y
+    Divisor height, width, channels;  ///< of y
     const float* x;
     float* y;
-    __device__ void operator()(std::ptrdiff_t at) const {
-        const int c = static_cast<int>(at % channels);
-        const std::ptrdiff_t pixel = at / channels, line = pixel / width;
-        const int j = static_cast<int>(pixel % width), i = static_cast<int>(line % height);
-        const std::ptrdiff_t n = line / height;
+    __device__ void operator()(int at) const {
+        const int pixel = at / channels, line = pixel / width, n = line / height;
+        const int c = at % channels, j = pixel % width, i = line % height;
         const int h = (height + 1) / 2, w = (width + 1) / 2;
         y[at] = x[((n * h + i / 2) * w + j / 2) * channels + c];
     }
 };
 struct CollectCopies {
-    int height, width, channels;  ///< of y
+    int height, width;       ///< of y
+    Divisor h, w, channels;  ///< of x
     const float* dy;
     float* dx;
     bool add;
-    __device__ void operator()(std::ptrdiff_t at) const {
-        const int h = (height + 1) / 2, w = (width + 1) / 2;
-        const int c = static_cast<int>(at % channels);
-        const std::ptrdiff_t pixel = at / channels, line = pixel / w;
-        const int j = static_cast<int>(pixel % w), i = static_cast<int>(line % h);
-        const std::ptrdiff_t n = line / h;
+    __device__ void operator()(int at) const {
+        const int pixel = at / channels, line = pixel / w, n = line / h;
+        const int c = at % channels, j = pixel % w, i = line % h;
         float sum = add ? dx[at] : 0.0f;
         for (int a = 2 * i; a < 2 * i + 2 && a < height; ++a) {
             for (int b = 2 * j; b < 2 * j + 2 && b < width; ++b)
@@ -182,9 +176,9 @@ struct CollectCopies {
 
 struct AddRows {
     const float *bias, *shift;
-    int outputs;
+    Divisor outputs;
     float* row;
-    __device__ void operator()(std::ptrdiff_t i) const { row[i] = bias[i % outputs] + shift[i]; }
+    __device__ void operator()(int i) const { row[i] = bias[i % outputs] + shift[i]; }
 };
 
 // The sums of each image over its pixels: a block for an image and 32 channels, as in
@@ -265,7 +259,8 @@ void upsample(Tensor<const Float> x, Tensor<Float> y) {
 template <>
 void upsample_vjp(Tensor<const Float> dy, bool add, Tensor<Float> dx) {
     cuda::for_each_number(
-        dx.numel(), cuda::CollectCopies{dy.size(1), dy.size(2), dy.size(3), raw(dy), raw(dx), add});
+        dx.numel(), cuda::CollectCopies{dy.size(1), dy.size(2), dx.size(1), dx.size(2), dx.size(3),
+                                        raw(dy), raw(dx), add});
 }
 
 template <>
@@ -291,4 +286,98 @@ void sum_of_rows_vjp(Tensor<Float> dy, Var<Float> bias, Var<Float> shift) {
         cuda::add_column_sums(raw(sums), images, outputs, raw(bias.grad()));  // (2.7)
 }
 
+namespace cuda {
+namespace {
+
+// ---- The checks against the CPU's code, and the times.
+
+/// Version 1: a thread for each number of y.
+void conv2d_obvious(Tensor<const Float> x, Tensor<const Float> weight, Tensor<Float> y) {
+    const Sizes s = sizes_of(x.shape(), weight.shape(), 1);
+    const WithRows out{raw(y), nullptr, nullptr, 0, s.outputs, s.out_height * s.out_width};
+    launch_apart(product_obvious<Windows<true>, ByColumns, WithRows>,
+                 dim3(blocks_for(s.outputs, 16), blocks_for(s.pixels(), 16)), dim3(16, 16),
+                 Windows<true>{s, raw(x), false},
+                 ByColumns(raw(weight), s.outputs, s.outputs, s.taps()), out, s.pixels(), s.outputs,
+                 s.taps());
+}
+
+/// (4.1), (4.2), (4.3) in all versions, of inputs as the tensor cores see them.
+void check_versions(Stage& s) {
+    const Shape in{2, 7, 5, 8}, window{3, 3, 8, 12}, out{2, 7, 5, 12};
+    const std::vector<float> zero(12);
+    const Precision before = precision();
+    for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+        if (p != Precision::fp32 && !has_tensor_cores()) continue;
+        const auto x = rounded(p, random_numbers(in.numel(), 1)),
+                   w = rounded(p, random_numbers(window.numel(), 2)),
+                   dy = rounded(p, random_numbers(out.numel(), 3));
+        // In double: Winograd's convolution, which the CPU makes in float, rounds more than ours.
+        const ByTape<double> tape({{&x, in}, {&w, window}, {&zero, {12}}}, dy,
+                                  [](const auto& v) { return conv2d(v[0], v[1], v[2]); });
+        DeviceTape gpu;
+        const Tensor<Float> gx = put(x, in, gpu.tape), gw = put(w, window, gpu.tape),
+                            gdy = put(dy, out, gpu.tape), y = gpu.tape.numbers().make<Float>(out),
+                            dx = gpu.tape.numbers().make<Float>(in),
+                            dw = put(std::vector<float>(w.size()), window, gpu.tape);
+        constexpr double kAllowed = 2e-5;  // of sums of up to 108 products of normal numbers
+        if (p == Precision::fp32) {
+            conv2d_obvious(gx, gw, y);
+            s.check("conv 1", largest_difference(take(y), tape.y), kAllowed);
+        }
+        precision() = p;
+        Arena& scratch = gpu.tape.scratch();
+        conv2d<Float>(gx, gw, 1, y, scratch);
+        conv2d_data_vjp<Float>(gdy, gw, 1, false, dx, scratch);
+        conv2d_weight_vjp<Float>(gx, gdy, 1, dw, scratch);
+        precision() = before;
+        const std::string what = p == Precision::fp32 ? std::string("conv 2, float")
+                                                      : std::string("conv 3, ") + precision_name(p);
+        s.check(what + ": y", largest_difference(take(y), tape.y), kAllowed);
+        s.check(what + ": dx", largest_difference(take(dx), tape.gradient(0)), kAllowed);
+        s.check(what + ": dw", largest_difference(take(dw), tape.gradient(1)), kAllowed);
+    }
+}
+
+void time_all(Stage& s) {
+    // The most frequent convolution of DDPM's network for CIFAR-10.
+    constexpr int kImages = 128, kSide = 32, kChannels = 128;
+    const Shape image{kImages, kSide, kSide, kChannels}, window{3, 3, kChannels, kChannels};
+    const auto pixels = static_cast<std::size_t>(image.numel()),
+               weights = static_cast<std::size_t>(window.numel());
+    const Buffer<float> bx(pixels), by(pixels), bdx(pixels), bw(weights), bdw(weights);
+    for_each_number(image.numel(), Ramp{bx.data()});
+    for_each_number(window.numel(), Ramp{bw.data()});
+    const Tensor<Float> x{as_device(bx.data()), image}, y{as_device(by.data()), image},
+        dx{as_device(bdx.data()), image}, w{as_device(bw.data()), window},
+        dw{as_device(bdw.data()), window};
+    const double operations = 2.0 * kImages * kSide * kSide * 9 * kChannels * kChannels;
+    s.time("conv 1: a thread for a number", 0, operations, [&] { conv2d_obvious(x, w, y); });
+    Arena scratch(kGpuMemory);
+    const Precision before = precision();
+    for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+        if (p != Precision::fp32 && !has_tensor_cores()) continue;
+        precision() = p;
+        const std::string what =
+            p == Precision::fp32 ? "conv 2" : std::string("conv 3, ") + precision_name(p);
+        s.time(
+            what + ": y", 0, operations, [&] { conv2d<Float>(x, w, 1, y, scratch); }, p);
+        s.time(
+            what + ": dx", 0, operations,
+            [&] { conv2d_data_vjp<Float>(y, w, 1, false, dx, scratch); }, p);
+        s.time(
+            what + ": dw", 0, operations, [&] { conv2d_weight_vjp<Float>(x, y, 1, w, scratch); },
+            p);
+    }
+    precision() = before;
+}
+
+void stage(Stage& s) {
+    check_versions(s);
+    if (s.times()) time_all(s);
+}
+const StageOfChapter registered("04", "convolution", stage);
+
+}  // namespace
+}  // namespace cuda
 }  // namespace diffusion

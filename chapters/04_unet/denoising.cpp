@@ -129,11 +129,9 @@ Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
                               schedule.noise(t[static_cast<std::size_t>(i)])};
             const double r = std::sqrt(loss_weight(model.prediction, level));
             for (std::ptrdiff_t p = 0; p < target[i].numel(); ++p) {
-                const double e = static_cast<double>(eps[i].data()[p]),
-                             x = static_cast<double>(x0[i].data()[p]);
-                const double wanted = model.prediction == Prediction::eps  ? e
-                                      : model.prediction == Prediction::x0 ? x
-                                                                           : v_from(level, x, e);
+                const double wanted =
+                    wanted_from(model.prediction, level, static_cast<double>(x0[i].data()[p]),
+                                static_cast<double>(eps[i].data()[p]));
                 target[i].data()[p] = static_cast<float>(r * wanted);
                 root[i].data()[p] = static_cast<float>(r);
             }
@@ -181,10 +179,9 @@ Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> valu
                 model.unet(tape.constant(x), std::span<const int>(times)).value();
             float* to = x0[first].data();
             for (std::ptrdiff_t p = 0; p < y.numel(); ++p) {
-                to[p] = static_cast<float>(estimate(model.prediction, level,
-                                                    static_cast<double>(x.data()[p]),
-                                                    static_cast<double>(y.data()[p]))
-                                               .x0);
+                to[p] = static_cast<float>(x0_from(model.prediction, level,
+                                                   static_cast<double>(x.data()[p]),
+                                                   static_cast<double>(y.data()[p])));
             }
         });
     };

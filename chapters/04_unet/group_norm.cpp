@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 
+#include "02_gradients/ops.hpp"
 #include "kernels/exp.hpp"
 #include "kernels/simd.hpp"
 #include "kernels/threads.hpp"
@@ -149,7 +150,7 @@ void group_norm_vjp(const Normed<T>& norm, const NormLines<T>& lines, Tensor<T> 
                     V dz = load(g);
                     if (norm.silu) {
                         const V z = a * x + b, s = logistic(z), again = z * s;
-                        dz *= s + again * (1 - s);  // (2.6)
+                        dz *= silu_slope(s, again);
                         store(g, dz);
                         store(out, again);
                         out += channels;

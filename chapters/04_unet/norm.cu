@@ -1,6 +1,6 @@
-// Chapter 4's group norm (4.5), with SiLU, and its VJP (4.6) on a GPU: a block for each image and
-// group, whose sums meet in shared memory. The image is read once to normalise with (from memory)
-// and twice more from the cache.
+// Chapter 4's group norm (4.5), with SiLU, and its VJP (4.6) on a GPU. Both are bound by memory: of
+// each number little is made, but nothing can be written before the whole group has been read once.
+#include "02_gradients/compare.hpp"
 #include "02_gradients/gradients.hpp"
 #include "04_unet/conv.hpp"
 #include "cuda/reduce.hpp"
@@ -8,19 +8,28 @@
 namespace diffusion::cuda {
 namespace {
 
-constexpr int kThreads = kBlockThreads;
+// Blocks are large, so that few groups are at work at a time, and what is read twice may still be
+// in the cache.
+constexpr int kThreads = kOnGpu ? 512 : 64;
 
-/// One or two images, read as one (Joined), of which a block sees one group.
+/// One channel of one image: number p is x[p step].
+template <class F>
+struct Column {
+    F* x;
+    int step;
+    __device__ F& operator[](int p) const { return x[static_cast<std::ptrdiff_t>(p) * step]; }
+};
+
+/// One or two images, read as one (Joined).
+template <class F>
 struct Parts {
-    const float *a, *b;
-    int a_channels, b_channels, pixels, per_group;
+    F *a, *b;  ///< nullptr: not there
+    int a_channels, b_channels, pixels;
 
-    __device__ std::ptrdiff_t offset_in_part(int n, int p, int c) const {
-        const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(n) * pixels + p;
-        return c < a_channels ? pixel * a_channels + c : pixel * b_channels + c - a_channels;
-    }
-    __device__ float at(int n, int p, int c) const {
-        return (c < a_channels ? a : b)[offset_in_part(n, p, c)];
+    __device__ Column<F> column(int n, int c) const {
+        const std::ptrdiff_t before = static_cast<std::ptrdiff_t>(n) * pixels;
+        if (c < a_channels) return {a + before * a_channels + c, a_channels};
+        return {b + before * b_channels + c - a_channels, b_channels};
     }
 };
 
@@ -30,18 +39,20 @@ struct Lines {
     float *mean, *inverse;  ///< [N,groups]
 };
 
-// Version 1, the obvious one: a thread for each image and group, three times through all its
+// ---- Version 1, the obvious one: a thread for each image and group, three times through all its
 // numbers. There are hardly ever more images times groups than the GPU has cores, and each waits
 // for memory.
-__global__ void group_norm_obvious(Parts x, int groups, int images, const float* gain,
-                                   const float* bias, float eps, bool silu, float* y) {
+__global__ void group_norm_obvious(Parts<const float> x, int groups, int per_group, int images,
+                                   const float* gain, const float* bias, float eps, bool silu,
+                                   float* y) {
     const int at = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (at >= images * groups) return;
-    const int n = at / groups, first = at % groups * x.per_group, channels = groups * x.per_group;
-    const float numbers = static_cast<float>(x.pixels * x.per_group);
+    const int n = at / groups, first = at % groups * per_group, channels = groups * per_group;
+    const float numbers = static_cast<float>(x.pixels * per_group);
     const auto for_all = [&](auto f) {
-        for (int p = 0; p < x.pixels; ++p) {
-            for (int c = first; c < first + x.per_group; ++c) f(p, c, x.at(n, p, c));
+        for (int c = first; c < first + per_group; ++c) {
+            const Column<const float> column = x.column(n, c);
+            for (int p = 0; p < x.pixels; ++p) f(p, c, column[p]);
         }
     };
     float mean = 0, square = 0;
@@ -56,80 +67,112 @@ __global__ void group_norm_obvious(Parts x, int groups, int images, const float*
     });
 }
 
-// Version 2: a block for each image and group.
-__global__ void group_norm_kernel(Parts x, int groups, const float* gain, const float* bias,
-                                  float eps, bool silu, Lines lines, float* y) {
+// ---- Version 2: a block for each image and group, twice through its numbers. A thread keeps to
+// one channel, so that its line (4.5) is in registers and nothing has to be divided.
+
+/// What a thread of the block has to do.
+struct Share {
+    int channel, begin, step;  ///< pixels begin, begin + step, ..
+    bool busy;
+};
+__device__ __forceinline__ Share share_of_thread(int per_group) {
+    const int columns = kThreads / per_group, tid = static_cast<int>(threadIdx.x);
+    return {static_cast<int>(blockIdx.x) * per_group + tid % per_group, tid / per_group, columns,
+            tid / per_group < columns};
+}
+
+/// Mean and mean square deviation of a group in one reading. A sum of squares minus the square of a
+/// sum would lose all digits if the mean is large. So each thread sums distances from the first
+/// number that it meets, which is as far from the others as they are from each other; that gives it
+/// the mean and the squares of its own numbers. The squares around the common mean follow:
+/// sum (v - mean)^2 = sum (v - own mean)^2 + count (own mean - mean)^2.
+__device__ __forceinline__ float2 moments_of_group(const Column<const float>& x, const Share& share,
+                                                   int pixels, float numbers, float* shared) {
+    float count = 0, sum = 0, square = 0;
+    const float start = share.busy && share.begin < pixels ? x[share.begin] : 0.0f;
+    for (int p = share.begin; share.busy && p < pixels; p += share.step) {
+        const float d = x[p] - start;
+        count += 1;
+        sum += d;
+        square += d * d;
+    }
+    const float shift = count > 0 ? sum / count : 0.0f, own_mean = start + shift;
+    const float mean = block_sum(count * own_mean, shared) / numbers;
+    const float around = square - sum * shift + count * (own_mean - mean) * (own_mean - mean);
+    return make_float2(mean, block_sum(around, shared) / numbers);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    group_norm_kernel(Parts<const float> x, int groups, int per_group, const float* gain,
+                      const float* bias, float eps, bool silu, Lines lines, float* y) {
     __shared__ float shared[33];
     const int n = static_cast<int>(blockIdx.y), g = static_cast<int>(blockIdx.x);
-    const int first = g * x.per_group, channels = groups * x.per_group;
-    const int count = x.pixels * x.per_group;
-    const float numbers = static_cast<float>(count);
-    float sum = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads)
-        sum += x.at(n, i / x.per_group, first + i % x.per_group);
-    const float mean = block_sum(sum, shared) / numbers;
-    sum = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
-        const float d = x.at(n, i / x.per_group, first + i % x.per_group) - mean;
-        sum += d * d;
-    }
-    const float inverse = 1.0f / sqrtf(block_sum(sum, shared) / numbers + eps);
+    const int channels = groups * per_group;
+    const Share share = share_of_thread(per_group);
+    const Column<const float> in = x.column(n, share.channel);
+    const float2 moments =
+        moments_of_group(in, share, x.pixels, static_cast<float>(x.pixels * per_group), shared);
+    const float mean = moments.x, inverse = 1.0f / sqrtf(moments.y + eps);
+    const float scale = inverse * gain[share.channel];  // (4.5)
+    const float shift = bias[share.channel] - mean * scale;
     if (threadIdx.x == 0) {
         lines.mean[n * groups + g] = mean;
         lines.inverse[n * groups + g] = inverse;
     }
-    for (int c = first + static_cast<int>(threadIdx.x); c < first + x.per_group; c += kThreads) {
-        const float scale = inverse * gain[c];
-        lines.scale[n * channels + c] = scale;  // (4.5)
-        lines.shift[n * channels + c] = bias[c] - mean * scale;
+    if (share.begin == 0) {
+        lines.scale[n * channels + share.channel] = scale;
+        lines.shift[n * channels + share.channel] = shift;
     }
-    for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
-        const int p = i / x.per_group, c = first + i % x.per_group;
-        const float scale = inverse * gain[c], z = scale * x.at(n, p, c) + (bias[c] - mean * scale);
-        y[(static_cast<std::ptrdiff_t>(n) * x.pixels + p) * channels + c] =
-            silu ? z * logistic(z) : z;
+    const Column<float> out{
+        y + static_cast<std::ptrdiff_t>(n) * x.pixels * channels + share.channel, channels};
+    for (int p = share.begin; share.busy && p < x.pixels; p += share.step) {
+        const float z = scale * in[p] + shift;
+        out[p] = silu ? z * logistic(z) : z;
     }
 }
 
-/// Where the gradients of the one or two images go; nullptr: not wanted.
+/// The gradients of the one or two images, where they are wanted, and whether they are added to.
 struct Gradients {
-    float *a, *b;
+    Parts<float> to;
     bool add_a, add_b;
 };
 
-__global__ void group_norm_vjp_kernel(Parts x, int groups, const float* gain, bool silu,
-                                      Lines lines, float* dy, float* y, Gradients dx, float* sums,
-                                      float* alongs) {
+/// dy: gradient of the result. y gets the result once more if it is not nullptr. sums and alongs
+/// [N,C]: of each image, what gradients of bias and gain are the sums of.
+__global__ void __launch_bounds__(kThreads)
+    group_norm_vjp_kernel(Parts<const float> x, int groups, int per_group, const float* gain,
+                          bool silu, Lines lines, const float* dy, float* y, Gradients dx,
+                          float* sums, float* alongs) {
     __shared__ float total[kThreads], along[kThreads], of_group[2];
     const int n = static_cast<int>(blockIdx.y), g = static_cast<int>(blockIdx.x);
-    const int first = g * x.per_group, channels = groups * x.per_group;
+    const int channels = groups * per_group, tid = static_cast<int>(threadIdx.x);
+    const Share share = share_of_thread(per_group);
+    const int c = share.channel;
     const float mean = lines.mean[n * groups + g], inverse = lines.inverse[n * groups + g];
-    // A thread keeps to one channel: then its sums are that channel's.
-    const int columns = kThreads / x.per_group, tid = static_cast<int>(threadIdx.x);
-    const int c = first + tid % x.per_group, column = tid / x.per_group;
-    const bool busy = column < columns;
     const float scale = lines.scale[n * channels + c], shift = lines.shift[n * channels + c];
-    float own = 0, own_along = 0;
-    for (int p = column; busy && p < x.pixels; p += columns) {
-        const std::ptrdiff_t at = (static_cast<std::ptrdiff_t>(n) * x.pixels + p) * channels + c;
-        const float v = x.at(n, p, c);
-        float dz = dy[at];
-        if (silu) {
-            const float z = scale * v + shift, s = logistic(z), again = z * s;
-            dz *= s + again * (1 - s);  // (2.6)
-            dy[at] = dz;
-            y[at] = again;
-        }
+    const Column<const float> in = x.column(n, c);
+    const std::ptrdiff_t before = static_cast<std::ptrdiff_t>(n) * x.pixels * channels + c;
+    const Column<const float> of_y{dy + before, channels};
+    // What arrives at z = scale x + shift; `again` gets SiLU's result.
+    const auto gradient_of_line = [&](int p, float v, float& again) {
+        const float z = scale * v + shift, s = logistic(z);
+        again = z * s;
+        return silu ? silu_slope(s, again) * of_y[p] : of_y[p];
+    };
+    float own = 0, own_along = 0, again = 0;
+    for (int p = share.begin; share.busy && p < x.pixels; p += share.step) {
+        const float v = in[p], dz = gradient_of_line(p, v, again);
+        if (y != nullptr) y[before + static_cast<std::ptrdiff_t>(p) * channels] = again;
         own += dz;
         own_along += dz * (v - mean);
     }
     total[tid] = own;
     along[tid] = own_along;
     __syncthreads();
-    if (tid < x.per_group) {
-        for (int k = 1; k < columns; ++k) {
-            total[tid] += total[tid + k * x.per_group];
-            along[tid] += along[tid + k * x.per_group];
+    if (tid < per_group) {  // each channel's threads
+        for (int k = tid + per_group; k < share.step * per_group; k += per_group) {
+            total[tid] += total[k];
+            along[tid] += along[k];
         }
         along[tid] *= inverse;
         sums[n * channels + c] = total[tid];
@@ -137,11 +180,11 @@ __global__ void group_norm_vjp_kernel(Parts x, int groups, const float* gain, bo
     }
     __syncthreads();
     if (tid == 0) {
-        const float numbers = static_cast<float>(x.pixels * x.per_group);
+        const float numbers = static_cast<float>(x.pixels * per_group);
         float g_mean = 0, g_along = 0;
-        for (int i = 0; i < x.per_group; ++i) {
-            g_mean += gain[first + i] * total[i] / numbers;
-            g_along += gain[first + i] * along[i] / numbers;
+        for (int i = 0; i < per_group; ++i) {
+            g_mean += gain[g * per_group + i] * total[i] / numbers;
+            g_along += gain[g * per_group + i] * along[i] / numbers;
         }
         of_group[0] = g_mean;
         of_group[1] = g_along;
@@ -149,24 +192,25 @@ __global__ void group_norm_vjp_kernel(Parts x, int groups, const float* gain, bo
     __syncthreads();
     // (4.6) dx = inverse (g - mean(g) - normal mean(g normal)), as scale dz + q x + r
     const float q = -inverse * inverse * of_group[1], r = -inverse * of_group[0] - q * mean;
-    float* to = c < x.a_channels ? dx.a : dx.b;
-    const bool add = c < x.a_channels ? dx.add_a : dx.add_b;
-    for (int p = column; busy && to != nullptr && p < x.pixels; p += columns) {
-        const std::ptrdiff_t at = (static_cast<std::ptrdiff_t>(n) * x.pixels + p) * channels + c,
-                             in_part = x.offset_in_part(n, p, c);
-        const float d = scale * dy[at] + q * x.at(n, p, c) + r;
-        to[in_part] = add ? to[in_part] + d : d;
+    const bool in_a = c < dx.to.a_channels, add = in_a ? dx.add_a : dx.add_b;
+    if (!share.busy || (in_a ? dx.to.a : dx.to.b) == nullptr) return;
+    const Column<float> out = dx.to.column(n, c);
+    for (int p = share.begin; p < x.pixels; p += share.step) {
+        const float v = in[p], d = scale * gradient_of_line(p, v, again) + q * v + r;
+        out[p] = add ? out[p] + d : d;
     }
 }
 
-Parts parts_of(const Normed<Float>& norm) {
+int channels_of_group(const Normed<Float>& norm) {
     const Shape s = norm.x.shape();
     require(norm.groups > 0 && s[3] % norm.groups == 0 && s[3] / norm.groups <= kThreads,
             "group_norm: ", s, " in ", norm.groups, " groups");
+    return s[3] / norm.groups;
+}
+Parts<const float> parts_of(const Normed<Float>& norm) {
     const Var<Float> a = norm.x.a, b = norm.x.b;
-    return {raw(a.value()), b ? raw(b.value()) : nullptr,
-            a.size(3),      b ? b.size(3) : 0,
-            s[1] * s[2],    s[3] / norm.groups};
+    return {raw(a.value()), b ? raw(b.value()) : nullptr, a.size(3), b ? b.size(3) : 0,
+            a.size(1) * a.size(2)};
 }
 
 Lines lines_of(const NormLines<Float>& lines) {
@@ -174,14 +218,6 @@ Lines lines_of(const NormLines<Float>& lines) {
 }
 
 }  // namespace
-
-void group_norm_by_obvious_kernel(const Normed<Float>& norm, Tensor<Float> y) {
-    const int images = y.size(0);
-    launch_apart(group_norm_obvious, blocks_for(images * norm.groups, kThreads), kThreads,
-                 parts_of(norm), norm.groups, images, raw(norm.gain.value()),
-                 raw(norm.bias.value()), norm.eps.value, norm.silu, raw(y));
-}
-
 }  // namespace diffusion::cuda
 
 namespace diffusion {
@@ -201,8 +237,9 @@ NormLines<Float> group_norm_forward(const Normed<Float>& norm, Tensor<Float> y) 
         numbers.make<Float>({images, groups}), numbers.make<Float>({images, groups})};
     cuda::launch(cuda::group_norm_kernel,
                  dim3(static_cast<unsigned>(groups), static_cast<unsigned>(images)), cuda::kThreads,
-                 cuda::parts_of(norm), groups, raw(norm.gain.value()), raw(norm.bias.value()),
-                 norm.eps.value, norm.silu, cuda::lines_of(lines), raw(y));
+                 cuda::parts_of(norm), groups, cuda::channels_of_group(norm),
+                 raw(norm.gain.value()), raw(norm.bias.value()), norm.eps.value, norm.silu,
+                 cuda::lines_of(lines), raw(y));
     return lines;
 }
 
@@ -210,19 +247,20 @@ template <>
 void group_norm_vjp(const Normed<Float>& norm, const NormLines<Float>& lines, Tensor<Float> dy,
                     Tensor<Float> y) {
     const int images = dy.size(0), channels = dy.size(3), groups = norm.groups;
-    cuda::Gradients dx{};
-    const auto wanted = [](Var<Float> x, float*& to, bool& add) {
-        if (x.needs_grad()) to = raw(x.grad_or_room(add));
+    const cuda::Parts<const float> x = cuda::parts_of(norm);
+    cuda::Gradients dx{{nullptr, nullptr, x.a_channels, x.b_channels, x.pixels}, false, false};
+    const auto wanted = [](Var<Float> v, float*& to, bool& add) {
+        if (v.needs_grad()) to = raw(v.grad_or_room(add));
     };
-    wanted(norm.x.a, dx.a, dx.add_a);
-    wanted(norm.x.b, dx.b, dx.add_b);
+    wanted(norm.x.a, dx.to.a, dx.add_a);
+    wanted(norm.x.b, dx.to.b, dx.add_b);
     Arena& scratch = norm.tape().scratch();
     Arena::Scope scope(scratch);
     float *sums = raw(scratch.make<Float>({images, channels})),
           *alongs = raw(scratch.make<Float>({images, channels}));
     cuda::launch(cuda::group_norm_vjp_kernel,
                  dim3(static_cast<unsigned>(groups), static_cast<unsigned>(images)), cuda::kThreads,
-                 cuda::parts_of(norm), groups, raw(norm.gain.value()), norm.silu,
+                 x, groups, cuda::channels_of_group(norm), raw(norm.gain.value()), norm.silu,
                  cuda::lines_of(lines), raw(dy), norm.silu ? raw(y) : nullptr, dx, sums, alongs);
     if (norm.gain.needs_grad())
         cuda::add_column_sums(alongs, images, channels, raw(norm.gain.grad()));
@@ -239,4 +277,80 @@ Var<Float> group_norm(Var<Float> x, Var<Float> gain, Var<Float> bias, int groups
     return y;
 }
 
+namespace cuda {
+namespace {
+
+// ---- The checks against the CPU's code, and the times.
+
+void check(Stage& s) {
+    // Version 1 alone; version 2, as all others, on the tape.
+    const Shape shape{2, 5, 3, 24};
+    const std::vector<float> x = random_numbers(shape.numel(), 1), gain = random_numbers(24, 2),
+                             bias = random_numbers(24, 3);
+    const ByTape<> tape({{&x, shape}, {&gain, {24}}, {&bias, {24}}}, x,
+                        [](const auto& v) { return group_norm(v[0], v[1], v[2], 8); });
+    const auto gx = Buffer<float>::of(x), ggain = Buffer<float>::of(gain),
+               gbias = Buffer<float>::of(bias);
+    const Buffer<float> y(x.size());
+    launch_apart(group_norm_obvious, 1, kThreads, Parts<const float>{gx.data(), nullptr, 24, 0, 15},
+                 8, 3, 2, ggain.data(), gbias.data(), 1e-5f, false, y.data());
+    s.check("group norm 1: result", largest_difference(y.download(), tape.y), 1e-5);
+    compare_on_tapes(s, "group norm 2", {shape, {24}, {24}}, 3e-5,
+                     [](const auto& v) { return group_norm(v[0], v[1], v[2], 8); });
+
+    // Numbers around 1000 whose deviation is 1: of their squares a float keeps no digit of it.
+    std::vector<float> far = x;
+    for (float& v : far) v += 1000;
+    DeviceTape gpu;
+    const auto constant = [&](const std::vector<float>& numbers, Shape of) {
+        return gpu.tape.constant(put(numbers, of, gpu.tape));
+    };
+    const std::vector<float> found = take(
+        group_norm(constant(far, {1, 30, 1, 24}), constant(gain, {24}), constant(bias, {24}), 8)
+            .value());
+    const ByTape<double> exact({{&far, {1, 30, 1, 24}}, {&gain, {24}}, {&bias, {24}}}, far,
+                               [](const auto& v) { return group_norm(v[0], v[1], v[2], 8); });
+    s.check("group norm 2 of numbers around 1000, against double",
+            largest_difference(found, exact.y), 1e-3);
+}
+
+void time_all(Stage& s) {
+    constexpr int kImages = 128, kSide = 32, kChannels = 128, kGroups = 8;
+    const Shape shape{kImages, kSide, kSide, kChannels};
+    const auto size = static_cast<std::size_t>(shape.numel());
+    const double bytes = 4.0 * static_cast<double>(size);
+    const Buffer<float> x(size), y(size), dy(size), again(size), gain(kChannels), bias(kChannels);
+    for_each_number(shape.numel(), Ramp{x.data()});
+    for_each_number(shape.numel(), Ramp{dy.data()});
+    for_each_number(kChannels, Ramp{gain.data()});
+    s.time("group norm and SiLU 1: a thread for a group", 2 * bytes, 0, [&] {
+        launch_apart(group_norm_obvious, blocks_for(kImages * kGroups, 64), 64,
+                     Parts<const float>{x.data(), nullptr, kChannels, 0, kSide * kSide}, kGroups,
+                     kChannels / kGroups, kImages, gain.data(), bias.data(), 1e-5f, true, y.data());
+    });
+    DeviceTape gpu;
+    const auto leaf = [&](const Buffer<float>& of, Shape s_) {
+        return gpu.tape.leaf({as_device(of.data()), s_});
+    };
+    const Normed<Float> norm{leaf(x, shape), leaf(gain, {kChannels}), leaf(bias, {kChannels}),
+                             kGroups, true};
+    const Tensor<Float> out{as_device(y.data()), shape};
+    NormLines<Float> lines = group_norm_forward(norm, out);
+    s.time("group norm and SiLU 2: a block for a group", 2 * bytes, 0,
+           [&] { lines = group_norm_forward(norm, out); });
+    // The first run makes room for the gradient, the others add to it: one more reading.
+    s.time("its VJP, adding to dx", 5 * bytes, 0, [&] {
+        group_norm_vjp(norm, lines, {as_device(dy.data()), shape},
+                       {as_device(again.data()), shape});
+    });
+}
+
+void stage(Stage& s) {
+    check(s);
+    if (s.times()) time_all(s);
+}
+const StageOfChapter registered("04", "group norm", stage);
+
+}  // namespace
+}  // namespace cuda
 }  // namespace diffusion

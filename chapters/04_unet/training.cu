@@ -1,13 +1,15 @@
 // Chapter 4's training step and its denoiser on a GPU. The data set lies there from the beginning;
 // the host only says which pictures come next, and at which times. Then everything happens where
-// the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2).
+// the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2). A small
+// network would leave the GPU waiting for the host, which starts hundreds of kernels in a step;
+// from the third step on it starts one recording of them.
 #include <memory>
 
 #include "01_forward_noising/noising.hpp"
 #include "02_gradients/compare.hpp"
 #include "02_gradients/device_muon.hpp"
 #include "02_gradients/gradients.hpp"
-#include "03_reverse_process/guess.hpp"
+#include "03_reverse_process/prediction.hpp"
 #include "04_unet/backend.hpp"
 #include "04_unet/conv.hpp"
 #include "04_unet/unet.hpp"
@@ -24,10 +26,10 @@ namespace {
 struct Decode {
     const std::uint8_t* bytes;
     const int *picture, *flip;
-    int width, channels, size;  ///< size: numbers of a picture
+    Divisor width, channels, size;  ///< size: numbers of a picture
     float* x0;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        const int n = static_cast<int>(i / size), at = static_cast<int>(i % size);
+    __device__ void operator()(int i) const {
+        const int n = i / size, at = i % size;
         const int column = at / channels % width;
         const int from = flip[n] != 0 ? at + (width - 1 - 2 * column) * channels : at;
         x0[i] = from_byte(bytes[static_cast<std::ptrdiff_t>(picture[n]) * size + from]);
@@ -37,33 +39,27 @@ struct Decode {
 /// What the network is asked for, times the root of the weight; and that root (4.15).
 struct Target {
     const float *x0, *eps, *root_of_sample;
-    const LevelF* level;
+    const LevelOf<float>* level;
     Prediction prediction;
-    int size;
+    Divisor size;
     float *target, *root;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        const std::ptrdiff_t n = i / size;
-        const float wanted = prediction == Prediction::eps ? eps[i]
-                             : prediction == Prediction::x0
-                                 ? x0[i]
-                                 : level[n].a * eps[i] - level[n].s * x0[i];
+    __device__ void operator()(int i) const {
+        const int n = i / size;
         root[i] = root_of_sample[n];
-        target[i] = root_of_sample[n] * wanted;
+        target[i] = root_of_sample[n] * wanted_from(prediction, level[n], x0[i], eps[i]);
     }
 };
 
 /// The guess of x_0 from the network's output (prediction.hpp).
 struct Guess {
     Prediction prediction;
-    LevelF level;
+    LevelOf<float> level;
     const float *xt, *y;
     float* x0;
-    __device__ void operator()(std::ptrdiff_t i) const {
-        x0[i] = x0_from(prediction, level, xt[i], y[i]);
-    }
+    __device__ void operator()(int i) const { x0[i] = x0_from(prediction, level, xt[i], y[i]); }
 };
 
-LevelF level_of(const Schedule& schedule, int t) {
+LevelOf<float> level_of(const Schedule& schedule, int t) {
     return {static_cast<float>(schedule.signal(t)), static_cast<float>(schedule.noise(t))};
 }
 
@@ -77,8 +73,14 @@ public:
           data_(data),
           task_(task),
           shuffle_(data.count, task.seed),
+          shape_{task.batch, data.height, data.width, data.channels},
           bytes_(Buffer<std::uint8_t>::of(data.pixels)),
           gradient_(trainer.values().size()),
+          x0_(static_cast<std::size_t>(shape_.numel())),
+          eps_(x0_.size()),
+          xt_(x0_.size()),
+          target_(x0_.size()),
+          roots_(x0_.size()),
           picture_(static_cast<std::size_t>(task.batch)),
           flip_(picture_.size()),
           t_(picture_.size()),
@@ -93,13 +95,8 @@ public:
     Trainer::Report step() {
         const std::int64_t number = trainer_.steps();
         const TrainOptions& options = trainer_.options();
-        const double k = static_cast<double>(number + 1);
-        upload_samples(number);
-        const Var<Float> loss = forward(number);
-        fill({as_device(gradient_.data()), {static_cast<int>(gradient_.size())}}, Float(0));
-        tape_.tape.backward_from(loss, Float(1));
-        copy_bytes(numbers_.data(), raw(loss.value()), sizeof(float));
-        sum_of_squares(gradient_.data(), std::ssize(trainer_.values()), numbers_.data() + 1);
+        make_samples(number);
+        forward_and_backward();
         const std::vector<float> found =
             numbers_.download();  // the step is not made before this is seen
         const Trainer::Report report{static_cast<double>(found[0]),
@@ -116,14 +113,11 @@ public:
             muon_.step(at("values"), gradient_.data(), at("momentum"), numbers_.data() + 1,
                        max_norm, rate);
         }
-        const auto correction = [k](double beta) {
-            return static_cast<float>(1 / (1 - std::pow(beta, k)));
-        };
-        adamw({0.9f, 0.99f, correction(0.9), correction(0.99), 1e-8f, 1, static_cast<float>(rate),
-               max_norm, static_cast<float>(ema_rate(number + 1, options.ema_rate)),
-               numbers_.data() + 1},
-              std::ssize(trainer_.values()), gradient_.data(), at("values"), at("first_moment"),
-              at("second_moment"), at("average"));
+        fused_step(
+            {AdamW<float>::numbers({.beta2 = 0.99}, number + 1, rate), max_norm,
+             static_cast<float>(ema_rate(number + 1, options.ema_rate)), numbers_.data() + 1},
+            std::ssize(trainer_.values()), gradient_.data(), at("values"), at("first_moment"),
+            at("second_moment"), at("average"));
         trainer_.set_steps(number + 1);
         return report;
     }
@@ -135,10 +129,11 @@ public:
 private:
     float* at(const char* name) const { return state_.at(name).data(); }
 
-    void upload_samples(std::int64_t number) {
+    /// x_t, and what the network shall say of it, for the batch of a step.
+    void make_samples(std::int64_t number) {
         std::vector<int> picture, flip, t;
         std::vector<float> root;
-        std::vector<LevelF> level;
+        std::vector<LevelOf<float>> level;
         for (int i = 0; i < task_.batch; ++i) {
             const DrawnSample drawn = draw_sample(task_, model_.schedule, shuffle_, number, i);
             picture.push_back(drawn.picture);
@@ -153,26 +148,40 @@ private:
         t_.upload(t.data());
         root_.upload(root.data());
         level_.upload(level.data());
+        const int size = static_cast<int>(data_.image_size());
+        for_each_number(shape_.numel(), Decode{bytes_.data(), picture_.data(), flip_.data(),
+                                               data_.width, data_.channels, size, x0_.data()});
+        noise_batch(x0_.data(), level_.data(),
+                    {task_.seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0,
+                    task_.batch, size, eps_.data(), xt_.data());
+        for_each_number(shape_.numel(),
+                        Target{x0_.data(), eps_.data(), root_.data(), level_.data(),
+                               model_.prediction, size, target_.data(), roots_.data()});
     }
 
-    Var<Float> forward(std::int64_t number) {
+    /// Loss, gradient and its norm. These are hundreds of launches, the same in every step; so they
+    /// are recorded once the tape's memory has become one block, which no longer moves.
+    void forward_and_backward() {
+        if (runs_++ < 2) {
+            launch_network();
+            return;
+        }
+        if (runs_ == 3) recording_.record([this] { launch_network(); });
+        recording_.replay();
+    }
+    void launch_network() {
         Tape<Float>& tape = tape_.tape;
         tape.reset();
         tape.bind(as_device(at("values")), as_device(gradient_.data()));
-        const Shape shape{task_.batch, data_.height, data_.width, data_.channels};
-        const auto room = [&] { return tape.numbers().make<Float>(shape); };
-        const Tensor<Float> x0 = room(), eps = room(), xt = room(), target = room(), root = room();
-        const int size = static_cast<int>(data_.image_size());
-        for_each_number(shape.numel(), Decode{bytes_.data(), picture_.data(), flip_.data(),
-                                              data_.width, data_.channels, size, raw(x0)});
-        noise_batch(raw(x0), level_.data(),
-                    {task_.seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0,
-                    task_.batch, size, raw(eps), raw(xt));
-        for_each_number(shape.numel(), Target{raw(x0), raw(eps), root_.data(), level_.data(),
-                                              model_.prediction, size, raw(target), raw(root)});
-        const Var<Float> y =
-            model_.unet(tape.constant(xt), std::span<const int>(t_.data(), t_.size()));
-        return mse(mul(y, tape.constant(root)), tape.constant(target));  // (4.15)
+        const auto constant = [&](const Buffer<float>& numbers) {
+            return tape.constant({as_device(numbers.data()), shape_});
+        };
+        const Var<Float> y = model_.unet(constant(xt_), std::span<const int>(t_.data(), t_.size()));
+        const Var<Float> loss = mse(mul(y, constant(roots_)), constant(target_));  // (4.15)
+        fill({as_device(gradient_.data()), {static_cast<int>(gradient_.size())}}, Float(0));
+        tape.backward_from(loss, Float(1));
+        copy_bytes(numbers_.data(), raw(loss.value()), sizeof(float));
+        sum_of_squares(gradient_.data(), std::ssize(trainer_.values()), numbers_.data() + 1);
     }
 
     Trainer& trainer_;
@@ -180,15 +189,19 @@ private:
     const Dataset& data_;
     DenoisingTask task_;
     Shuffle shuffle_;
+    Shape shape_;  ///< of a batch
     Buffer<std::uint8_t> bytes_;
     std::map<std::string, Buffer<float>> state_;
     Buffer<float> gradient_;
+    Buffer<float> x0_, eps_, xt_, target_, roots_;
     Buffer<int> picture_, flip_, t_;
     Buffer<float> root_;
-    Buffer<LevelF> level_;
+    Buffer<LevelOf<float>> level_;
     Buffer<float> numbers_;  ///< the loss, and the sum of squares of the gradient
     DeviceMuon muon_;
     DeviceTape tape_;
+    Graph recording_;
+    int runs_ = 0;
 };
 
 GpuTraining make_training(Trainer& trainer, const DenoisingModel& model, const Dataset& data,
@@ -236,6 +249,28 @@ const bool filled_in = [] {
     return true;
 }();
 
+void time_steps(Stage& s, const std::string& what, const UNetConfig& config, int side, int batch) {
+    const DenoisingModel model(config, "cosine", 1000, "eps", side, side, "test");
+    Dataset data{"test", "test", batch, side, side, config.channels, {}, {}};
+    data.pixels.resize(static_cast<std::size_t>(batch) * data.image_size(), 77);
+    Trainer trainer(model.unet.parameters(), {.batch = batch, .muon = false});
+    const Precision before = precision();
+    for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
+        if (p != Precision::fp32 && !has_tensor_cores()) continue;
+        precision() = p;
+        const GpuTraining training =
+            make_training(trainer, model, data, {batch, kTimePower, false, 1});
+        for (int i = 0; i < 3; ++i) training.step();  // until they are recorded
+        s.time(what + ", " + precision_name(p), 0, 0, [&] { training.step(); });
+    }
+    precision() = before;
+}
+
+void time_all(Stage& s) {
+    time_steps(s, "a step of 64 digits, base 32", {1, 32, {1, 2, 2}, 4}, 28, 64);
+    time_steps(s, "a step of 128, DDPM's CIFAR-10 size", {3, 128, {1, 2, 2, 2}, 4}, 32, 128);
+}
+
 // ---- The check: some steps of training beside the CPU's, from the same state; and a guess.
 
 void stage(Stage& s) {
@@ -251,14 +286,14 @@ void stage(Stage& s) {
         const Trainer::Loss loss = denoising_loss(model, data, task);
         const GpuTraining gpu = make_training(beside, model, data, task);
         double off = 0, off_norm = 0, off_matrix = 0;
-        for (int k = 0; k < 3; ++k) {
+        for (int k = 0; k < 4; ++k) {  // two as they are, two recorded
             const Trainer::Report a = cpu.step(loss), b = gpu.step();
             off = std::max(off, std::abs(a.loss - b.loss) / a.loss);
             off_norm =
                 std::max(off_norm, std::abs(a.gradient_norm - b.gradient_norm) / a.gradient_norm);
         }
         gpu.fetch();
-        const std::string what = std::string("three training steps, ") + kind + ": ";
+        const std::string what = std::string("four training steps, ") + kind + ": ";
         s.check(what + "losses, relative", off, 1e-5);
         s.check(what + "norms of the gradient, relative", off_norm, 1e-4);
         for (const char* name : {"momentum", "first_moment", "second_moment"}) {
@@ -292,6 +327,7 @@ void stage(Stage& s) {
         make_gpu_denoiser(model, cpu.values())({x.data(), shape}, 70, {found.data(), shape});
         s.check(std::string("the denoiser, ") + kind, largest_difference(found, expected), 1e-4);
     }
+    if (s.times()) time_all(s);
 }
 const StageOfChapter registered("04", "training", stage);
 

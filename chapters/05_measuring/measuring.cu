@@ -22,9 +22,10 @@ namespace {
 /// (5.1): y[n, c] is the mean over the pixels; and back.
 struct MeanPixels {
     const float* x;
-    int pixels, channels;
+    int pixels;
+    Divisor channels;
     float* y;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         const float* from = x + i / channels * pixels * channels + i % channels;
         float sum = 0;
         for (int p = 0; p < pixels; ++p) sum += from[static_cast<std::ptrdiff_t>(p) * channels];
@@ -33,9 +34,9 @@ struct MeanPixels {
 };
 struct MeanPixelsVjp {
     const float* dy;
-    int pixels, channels;
+    Divisor pixels, channels;
     float* dx;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         dx[i] += dy[i / channels / pixels * channels + i % channels] / static_cast<float>(pixels);
     }
 };
@@ -120,7 +121,7 @@ struct Unpack {
     const unsigned long long* best;
     int* index;
     float* distance;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         const unsigned bits = static_cast<unsigned>(best[i] >> 32);
         float square = 0;
         memcpy(&square, &bits, sizeof square);
@@ -130,7 +131,7 @@ struct Unpack {
 };
 struct Farthest {
     unsigned long long* best;
-    __device__ void operator()(std::ptrdiff_t i) const { best[i] = ~0ull; }
+    __device__ void operator()(int i) const { best[i] = ~0ull; }
 };
 
 /// Memory for nearest neighbours of n points among m.

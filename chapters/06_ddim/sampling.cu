@@ -7,7 +7,7 @@
 
 #include "01_forward_noising/noising.hpp"
 #include "02_gradients/compare.hpp"
-#include "03_reverse_process/guess.hpp"
+#include "03_reverse_process/prediction.hpp"
 #include "04_unet/conv.hpp"
 #include "06_ddim/gpu_sampling.hpp"
 #include "06_ddim/grids.hpp"
@@ -22,7 +22,7 @@ namespace {
 
 /// A step's numbers as the kernels take them.
 struct StepF {
-    LevelF level;  ///< of x_t
+    LevelOf<float> level;  ///< of x_t
     float of_x, of_x0, of_before, sigma, clip;
     std::uint32_t t;
     Prediction prediction;
@@ -39,20 +39,20 @@ struct Guess {
     StepF step;
     const float* x;
     float* y;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         y[i] = x0_from(step.prediction, step.level, x[i], y[i]);
     }
 };
 struct Clip {
     float clip;
     float* y;
-    __device__ void operator()(std::ptrdiff_t i) const { y[i] = fminf(fmaxf(y[i], -clip), clip); }
+    __device__ void operator()(int i) const { y[i] = fminf(fmaxf(y[i], -clip), clip); }
 };
 struct Update {
     StepF step;
     const float *x0, *before, *noise;
     float* x;
-    __device__ void operator()(std::ptrdiff_t i) const {
+    __device__ void operator()(int i) const {
         x[i] = step.of_x * x[i] + step.of_x0 * x0[i] + step.of_before * before[i] +
                step.sigma * noise[i];
     }
@@ -61,15 +61,15 @@ struct Update {
 // ---- Version 2: a thread makes two neighbours, which share one call of Philox.
 struct Step {
     StepF step;
-    int size;  ///< numbers of a picture
+    int size;       ///< numbers of a picture
+    Divisor pairs;  ///< of a picture, the last one perhaps a half
     std::uint64_t seed;
     const std::uint32_t* first_sample;
     const float* y;
     float *x, *before;
 
-    __device__ void operator()(std::ptrdiff_t pair) const {
-        const int pairs = (size + 1) / 2, k = static_cast<int>(pair % pairs) * 2;
-        const std::ptrdiff_t n = pair / pairs, at = n * size + k;
+    __device__ void operator()(int pair) const {
+        const int n = pair / pairs, k = pair % pairs * 2, at = n * size + k;
         float2 z = make_float2(0, 0);
         if (step.sigma > 0) {
             z = two_normals({seed, Purpose::ancestral_noise, step.t},
@@ -136,9 +136,9 @@ public:
         const int of_picture = static_cast<int>(shape_.numel() / shape_[0]);
         for (std::size_t i = 0; i < steps_.size(); ++i) {
             const Tensor<Float> y = network(i);
-            for_each_number(
-                static_cast<std::ptrdiff_t>(shape_[0]) * ((of_picture + 1) / 2),
-                Step{steps_[i], of_picture, seed_, first_.data(), raw(y), x(), before_.data()});
+            for_each_number(static_cast<std::ptrdiff_t>(shape_[0]) * ((of_picture + 1) / 2),
+                            Step{steps_[i], of_picture, (of_picture + 1) / 2, seed_, first_.data(),
+                                 raw(y), x(), before_.data()});
         }
     }
     /// The same, recorded at the first call.

@@ -40,7 +40,15 @@ inline void check(cudaError_t error, const std::string& what) {
 /// one line, if there is none that this program can use.
 inline cudaStream_t stream() {
     static const cudaStream_t only = [] {
-        int devices = 0;
+        int devices = 0, driver = 0;
+        check(cudaDriverGetVersion(&driver), "looking for a driver");
+        require(driver > 0, "cuda: this machine has no NVIDIA driver");
+        const auto text = [](int version) {
+            return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+        };
+        require(driver / 1000 >= CUDART_VERSION / 1000, "cuda: the NVIDIA driver is made for CUDA ",
+                text(driver), ", this program for ", text(CUDART_VERSION),
+                ": install a newer driver, or build with an older nvcc");
         check(cudaGetDeviceCount(&devices), "looking for a GPU");
         require(devices > 0, "cuda: there is no GPU");
         cudaStream_t made = nullptr;
@@ -63,15 +71,42 @@ inline void synchronize(const std::string& what = "running kernels") {
     check(cudaStreamSynchronize(stream()), what);
 }
 
+inline std::size_t mebibytes(std::size_t bytes) {
+    return (bytes + 1048575) / 1048576;
+}
 inline void* allocate_bytes(std::size_t bytes) {
     void* memory = nullptr;
     static_cast<void>(stream());
-    check(cudaMalloc(&memory, bytes),
-          "allocating " + std::to_string((bytes + 1048575) / 1048576) + " MiB on the GPU");
+    const cudaError_t error = cudaMalloc(&memory, bytes);
+    if (error == cudaErrorMemoryAllocation) {
+        std::size_t left = 0, all = 0;
+        static_cast<void>(cudaGetLastError());
+        static_cast<void>(cudaMemGetInfo(&left, &all));
+        fail("cuda: ", mebibytes(bytes), " MiB are needed on the GPU, of whose ", mebibytes(all),
+             " MiB ", mebibytes(left), " are free: take a smaller batch or model");
+    }
+    check(error, "allocating memory on the GPU");
     return memory;
 }
 inline void free_bytes(void* memory) {
     static_cast<void>(cudaFree(memory));
+}
+/// One of the numbers that describe the GPU.
+inline int attribute(cudaDeviceAttr which) {
+    int value = 0;
+    static_cast<void>(stream());
+    check(cudaDeviceGetAttribute(&value, which, 0), "asking the GPU");
+    return value;
+}
+/// Whether the GPU multiplies TF32 and BF16 (Ampere and later).
+inline bool has_tensor_cores() {
+    static const bool yes = attribute(cudaDevAttrComputeCapabilityMajor) >= 8;
+    return yes;
+}
+/// How many blocks keep the GPU busy: a few for each of its multiprocessors.
+inline int blocks_wanted() {
+    static const int blocks = 2 * attribute(cudaDevAttrMultiProcessorCount);
+    return blocks;
 }
 inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream()), "copying");
@@ -151,8 +186,22 @@ inline constexpr bool kOnGpu = false;
 inline std::string device_name() {
     return "host executor";
 }
-inline void synchronize(const std::string& = "") {}
+inline bool has_tensor_cores() {
+    return true;
+}
+inline int blocks_wanted() {
+    return 4;
+}
+/// Whether launches of a Graph are running: these must do without what a recording cannot hold.
+inline bool& in_recording() {
+    static thread_local bool now = false;
+    return now;
+}
+inline void synchronize(const std::string& what = "running kernels") {
+    require(!in_recording(), "host executor: ", what, ": recorded launches must not wait");
+}
 inline void* allocate_bytes(std::size_t bytes) {
+    require(!in_recording(), "host executor: recorded launches must not allocate");
     return ::operator new (bytes, std::align_val_t{kAlignment});
 }
 inline void free_bytes(void* memory) {
@@ -175,7 +224,13 @@ public:
     void record(F f) {
         launches_ = f;
     }
-    void replay() const { launches_(); }
+    void replay() const {
+        const struct Mark {
+            Mark() { in_recording() = true; }
+            ~Mark() { in_recording() = false; }
+        } mark;
+        launches_();
+    }
 
 private:
     std::function<void()> launches_;

@@ -1,25 +1,9 @@
 #pragma once
-// Loops, sums and a function for kernels. Sums are made in an order that depends on sizes alone, so
-// that they have the same bits every time.
-#include "cuda/device.hpp"
+// Sums by the threads of a warp and of a block. They are made in an order that depends on sizes
+// alone, so that they have the same bits every time.
+#include "cuda/index.hpp"
 
 namespace diffusion::cuda {
-
-/// f(i) for all i < n, as many at a time as there are threads.
-template <class F>
-__global__ void each(std::ptrdiff_t n, F f) {
-    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
-    for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-         i < n; i += step) {
-        f(i);
-    }
-}
-template <class F>
-void for_each_number(std::ptrdiff_t n, F f) {
-    constexpr int kThreads = 256;
-    constexpr unsigned kMostBlocks = 1 << 16;
-    launch_apart(each<F>, std::min(blocks_for(n, kThreads), kMostBlocks), kThreads, n, f);
-}
 
 /// 1 / (1 + e^-x), as in kernels/exp.hpp.
 __device__ __forceinline__ float logistic(float x) {

@@ -8,14 +8,16 @@
 #include <string>
 #include <vector>
 
-#include "cuda/device.hpp"
+#include "cuda/tensor_cores.hpp"
 
 namespace diffusion::cuda {
 
 /// What a machine can do at best, measured here and now.
 struct Peaks {
-    double copy;      ///< bytes read plus bytes written per second, by the library's copy
-    double multiply;  ///< multiplications plus additions per second, in float, without tensor cores
+    double copy;  ///< bytes read plus bytes written per second, by the library's copy
+    /// Multiplications plus additions per second: float without tensor cores, TF32 and BF16 with
+    /// them, all of numbers that are in registers.
+    double multiply[3];
 };
 Peaks measure_peaks();
 
@@ -37,7 +39,7 @@ public:
     /// The best of several runs of f, which moves `bytes` to and from memory and makes `operations`
     /// multiplications and additions; either may be 0. Prints the shares of the peaks.
     void time(const std::string& what, double bytes, double operations,
-              const std::function<void()>& f) {
+              const std::function<void()>& f, Precision precision = Precision::fp32) {
         if (!times()) return;
         f();  // once without: code is loaded at its first use
         Timer timer;
@@ -53,8 +55,9 @@ public:
                         100 * bytes / best / peaks_->copy);
         }
         if (operations > 0) {
-            std::printf("%9.0f GFLOP/s, %3.0f %% of float's peak", 1e-9 * operations / best,
-                        100 * operations / best / peaks_->multiply);
+            std::printf("%9.0f GFLOP/s, %3.0f %% of %s's peak", 1e-9 * operations / best,
+                        100 * operations / best / peaks_->multiply[static_cast<int>(precision)],
+                        precision_name(precision));
         }
         std::printf("\n");
     }

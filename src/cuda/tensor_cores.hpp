@@ -8,6 +8,13 @@
 
 namespace diffusion::cuda {
 
+/// How products are made. The tensor cores round what they multiply: TF32 keeps 10 bits behind the
+/// point, BF16 7. Their sums are float.
+enum class Precision { fp32, tf32, bf16 };
+inline const char* precision_name(Precision precision) {
+    return precision == Precision::fp32 ? "float" : precision == Precision::tf32 ? "TF32" : "BF16";
+}
+
 /// Sixteen bytes from global to shared memory, on their way until wait_for_copies; zeros for
 /// nullptr.
 __device__ __forceinline__ void copy_async(float* to, const float* from) {

@@ -57,6 +57,33 @@ __global__ void count(int* total, unsigned long long* least) {
     atomicMin(least, 1000ull - threadIdx.x);
 }
 
+void divide() {
+    const std::vector<int> numbers = {
+        1,     2,       3,        5,          7,          10,         28,
+        32,    127,     128,      784,        65535,      65536,      65537,
+        99999, 1 << 20, 16777259, 1073741823, 1073741824, 2147483646, 2147483647};
+    bool good = true;
+    for (const int d : numbers) {
+        const Divisor divisor(d);
+        for (const int n : numbers) {
+            // Around multiples of d a quotient that is wrong by one shows up first.
+            for (const std::int64_t near : {std::int64_t{n}, std::int64_t{n} / d * d}) {
+                for (std::int64_t m = near - 2; m <= near + 2; ++m) {
+                    if (m < 0 || m > 2147483647) continue;
+                    const int i = static_cast<int>(m);
+                    good = good && i / divisor == i / d && i % divisor == i % d;
+                }
+            }
+        }
+    }
+    for (int d = 1; d < 3000; ++d) {
+        const Divisor divisor(d);
+        for (int n = 2147483647; n > 2147483647 - 2 * d && n >= 0; --n)
+            good = good && n / divisor == n / d;
+    }
+    expect(good, "indices divided by a multiplication");
+}
+
 __global__ void leave_early(int* out) {
     if (threadIdx.x == 3) return;
     __syncthreads();
@@ -117,15 +144,30 @@ void run() {
     launch(count, 7, 33, total.data(), least.data());
     expect(total.download()[0] == 7 * 33 && least.download()[0] == 968, "atomics");
 
-    if (host_executor::takes_turns()) {
+    divide();
+
+    // A recording starts its launches anew, and can hold neither waiting nor new memory.
+    Graph recording;
+    recording.record([&] { launch(count, 1, 8, total.data(), least.data()); });
+    for (int i = 0; i < 3; ++i) recording.replay();
+    expect(total.download()[0] == 7 * 33 + 3 * 8, "a recording");
+    const auto expect_told = [](auto f, const char* word, const char* what) {
         std::string told;
         try {
-            launch(leave_early, 1, 8, out.data());
+            f();
         } catch (const Error& error) {
             told = error.what();
         }
-        expect(told.find("some threads of a block wait") != std::string::npos,
-               "a thread that left is told of");
+        expect(told.find(word) != std::string::npos, what);
+    };
+    recording.record([&] { total.download(); });
+    expect_told([&] { recording.replay(); }, "must not wait", "a recording that waits");
+    recording.record([] { Buffer<int> more(1); });
+    expect_told([&] { recording.replay(); }, "must not allocate", "a recording that allocates");
+
+    if (host_executor::takes_turns()) {
+        expect_told([&] { launch(leave_early, 1, 8, out.data()); }, "some threads of a block wait",
+                    "a thread that left is told of");
     }
 }
 
