@@ -1,6 +1,7 @@
 # The chapters' .cu files, twice.
 #   cuda_host   for the host executor (src/cuda/host_executor.hpp), by the C++ compiler: what the tests run
 #   cuda        for a GPU, by nvcc, and CUDA in the chapters' programs: where there is a CUDA compiler
+#   cuda_bench  cuda, and NVIDIA's libraries for comparison: where these are installed, too
 set(DIFFUSION_CUDA AUTO CACHE STRING "CUDA in the programs: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE DIFFUSION_CUDA PROPERTY STRINGS AUTO ON OFF)
 
@@ -100,4 +101,16 @@ if(DIFFUSION_HAS_CUDA AND cuda_sources)
     add_executable(cuda $<TARGET_OBJECTS:cuda_main>)
     link_cuda(cuda ${objects})
     target_link_libraries(cuda PRIVATE ${DIFFUSION_CHAPTERS} diffusion_src)
+
+    # The same program with cuBLAS and cuDNN beside our kernels, where they are installed.
+    find_path(DIFFUSION_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+    find_library(DIFFUSION_CUDNN cudnn HINTS ${CUDAToolkit_LIBRARY_DIR})
+    mark_as_advanced(DIFFUSION_CUDNN_INCLUDE DIFFUSION_CUDNN)
+    if(TARGET CUDA::cublas AND DIFFUSION_CUDNN_INCLUDE AND DIFFUSION_CUDNN AND EXISTS ${PROJECT_SOURCE_DIR}/bench/libraries.cu)
+        add_cuda_objects(cuda_libraries ${PROJECT_SOURCE_DIR}/bench/libraries.cu)
+        target_include_directories(cuda_libraries PRIVATE ${DIFFUSION_CUDNN_INCLUDE})
+        add_executable(cuda_bench $<TARGET_OBJECTS:cuda_main>)
+        link_cuda(cuda_bench ${objects} $<TARGET_OBJECTS:cuda_libraries>)
+        target_link_libraries(cuda_bench PRIVATE ${DIFFUSION_CHAPTERS} diffusion_src CUDA::cublas ${DIFFUSION_CUDNN})
+    endif()
 endif()

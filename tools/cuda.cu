@@ -42,25 +42,29 @@ __global__ void multiply_and_add(int rounds, float x, float* out) {
 
 int run(int argc, char** argv) {
     bool times = kOnGpu;
-    std::vector<std::string> chapters;
+    std::vector<std::string> wanted;
     for (int i = 1; i < argc; ++i) {
         if (std::strcmp(argv[i], "--help") == 0 || std::strcmp(argv[i], "-h") == 0) {
             std::printf(
-                "usage: cuda [--check] [CHAPTER..]\n  CHAPTER  01, 02, ..: only these\n"
+                "usage: cuda [--check] [PART..]\n"
+                "  PART     only these: a chapter, 01, 02, .., or a title, such as training\n"
                 "  --check  compare with the CPU's code, time nothing\n");
             return 0;
         }
         if (std::strcmp(argv[i], "--check") == 0) {
             times = false;
         } else {
-            chapters.emplace_back(argv[i]);
+            wanted.emplace_back(argv[i]);
         }
     }
     auto stages = StageOfChapter::all();
     std::ranges::sort(stages, {}, [](const auto& s) { return s.chapter + s.title; });
-    for (const std::string& chapter : chapters) {
-        require(std::ranges::any_of(stages, [&](const auto& s) { return s.chapter == chapter; }),
-                "there is no chapter ", chapter, " among the CUDA files");
+    const auto names = [](const std::string& part, const StageOfChapter& s) {
+        return part == s.chapter || part == s.title;
+    };
+    for (const std::string& part : wanted) {
+        require(std::ranges::any_of(stages, [&](const auto& s) { return names(part, s); }), "'",
+                part, "' is no part of the CUDA files: give a chapter or a title");
     }
     std::printf("%s\n", device_name().c_str());
     Peaks peaks{};
@@ -77,8 +81,10 @@ int run(int argc, char** argv) {
     }
     Stage stage(times ? &peaks : nullptr);
     for (const StageOfChapter& s : stages) {
-        if (!chapters.empty() && std::ranges::find(chapters, s.chapter) == chapters.end()) continue;
-        std::printf("\nchapter %s, %s\n", s.chapter.c_str(), s.title.c_str());
+        if (!wanted.empty() &&
+            std::ranges::none_of(wanted, [&](const std::string& part) { return names(part, s); }))
+            continue;
+        std::printf("\n%s, %s\n", s.chapter.c_str(), s.title.c_str());
         s.run(stage);
     }
     synchronize();
