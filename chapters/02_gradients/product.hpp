@@ -42,16 +42,15 @@ __global__ void product_obvious(A a, B b, Writer write, int m, int n, int k) {
 inline constexpr int kSlab = 16;
 
 /// A slab of one operand in shared memory: `size` rows (or columns of B), kSlab deep. It lies as in
-/// global memory, so that 16 bytes can be copied as they are. The paddings are such that the
-/// threads of a warp, who read along rows (l / 4) and k (l % 4), meet 32 different banks.
+/// global memory, so that 16 bytes can be copied as they are. Shared memory has 32 banks, which
+/// hand out one number each at a time; the lines are padded so that the threads of a warp, who read
+/// at row l / 4 and k = l % 4, meet 32 different ones.
 template <bool along_k, int size>
 struct Slab {
     static constexpr int kStep = along_k ? kSlab + 4 : size + 8;  // 20 and 8 (mod 32)
     static constexpr int kFloats = along_k ? size * kStep : kSlab * kStep;
 
-    static __device__ __forceinline__ int place(int i, int k) {
-        return along_k ? i * kStep + k : k * kStep + i;
-    }
+    static constexpr int place(int i, int k) { return along_k ? i * kStep + k : k * kStep + i; }
     /// Starts to copy rows first .. first + size - 1 from k on. `read` is four(i, k), at(i, k).
     template <int threads, class Four, class At>
     static __device__ __forceinline__ void copy(float* to, int first, int k, bool quads, Four four,
@@ -72,13 +71,23 @@ struct Slab {
     }
 };
 
+/// Whether they do.
+template <class OneSlab>
+constexpr bool meets_all_banks() {
+    unsigned met = 0;
+    for (int l = 0; l < 32; ++l) met |= 1u << OneSlab::place(l / 4, l % 4) % 32;
+    return met == ~0u;
+}
+static_assert(meets_all_banks<Slab<true, 64>>() && meets_all_banks<Slab<false, 64>>() &&
+              meets_all_banks<Slab<false, 128>>());
+
 /// The shapes of a tile: a large one for large products; a small one, that more blocks can share
 /// the work of a small one; and a tiny one for the host executor.
 struct Large {
     static constexpr int kRows = 128, kColumns = 128, kThreads = 256;
     static constexpr int kBlocksAtWork = 2;  // on a multiprocessor; limits the registers
-    static constexpr int kThreadRows = 8;   // of 8 columns each, version 2
-    static constexpr int kWarpsAcross = 4;  // of 8 warps, version 3
+    static constexpr int kThreadRows = 8;    // of 8 columns each, version 2
+    static constexpr int kWarpsAcross = 4;   // of 8 warps, version 3
 };
 struct Small {
     static constexpr int kRows = 64, kColumns = 64, kThreads = 128;

@@ -275,19 +275,22 @@ void time_all(Stage& s) {
 
 void stage(Stage& s) {
     static_cast<void>(filled_in);
-    Dataset data{"test", "test", 12, 6, 6, 1, {}, {}};
-    for (int i = 0; i < 12 * 36; ++i)
+    constexpr int kSide = 8;
+    Dataset data{"test", "test", 12, kSide, kSide, 1, {}, {}};
+    for (int i = 0; i < 12 * kSide * kSide; ++i)
         data.pixels.push_back(static_cast<std::uint8_t>(i * 37 % 256));
     for (const char* kind : {"x0", "v"}) {
-        const DenoisingModel model({1, 8, {1}, 2}, "cosine", 100, kind, 6, 6, "test");
+        const DenoisingModel model({1, 8, {1, 2, 2}, 2}, "cosine", 100, kind, kSide, kSide, "test");
         const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
         const DenoisingTask task{4, kTimePower, true, 5};
         Trainer cpu(model.unet.parameters(), options), beside(model.unet.parameters(), options);
         const Trainer::Loss loss = denoising_loss(model, data, task);
         const GpuTraining gpu = make_training(beside, model, data, task);
         double off = 0, off_norm = 0, off_matrix = 0;
+        const std::int64_t before = launch_count();
         for (int k = 0; k < 4; ++k) {  // two as they are, two recorded
             const Trainer::Report a = cpu.step(loss), b = gpu.step();
+            if (k == 0) s.say("launches in a step", launch_count() - before);
             off = std::max(off, std::abs(a.loss - b.loss) / a.loss);
             off_norm =
                 std::max(off_norm, std::abs(a.gradient_norm - b.gradient_norm) / a.gradient_norm);
@@ -320,9 +323,9 @@ void stage(Stage& s) {
         s.check(what + "steps counted", std::abs(static_cast<double>(beside.steps() - cpu.steps())),
                 0);
 
-        const std::vector<float> x = random_numbers(3 * 36, 4);
+        const std::vector<float> x = random_numbers(3 * kSide * kSide, 4);
         std::vector<float> expected(x.size()), found(x.size());
-        const Shape shape{3, 6, 6, 1};
+        const Shape shape{3, kSide, kSide, 1};
         make_denoiser(model, cpu.values())({x.data(), shape}, 70, {expected.data(), shape});
         make_gpu_denoiser(model, cpu.values())({x.data(), shape}, 70, {found.data(), shape});
         s.check(std::string("the denoiser, ") + kind, largest_difference(found, expected), 1e-4);

@@ -121,9 +121,11 @@ void check_unet(Stage& s, const UNetConfig& config, int images, int size) {
     const auto on_values = Buffer<float>::of(values),
                on_gradient = Buffer<float>::of(std::vector<float>(values.size()));
     const auto on_t = Buffer<int>::of(t);
+    const std::int64_t before = launch_count();
     const std::vector<float> found =
         run(gpu.tape, as_device(on_values.data()), as_device(on_gradient.data()),
             std::span<const int>(on_t.data(), on_t.size()));
+    s.say("  launches, forward and backward", launch_count() - before);
     s.check("UNet, base " + std::to_string(config.base) + ": result",
             largest_difference(found, expected), 2e-4);
     double square = 0;
@@ -136,7 +138,7 @@ void check_unet(Stage& s, const UNetConfig& config, int images, int size) {
 
 void stage(Stage& s) {
     check_operations(s);
-    check_unet(s, {1, 8, {1, 2}, 2}, 2, 6);
+    check_unet(s, {1, 8, {1, 2, 2}, 2}, 2, 8);
 }
 const StageOfChapter registered("04", "the UNet", stage);
 

@@ -25,6 +25,12 @@
 
 namespace diffusion::cuda {
 
+/// How many kernels have been started, to be looked at before and after.
+inline std::int64_t& launch_count() {
+    static std::int64_t count = 0;
+    return count;
+}
+
 #if defined(__CUDACC__)
 inline constexpr bool kOnGpu = true;
 
@@ -117,6 +123,7 @@ inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
     if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    ++launch_count();
     kernel<<<grid, block, 0, stream()>>>(static_cast<Parameters>(arguments)...);
     check(cudaGetLastError(), "starting a kernel");
 }
@@ -212,10 +219,12 @@ inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
 }
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
+    ++launch_count();
     host_executor::run(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
 }
 template <class... Parameters, class... Arguments>
 void launch_apart(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
+    ++launch_count();
     host_executor::run_apart(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
 }
 class Graph {

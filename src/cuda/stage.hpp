@@ -34,6 +34,10 @@ public:
                     good ? "" : "  WRONG");
     }
     bool all_good() const { return all_good_; }
+    /// Says what was counted.
+    void say(const std::string& what, std::int64_t count) {
+        std::printf("  %-58s%11lld\n", what.c_str(), static_cast<long long>(count));
+    }
 
     bool times() const { return peaks_ != nullptr; }
     /// The best of several runs of f, which moves `bytes` to and from memory and makes `operations`
