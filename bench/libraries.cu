@@ -34,8 +34,8 @@ void compare_products(Stage& s) {
     constexpr int kSize = 4096;
     const auto square = static_cast<std::size_t>(kSize) * kSize;
     const Buffer<float> a(square), b(square), ours(square), theirs(square);
-    for_each_number(static_cast<std::ptrdiff_t>(square), Ramp{a.data()});
-    for_each_number(static_cast<std::ptrdiff_t>(square), Ramp{b.data()});
+    for_each_number(static_cast<std::ptrdiff_t>(square), Mixed{a.data()});
+    for_each_number(static_cast<std::ptrdiff_t>(square), Mixed{b.data()});
     cublasHandle_t handle = nullptr;
     check(cublasCreate(&handle), "starting");
     check(cublasSetStream(handle, stream()), "starting");
@@ -136,9 +136,9 @@ void compare_convolution(Stage& s, Precision p, int images, int side, int channe
                weights = static_cast<std::size_t>(window.numel());
     const Buffer<float> x(pixels), dy(pixels), y(pixels), dx(pixels), w(weights), dw(weights),
         turned(weights);
-    for_each_number(image.numel(), Ramp{x.data()});
-    for_each_number(image.numel(), Ramp{dy.data()});
-    for_each_number(window.numel(), Ramp{w.data()});
+    for_each_number(image.numel(), Mixed{x.data()});
+    for_each_number(image.numel(), Mixed{dy.data()});
+    for_each_number(window.numel(), Mixed{w.data()});
     const bool half = p == Precision::bf16;
     Operand their_x(image.numel(), half), their_dy(image.numel(), half),
         their_y(image.numel(), half), their_dx(image.numel(), half), their_w(window.numel(), half),

@@ -76,6 +76,7 @@ def main():
         sys.exit("compare_gpu.py: PyTorch finds no GPU")
     mine, theirs = {}, {}
     for _ in range(options.rounds):
+        torch.cuda.empty_cache()  # what PyTorch keeps for later would be missing for ours
         device, times = ours(options.program)
         for (name, precision), ms in times.items():
             mine.setdefault((name, precision), []).append(ms)

@@ -81,7 +81,7 @@ class UNet(nn.Module):
 
     def forward(self, x, t):
         half = self.base // 2
-        angle = t[:, None].float() * torch.exp(-math.log(10000) * torch.arange(half) / half)[None]
+        angle = t[:, None].float() * torch.exp(-math.log(10000) * torch.arange(half, device=t.device) / half)[None]
         time = F.silu(self.time2(F.silu(self.time1(torch.cat([angle.cos(), angle.sin()], 1)))))
         h = getattr(self, "in")(x)
         skips = [h]

@@ -3,6 +3,7 @@
 // Only .cu files include this header.
 #include <cmath>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "02_gradients/device_ops.hpp"
@@ -31,11 +32,13 @@ inline std::vector<float> rounded(Precision precision, std::vector<float> x) {
     return x;
 }
 
-/// x[i] = something between -1 and 1, to be timed with.
-struct Ramp {
+/// x[i] = something between -1 and 1, to be timed with: the bits of i, well mixed.
+struct Mixed {
     float* x;
     __device__ void operator()(int i) const {
-        x[i] = static_cast<float>(static_cast<unsigned>(i) * 2654435761u % 65536) / 32768.0f - 1.0f;
+        unsigned bits = static_cast<unsigned>(i) * 2654435761u;
+        bits = (bits ^ bits >> 15) * 2246822519u;
+        x[i] = static_cast<float>(bits >> 8) / 8388608.0f - 1.0f;
     }
 };
 
@@ -68,19 +71,20 @@ struct ByTape {
     }
 };
 
-/// Numbers of the host in the memory of a tape.
-inline Tensor<float> put(const std::vector<float>& numbers, const Shape& shape, Tape<float>& tape) {
-    const Tensor<float> x = tape.numbers().make<float>(shape);
-    std::copy(numbers.begin(), numbers.end(), x.begin());
+/// Numbers of the host in the memory of a tape, and out of it.
+template <class T>
+Tensor<T> put(const std::vector<float>& numbers, const Shape& shape, Tape<T>& tape) {
+    const Tensor<T> x = tape.numbers().template make<T>(shape);
+    if constexpr (std::is_same_v<T, Float>) {
+        copy_bytes(raw(x), numbers.data(), numbers.size() * sizeof(float));
+        synchronize();
+    } else {
+        std::copy(numbers.begin(), numbers.end(), x.begin());
+    }
     return x;
 }
-inline Tensor<Float> put(const std::vector<float>& numbers, const Shape& shape, Tape<Float>& tape) {
-    const Tensor<Float> x = tape.numbers().make<Float>(shape);
-    copy_bytes(raw(x), numbers.data(), numbers.size() * sizeof(float));
-    synchronize();
-    return x;
-}
-inline std::vector<float> take(Tensor<float> x) {
+template <class T>
+std::vector<T> take(Tensor<T> x) {
     return {x.begin(), x.end()};
 }
 inline std::vector<float> take(Tensor<Float> x) {
@@ -93,37 +97,33 @@ inline std::vector<float> take(Tensor<Float> x) {
 /// The result of an operation, then the gradients of all its inputs, for random inputs and a random
 /// gradient of the result.
 template <class T, class F>
-std::vector<std::vector<float>> result_and_gradients(Tape<T>& tape,
-                                                     const std::vector<Shape>& shapes, F operation,
-                                                     bool backward) {
+auto result_and_gradients(Tape<T>& tape, const std::vector<Shape>& shapes, F operation) {
     std::vector<Var<T>> inputs;
     for (std::size_t i = 0; i < shapes.size(); ++i) {
-        const Tensor<T> x =
-            put(random_numbers(shapes[i].numel(), static_cast<std::uint32_t>(i)), shapes[i], tape);
-        inputs.push_back(backward ? tape.leaf(x) : tape.constant(x));
+        inputs.push_back(tape.leaf(put(
+            random_numbers(shapes[i].numel(), static_cast<std::uint32_t>(i)), shapes[i], tape)));
     }
     const Var<T> y = operation(inputs);
-    std::vector<std::vector<float>> all{take(y.value())};
-    if (!backward) return all;
+    std::vector<decltype(take(y.value()))> all{take(y.value())};
     const Tensor<T> dy = put(random_numbers(y.value().numel(), 99), y.shape(), tape);
     tape.backward_from(mul(y, tape.constant(dy)), T(1));
     for (const Var<T>& x : inputs) all.push_back(take(x.grad()));
     return all;
 }
 
-/// `operation` takes a vector of Var<T>, for T = float and for T = Float. The differences are in
+/// `operation` takes a vector of Var<T>, for T = double and for T = Float. The differences are in
 /// units of the root mean square of what is compared.
 template <class F>
 void compare_on_tapes(Stage& s, const std::string& what, const std::vector<Shape>& shapes,
-                      double allowed, F operation, bool backward = true) {
+                      double allowed, F operation) {
     Arena arena;
-    Tape<float> cpu(arena);
+    Tape<double> cpu(arena);
     DeviceTape gpu;
-    const auto expected = result_and_gradients(cpu, shapes, operation, backward),
-               found = result_and_gradients(gpu.tape, shapes, operation, backward);
+    const auto expected = result_and_gradients(cpu, shapes, operation);
+    const auto found = result_and_gradients(gpu.tape, shapes, operation);
     for (std::size_t i = 0; i < expected.size(); ++i) {
         double square = 0;
-        for (const float v : expected[i]) square += static_cast<double>(v) * static_cast<double>(v);
+        for (const double v : expected[i]) square += v * v;
         const double unit = std::sqrt(square / static_cast<double>(expected[i].size()));
         s.check(what + (i == 0 ? ": result" : ": gradient " + std::to_string(i)),
                 largest_difference(found[i], expected[i]) / unit, allowed);

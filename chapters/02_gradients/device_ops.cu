@@ -173,7 +173,9 @@ Var<Float> linear(Var<Float> x, Var<Float> weight, Var<Float> bias) {
                           ByColumns(dy, outputs, outputs, rows),
                           Plain{raw(weight.grad()), outputs, true}, inputs, outputs, rows);
         }
-        if (bias.needs_grad()) cuda::add_column_sums(dy, rows, outputs, raw(bias.grad()));  // (2.7)
+        if (bias.needs_grad())
+            cuda::add_column_sums(dy, rows, outputs, raw(bias.grad()),
+                                  x.tape().scratch());  // (2.7)
     });
     return y;
 }

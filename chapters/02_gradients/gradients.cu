@@ -102,23 +102,39 @@ __global__ void layer_norm_vjp_kernel(const float* x, const float* gain, const f
     }
 }
 
-// ---- Sums over rows: the adjoint of a broadcast (2.7). A block takes 32 columns; each of its
-// warps every kWarps-th row, so that reads are neighbours, and at last the warps' sums are added.
-__global__ void column_sums_kernel(const float* x, int rows, int n, float* sum) {
+// ---- Sums over rows: the adjoint of a broadcast (2.7). A block takes 32 columns, and each of its
+// warps every kWarps-th row of a part, so that reads are neighbours; at last the warps' sums are
+// added. Few columns would make few blocks: then the rows are cut into parts, and a second kernel
+// adds the parts' sums in their order.
+__global__ void column_sums_kernel(const float* x, int rows, int rows_of_part, int n, bool add,
+                                   float* table) {
     __shared__ float parts[kWarps][33];
     const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-    const int c = static_cast<int>(blockIdx.x) * 32 + lane;
+    const int c = static_cast<int>(blockIdx.x) * 32 + lane, part = static_cast<int>(blockIdx.y);
+    const int end = (part + 1) * rows_of_part < rows ? (part + 1) * rows_of_part : rows;
     float own = 0;
-    for (int r = warp; c < n && r < rows; r += kWarps)
+    for (int r = part * rows_of_part + warp; c < n && r < end; r += kWarps)
         own += x[static_cast<std::ptrdiff_t>(r) * n + c];
     parts[warp][lane] = own;
     __syncthreads();
     if (warp == 0 && c < n) {
         float total = 0;
         for (int w = 0; w < kWarps; ++w) total += parts[w][lane];
-        sum[c] += total;
+        float* to = table + static_cast<std::ptrdiff_t>(part) * n + c;
+        *to = add ? *to + total : total;
     }
 }
+struct AddParts {
+    const float* table;
+    int parts;
+    std::ptrdiff_t size;
+    float* total;
+    __device__ void operator()(int i) const {
+        float sum = 0;
+        for (int p = 0; p < parts; ++p) sum += table[p * size + i];
+        total[i] += sum;
+    }
+};
 
 // ---- The sum of squares: blocks add up pieces, and one block the pieces' sums. (Adding them by
 // atomics would need one launch less, but in a different order each time.)
@@ -178,17 +194,35 @@ void layer_norm_rows(const float* x, const float* gain, const float* bias, int r
            y);
 }
 void layer_norm_rows_vjp(const float* x, const float* gain, const float* dy, int rows, int columns,
-                         float eps, float* dx, float* dgain, float* dbias) {
-    static Arena memory(kGpuMemory);
-    memory.reset();
-    float* along = memory.make<float>({rows, columns}).data();
+                         float eps, float* dx, float* dgain, float* dbias, Arena& scratch) {
+    Arena::Scope scope(scratch);
+    float* along = raw(scratch.make<Float>({rows, columns}));
     launch(layer_norm_vjp_kernel, blocks_for(rows, kWarps), kThreads, x, gain, dy, rows, columns,
            eps, dx, along);
-    add_column_sums(along, rows, columns, dgain);
-    add_column_sums(dy, rows, columns, dbias);
+    add_column_sums(along, rows, columns, dgain, scratch);
+    add_column_sums(dy, rows, columns, dbias, scratch);
 }
-void add_column_sums(const float* x, int rows, int columns, float* sum) {
-    launch(column_sums_kernel, blocks_for(columns, 32), kThreads, x, rows, columns, sum);
+void column_sums(const float* x, int rows, int rows_of_part, int columns, float* table) {
+    launch(column_sums_kernel, dim3(blocks_for(columns, 32), blocks_for(rows, rows_of_part)),
+           kThreads, x, rows, rows_of_part, columns, false, table);
+}
+void add_column_sums(const float* x, int rows, int columns, float* sum, Arena& scratch) {
+    constexpr int kLeast = 8 * kWarps;  // rows that are worth a block
+    const unsigned across = blocks_for(columns, 32);
+    const int wanted = static_cast<int>(blocks_for(4 * blocks_wanted(), static_cast<int>(across))),
+              rows_of_part = std::max(kLeast, static_cast<int>(blocks_for(rows, wanted))),
+              parts = static_cast<int>(blocks_for(rows, rows_of_part));
+    if (parts == 1) {
+        launch(column_sums_kernel, across, kThreads, x, rows, rows, columns, true, sum);
+        return;
+    }
+    Arena::Scope scope(scratch);
+    float* table = raw(scratch.make<Float>({parts, columns}));
+    column_sums(x, rows, rows_of_part, columns, table);
+    add_parts(table, parts, columns, sum);
+}
+void add_parts(const float* table, int parts, std::ptrdiff_t size, float* total) {
+    for_each_number(size, AddParts{table, parts, size, total});
 }
 void sum_of_squares(const float* x, std::ptrdiff_t n, float* total) {
     static const Buffer<float> pieces(kPieces);
@@ -233,8 +267,9 @@ void check_rows(Stage& s, int rows, int n) {
     const auto dgain = Buffer<float>::of(row), dbias = Buffer<float>::of(row);
     layer_norm_rows(gx.data(), ggain.data(), gbias.data(), rows, n, 1e-5f, y.data());
     s.check("layer norm" + shape, largest_difference(y.download(), tape.y), 2e-5);
+    Arena scratch(kGpuMemory);
     layer_norm_rows_vjp(gx.data(), ggain.data(), gdy.data(), rows, n, 1e-5f, again.data(),
-                        dgain.data(), dbias.data());
+                        dgain.data(), dbias.data(), scratch);
     s.check("layer norm's VJP" + shape, largest_difference(again.download(), tape.gradient(0)),
             5e-5);
     s.check("  its gain" + shape, largest_difference(dgain.download(), tape.gradient(1)), 1e-4);
@@ -272,9 +307,9 @@ void time_all(Stage& s) {
     const auto size = static_cast<std::size_t>(kRows) * kColumns;
     const double bytes = 4.0 * static_cast<double>(size);
     const Buffer<float> x(size), y(size), dx(size);
-    const Buffer<float> gain(kColumns), bias(kColumns);
-    for_each_number(static_cast<std::ptrdiff_t>(size), Ramp{x.data()});
-    for_each_number(kColumns, Ramp{gain.data()});
+    const Buffer<float> gain(kColumns), bias(kColumns), dgain(kColumns), dbias(kColumns);
+    for_each_number(static_cast<std::ptrdiff_t>(size), Mixed{x.data()});
+    for_each_number(kColumns, Mixed{gain.data()});
     s.time("softmax 1: a thread for a row", 2 * bytes, 0, [&] {
         launch_apart(softmax_obvious, blocks_for(kRows, kThreads), kThreads, x.data(), kRows,
                      kColumns, y.data());
@@ -285,6 +320,12 @@ void time_all(Stage& s) {
            [&] { softmax_rows_vjp(y.data(), x.data(), kRows, kColumns, dx.data()); });
     s.time("layer norm", 2 * bytes, 0, [&] {
         layer_norm_rows(x.data(), gain.data(), bias.data(), kRows, kColumns, 1e-5f, y.data());
+    });
+    Arena scratch(kGpuMemory);
+    // x, dy, dx and back; one table of shares of dgain, to memory and back; and dy once more.
+    s.time("layer norm's VJP", 7 * bytes, 0, [&] {
+        layer_norm_rows_vjp(y.data(), gain.data(), x.data(), kRows, kColumns, 1e-5f, dx.data(),
+                            dgain.data(), dbias.data(), scratch);
     });
     const Buffer<float> norm(1);
     sum_of_squares(x.data(), static_cast<std::ptrdiff_t>(size), norm.data());
@@ -298,6 +339,7 @@ void time_all(Stage& s) {
 
 void stage(Stage& s) {
     check_rows(s, 9, 100);
+    check_rows(s, 300, 20);  // rows enough to be cut into parts
     check_adamw(s);
     if (s.times()) time_all(s);
 }

@@ -16,10 +16,14 @@ void layer_norm_rows(const float* x, const float* gain, const float* bias, int r
                      float eps, float* y);
 /// dx += (2.11), and dgain and dbias += their sums over rows.
 void layer_norm_rows_vjp(const float* x, const float* gain, const float* dy, int rows, int columns,
-                         float eps, float* dx, float* dgain, float* dbias);
+                         float eps, float* dx, float* dgain, float* dbias, Arena& scratch);
 
 /// sum[c] += x[0][c] + x[1][c] + .. over rows.
-void add_column_sums(const float* x, int rows, int columns, float* sum);
+void add_column_sums(const float* x, int rows, int columns, float* sum, Arena& scratch);
+/// The same for parts of rows_of_part rows, each into a row of the table.
+void column_sums(const float* x, int rows, int rows_of_part, int columns, float* table);
+/// total[i] += table[0][i] + table[1][i] + .. in this order.
+void add_parts(const float* table, int parts, std::ptrdiff_t size, float* total);
 
 /// The sum of squares of x, into one number on the GPU.
 void sum_of_squares(const float* x, std::ptrdiff_t n, float* total);

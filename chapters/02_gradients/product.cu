@@ -1,6 +1,7 @@
 // The products of the linear layer and its VJPs (2.9) on a GPU: product.hpp's three versions
 // against the CPU's, and their times.
 #include "02_gradients/compare.hpp"
+#include "02_gradients/gradients.hpp"
 #include "02_gradients/ops.hpp"
 #include "02_gradients/product.hpp"
 #include "cuda/reduce.hpp"
@@ -58,6 +59,8 @@ void check_products(Stage& s, int rows, int in, int out) {
         };
         check_tile(Small(), "small");
         check_tile(Large(), "large");
+        check_tile(Narrow<16>(), "narrow");
+        check_tile(Narrow<32>(), "twice as wide");
         const std::string what = std::string("product ") + name + ": ";
         product(precision, ByRows(gx.data(), in, rows, in), ByColumns(gw.data(), out, out, in),
                 Plain{y.data(), out, false}, rows, out, in);
@@ -70,6 +73,18 @@ void check_products(Stage& s, int rows, int in, int out) {
                 ByColumns(gdy.data(), out, out, rows), Plain{dw.data(), out, false}, in, out, rows);
         s.check(what + "dW = X^T dY", largest_difference(dw.download(), tape.gradient(1)),
                 kAllowed);
+        // The sums cut into parts, of which the last of seven is empty.
+        for (const int parts : {3, 7}) {
+            const Buffer<float> table(size(in, out) * static_cast<std::size_t>(parts));
+            const auto of_table = static_cast<std::ptrdiff_t>(size(in, out));
+            fill({as_device(dw.data()), {in, out}}, Float(0));
+            product(precision, ByColumns(gx.data(), in, in, rows),
+                    ByColumns(gdy.data(), out, out, rows),
+                    Plain{table.data(), out, false, of_table}, in, out, rows, parts);
+            add_parts(table.data(), parts, of_table, dw.data());
+            s.check(what + "dW in " + std::to_string(parts) + " parts",
+                    largest_difference(dw.download(), tape.gradient(1)), kAllowed);
+        }
     }
 }
 
@@ -77,8 +92,8 @@ void time_products(Stage& s) {
     constexpr int kSize = 4096;
     const auto square = static_cast<std::size_t>(kSize) * kSize;
     const Buffer<float> a(square), b(square), c(square);
-    for_each_number(static_cast<std::ptrdiff_t>(square), Ramp{a.data()});
-    for_each_number(static_cast<std::ptrdiff_t>(square), Ramp{b.data()});
+    for_each_number(static_cast<std::ptrdiff_t>(square), Mixed{a.data()});
+    for_each_number(static_cast<std::ptrdiff_t>(square), Mixed{b.data()});
     const double operations = 2.0 * kSize * kSize * kSize;
     const ByRows left(a.data(), kSize, kSize, kSize);
     const ByColumns right(b.data(), kSize, kSize, kSize);

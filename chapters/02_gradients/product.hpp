@@ -78,11 +78,13 @@ constexpr bool meets_all_banks() {
     for (int l = 0; l < 32; ++l) met |= 1u << OneSlab::place(l / 4, l % 4) % 32;
     return met == ~0u;
 }
-static_assert(meets_all_banks<Slab<true, 64>>() && meets_all_banks<Slab<false, 64>>() &&
+static_assert(meets_all_banks<Slab<true, 64>>() && meets_all_banks<Slab<false, 16>>() &&
+              meets_all_banks<Slab<false, 32>>() && meets_all_banks<Slab<false, 64>>() &&
               meets_all_banks<Slab<false, 128>>());
 
 /// The shapes of a tile: a large one for large products; a small one, that more blocks can share
-/// the work of a small one; and a tiny one for the host executor.
+/// the work of a small one; narrow ones for results of 16 or 32 columns, of whose tiles a wider one
+/// would throw most away; and a tiny one for the host executor.
 struct Large {
     static constexpr int kRows = 128, kColumns = 128, kThreads = 256;
     static constexpr int kBlocksAtWork = 2;  // on a multiprocessor; limits the registers
@@ -95,7 +97,13 @@ struct Small {
     static constexpr int kThreadRows = 4;
     static constexpr int kWarpsAcross = 2;  // of 4
 };
-
+template <int columns>
+struct Narrow {
+    static constexpr int kRows = 128, kColumns = columns, kThreads = 128;
+    static constexpr int kBlocksAtWork = 4;
+    static constexpr int kThreadRows = columns / 8;
+    static constexpr int kWarpsAcross = 1;  // of 4
+};
 struct Tiny {
     static constexpr int kRows = 32, kColumns = 16, kThreads = 32;
     static constexpr int kBlocksAtWork = 1;
@@ -351,17 +359,28 @@ void launch_tiles(A a, B b, Writer write, int m, int n, int k, int parts = 1, in
            k_of_part, parts);
 }
 
+/// How many tiles cover an m x n result.
+template <class Tile>
+std::ptrdiff_t tiles_of(int m, int n) {
+    return static_cast<std::ptrdiff_t>(blocks_for(m, Tile::kRows)) * blocks_for(n, Tile::kColumns);
+}
+
 /// C [m, n] = A B, sums over k in `parts` parts, `batch` times.
 template <Precision precision, class A, class B, class Writer>
 void product_in(A a, B b, Writer write, int m, int n, int k, int parts = 1, int batch = 1) {
-    const std::ptrdiff_t large = static_cast<std::ptrdiff_t>(blocks_for(m, Large::kRows)) *
-                                 blocks_for(n, Large::kColumns) * parts * batch;
+    const auto launch_with = [&](auto tile) {
+        launch_tiles<precision, decltype(tile)>(a, b, write, m, n, k, parts, batch);
+    };
     if constexpr (!kOnGpu) {  // threads are dear there
-        launch_tiles<precision, Tiny>(a, b, write, m, n, k, parts, batch);
-    } else if (n >= Large::kColumns && large >= blocks_wanted()) {
-        launch_tiles<precision, Large>(a, b, write, m, n, k, parts, batch);
+        launch_with(Tiny());
+    } else if (n <= 16) {
+        launch_with(Narrow<16>());
+    } else if (n <= 32) {
+        launch_with(Narrow<32>());
+    } else if (n >= Large::kColumns && tiles_of<Large>(m, n) * parts * batch >= blocks_wanted()) {
+        launch_with(Large());
     } else {
-        launch_tiles<precision, Small>(a, b, write, m, n, k, parts, batch);
+        launch_with(Small());
     }
 }
 
@@ -380,8 +399,10 @@ void product(Precision precision, A a, B b, Writer write, int m, int n, int k, i
 
 /// Into how many parts to cut k, so that the tiles of an m x n result keep the GPU busy.
 inline int parts_for(int m, int n, int k) {
-    const std::ptrdiff_t tiles =
-        static_cast<std::ptrdiff_t>(blocks_for(m, Small::kRows)) * blocks_for(n, Small::kColumns);
+    const std::ptrdiff_t tiles = n <= 16               ? tiles_of<Narrow<16>>(m, n)
+                                 : n <= 32             ? tiles_of<Narrow<32>>(m, n)
+                                 : n < Large::kColumns ? tiles_of<Small>(m, n)
+                                                       : tiles_of<Large>(m, n);
     const std::ptrdiff_t most = k / (16 * kSlab), wanted = (blocks_wanted() + tiles - 1) / tiles;
     return static_cast<int>(std::max<std::ptrdiff_t>(1, std::min(most, wanted)));
 }

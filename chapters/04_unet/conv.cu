@@ -131,19 +131,6 @@ struct WithRows {
     }
 };
 
-/// total[i] += the sum of the parts, in their order.
-struct AddParts {
-    const float* part;
-    int parts;
-    std::ptrdiff_t size;
-    float* total;
-    __device__ void operator()(int i) const {
-        float sum = 0;
-        for (int p = 0; p < parts; ++p) sum += part[p * size + i];
-        total[i] += sum;
-    }
-};
-
 /// (4.8)
 struct Copy {
     Divisor height, width, channels;  ///< of y
@@ -180,25 +167,6 @@ struct AddRows {
     float* row;
     __device__ void operator()(int i) const { row[i] = bias[i % outputs] + shift[i]; }
 };
-
-// The sums of each image over its pixels: a block for an image and 32 channels, as in
-// column_sums_kernel of chapter 2.
-constexpr int kThreads = kBlockThreads, kWarps = kThreads / 32;
-__global__ void image_sums_kernel(const float* dy, int pixels, int channels, float* sum) {
-    __shared__ float parts[kWarps][33];
-    const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-    const int c = static_cast<int>(blockIdx.x) * 32 + lane, n = static_cast<int>(blockIdx.y);
-    float own = 0;
-    for (int p = warp; c < channels && p < pixels; p += kWarps)
-        own += dy[(static_cast<std::ptrdiff_t>(n) * pixels + p) * channels + c];
-    parts[warp][lane] = own;
-    __syncthreads();
-    if (warp == 0 && c < channels) {
-        float total = 0;
-        for (int w = 0; w < kWarps; ++w) total += parts[w][lane];
-        sum[n * channels + c] = total;
-    }
-}
 
 }  // namespace
 }  // namespace diffusion::cuda
@@ -249,7 +217,7 @@ void conv2d_weight_vjp(Tensor<const Float> x, Tensor<const Float> dy, int stride
                   cuda::ByColumns(raw(dy), s.outputs, s.outputs, s.pixels()),
                   cuda::Plain{sums, s.outputs, false, size}, s.taps(), s.outputs, s.pixels(),
                   parts);  // (4.3)
-    cuda::for_each_number(size, cuda::AddParts{sums, parts, size, raw(dweight)});
+    cuda::add_parts(sums, parts, size, raw(dweight));
 }
 
 template <>
@@ -278,12 +246,10 @@ void sum_of_rows_vjp(Tensor<Float> dy, Var<Float> bias, Var<Float> shift) {
     Arena& scratch = bias.tape().scratch();
     Arena::Scope scope(scratch);
     const Tensor<Float> sums = scratch.make<Float>({images, outputs});
-    cuda::launch(cuda::image_sums_kernel,
-                 dim3(cuda::blocks_for(outputs, 32), static_cast<unsigned>(images)), cuda::kThreads,
-                 raw(dy), pixels, outputs, raw(sums));
+    cuda::column_sums(raw(dy), images * pixels, pixels, outputs, raw(sums));
     if (shift.needs_grad()) shift.add_to_grad(sums);  // (4.12)
     if (bias.needs_grad())
-        cuda::add_column_sums(raw(sums), images, outputs, raw(bias.grad()));  // (2.7)
+        cuda::add_column_sums(raw(sums), images, outputs, raw(bias.grad()), scratch);  // (2.7)
 }
 
 namespace cuda {
@@ -346,8 +312,8 @@ void time_all(Stage& s) {
     const auto pixels = static_cast<std::size_t>(image.numel()),
                weights = static_cast<std::size_t>(window.numel());
     const Buffer<float> bx(pixels), by(pixels), bdx(pixels), bw(weights), bdw(weights);
-    for_each_number(image.numel(), Ramp{bx.data()});
-    for_each_number(window.numel(), Ramp{bw.data()});
+    for_each_number(image.numel(), Mixed{bx.data()});
+    for_each_number(window.numel(), Mixed{bw.data()});
     const Tensor<Float> x{as_device(bx.data()), image}, y{as_device(by.data()), image},
         dx{as_device(bdx.data()), image}, w{as_device(bw.data()), window},
         dw{as_device(bdw.data()), window};

@@ -263,9 +263,9 @@ void group_norm_vjp(const Normed<Float>& norm, const NormLines<Float>& lines, Te
                  x, groups, cuda::channels_of_group(norm), raw(norm.gain.value()), norm.silu,
                  cuda::lines_of(lines), raw(dy), norm.silu ? raw(y) : nullptr, dx, sums, alongs);
     if (norm.gain.needs_grad())
-        cuda::add_column_sums(alongs, images, channels, raw(norm.gain.grad()));
+        cuda::add_column_sums(alongs, images, channels, raw(norm.gain.grad()), scratch);
     if (norm.bias.needs_grad())
-        cuda::add_column_sums(sums, images, channels, raw(norm.bias.grad()));
+        cuda::add_column_sums(sums, images, channels, raw(norm.bias.grad()), scratch);
 }
 
 template <>
@@ -320,9 +320,9 @@ void time_all(Stage& s) {
     const auto size = static_cast<std::size_t>(shape.numel());
     const double bytes = 4.0 * static_cast<double>(size);
     const Buffer<float> x(size), y(size), dy(size), again(size), gain(kChannels), bias(kChannels);
-    for_each_number(shape.numel(), Ramp{x.data()});
-    for_each_number(shape.numel(), Ramp{dy.data()});
-    for_each_number(kChannels, Ramp{gain.data()});
+    for_each_number(shape.numel(), Mixed{x.data()});
+    for_each_number(shape.numel(), Mixed{dy.data()});
+    for_each_number(kChannels, Mixed{gain.data()});
     s.time("group norm and SiLU 1: a thread for a group", 2 * bytes, 0, [&] {
         launch_apart(group_norm_obvious, blocks_for(kImages * kGroups, 64), 64,
                      Parts<const float>{x.data(), nullptr, kChannels, 0, kSide * kSide}, kGroups,

@@ -95,7 +95,7 @@ struct Nearest {
         memcpy(&bits, &square, sizeof bits);
         const unsigned long long key =
             static_cast<unsigned long long>(bits) << 32 | static_cast<unsigned>(j);
-        if (key < best[i]) atomicMin(best + i, key);  // most are not: no need to ask
+        if (key < __ldcg(best + i)) atomicMin(best + i, key);  // most are not smaller
     }
     __device__ void pair(int, int i, int j, float p, float q) const {
         one(0, i, j, p);

@@ -136,21 +136,21 @@ void launch_apart(void (*kernel)(Parameters...), dim3 grid, dim3 block, Argument
 }
 
 /// Launches that were recorded once and are started again as a whole: the GPU then need not wait
-/// for the host to start each. What is recorded must neither wait nor allocate.
+/// for the host to start each. What is recorded keeps its arguments, and must neither wait nor
+/// allocate.
 class Graph {
 public:
     Graph() = default;
     Graph(const Graph&) = delete;
     Graph& operator=(const Graph&) = delete;
-    ~Graph() {
-        if (ready_ != nullptr) static_cast<void>(cudaGraphExecDestroy(ready_));
-    }
+    ~Graph() { clear(); }
 
     template <class F>
     void record(F f) {
         cudaGraph_t graph = nullptr;
+        clear();
         check(cudaStreamBeginCapture(stream(), cudaStreamCaptureModeThreadLocal), "recording");
-        f();
+        f();  // if it fails the program ends
         check(cudaStreamEndCapture(stream(), &graph), "recording");
         check(cudaGraphInstantiate(&ready_, graph, 0), "preparing a recording");
         static_cast<void>(cudaGraphDestroy(graph));
@@ -158,6 +158,10 @@ public:
     void replay() const { check(cudaGraphLaunch(ready_, stream()), "starting a recording"); }
 
 private:
+    void clear() {
+        if (ready_ != nullptr) static_cast<void>(cudaGraphExecDestroy(ready_));
+        ready_ = nullptr;
+    }
     cudaGraphExec_t ready_ = nullptr;
 };
 
@@ -199,50 +203,63 @@ inline bool has_tensor_cores() {
 inline int blocks_wanted() {
     return 4;
 }
-/// Whether launches of a Graph are running: these must do without what a recording cannot hold.
-inline bool& in_recording() {
-    static thread_local bool now = false;
-    return now;
+/// The list to which launches and copies go while a Graph records; nullptr: they are made at once.
+inline std::vector<std::function<void()>>*& recording() {
+    static thread_local std::vector<std::function<void()>>* list = nullptr;
+    return list;
+}
+inline void make_or_record(std::function<void()> action) {
+    if (recording() != nullptr) {
+        recording()->push_back(std::move(action));
+    } else {
+        action();
+    }
 }
 inline void synchronize(const std::string& what = "running kernels") {
-    require(!in_recording(), "host executor: ", what, ": recorded launches must not wait");
+    require(recording() == nullptr, "host executor: ", what, ": what is recorded must not wait");
 }
 inline void* allocate_bytes(std::size_t bytes) {
-    require(!in_recording(), "host executor: recorded launches must not allocate");
+    require(recording() == nullptr, "host executor: what is recorded must not allocate");
     return ::operator new (bytes, std::align_val_t{kAlignment});
 }
 inline void free_bytes(void* memory) {
     ::operator delete (memory, std::align_val_t{kAlignment});
 }
 inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
-    if (bytes > 0) std::memcpy(to, from, bytes);
+    if (bytes > 0) make_or_record([=] { std::memcpy(to, from, bytes); });
 }
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
     ++launch_count();
-    host_executor::run(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
+    make_or_record([=] {
+        host_executor::run(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
+    });
 }
 template <class... Parameters, class... Arguments>
 void launch_apart(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
     ++launch_count();
-    host_executor::run_apart(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
+    make_or_record([=] {
+        host_executor::run_apart(grid, block,
+                                 [=] { kernel(static_cast<Parameters>(arguments)...); });
+    });
 }
 class Graph {
 public:
     template <class F>
     void record(F f) {
-        launches_ = f;
+        actions_.clear();
+        const struct Mark {
+            explicit Mark(std::vector<std::function<void()>>* list) { recording() = list; }
+            ~Mark() { recording() = nullptr; }
+        } mark(&actions_);
+        f();
     }
     void replay() const {
-        const struct Mark {
-            Mark() { in_recording() = true; }
-            ~Mark() { in_recording() = false; }
-        } mark;
-        launches_();
+        for (const auto& action : actions_) action();
     }
 
 private:
-    std::function<void()> launches_;
+    std::vector<std::function<void()>> actions_;
 };
 class Timer {
 public:

@@ -109,6 +109,12 @@ T atomicMin(T* to, T value) {
     return atomic_update(to, [value](T old) { return value < old ? value : old; });
 }
 
+/// What others may be changing by atomics just now.
+template <class T>
+T __ldcg(const T* from) {
+    return __atomic_load_n(from, __ATOMIC_RELAXED);
+}
+
 /// sin(pi x), cos(pi x)
 inline void sincospif(float x, float* sine, float* cosine) {
     const double angle = std::numbers::pi * static_cast<double>(x);

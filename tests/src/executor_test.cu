@@ -52,6 +52,10 @@ __global__ void neighbours(int* out) {
     out[threadIdx.x] = value;
 }
 
+__global__ void write_number(int value, int* to) {
+    *to = value;
+}
+
 __global__ void count(int* total, unsigned long long* least) {
     atomicAdd(total, 1);
     atomicMin(least, 1000ull - threadIdx.x);
@@ -160,10 +164,16 @@ void run() {
         }
         expect(told.find(word) != std::string::npos, what);
     };
-    recording.record([&] { total.download(); });
-    expect_told([&] { recording.replay(); }, "must not wait", "a recording that waits");
-    recording.record([] { Buffer<int> more(1); });
-    expect_told([&] { recording.replay(); }, "must not allocate", "a recording that allocates");
+    expect_told([&] { recording.record([&] { synchronize(); }); }, "must not wait",
+                "a recording that waits");
+    expect_told([&] { recording.record([] { Buffer<int> more(1); }); }, "must not allocate",
+                "a recording that allocates");
+    // What it was given is kept: a value that changes later is not seen.
+    int value = 7;
+    recording.record([&] { launch_apart(write_number, 1, 1, value, total.data()); });
+    value = 8;
+    recording.replay();
+    expect(total.download()[0] == 7, "a recording keeps its arguments");
 
     if (host_executor::takes_turns()) {
         expect_told([&] { launch(leave_early, 1, 8, out.data()); }, "some threads of a block wait",
