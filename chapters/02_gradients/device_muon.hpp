@@ -14,8 +14,9 @@ public:
 
     /// One step, on blocks that lie on the GPU. The gradient is multiplied by min(1, max_norm /
     /// norm), the norm being the root of *sum_of_squares; those of the matrices are set to zero.
+    /// The learning rate lies on the GPU, too.
     void step(float* values, float* gradient, float* momentum, const float* sum_of_squares,
-              float max_norm, double learning_rate);
+              float max_norm, const float* learning_rate);
 
 private:
     struct Group {
@@ -26,6 +27,7 @@ private:
     std::vector<Group> groups_;
     Muon<float>::Options options_;
     Buffer<float> x_, next_, gram_, poly_;
+    Buffer<double> squares_, inverse_;
 };
 
 }  // namespace diffusion::cuda

@@ -1,10 +1,9 @@
-// Chapter 2 on a GPU: softmax and layer norm with their VJPs, and AdamW. All are bound by memory:
-// they cannot be faster than their numbers can be read and written once. (Products, which are bound
-// by arithmetic, are in product.hpp.)
+// Chapter 2 on a GPU: softmax and layer norm with their VJPs, and sums over rows. All are bound by
+// memory: they cannot be faster than their numbers can be read and written once. (Products, which
+// are bound by arithmetic, are in product.hpp.)
 #include "02_gradients/compare.hpp"
 #include "02_gradients/gradients.hpp"
 #include "02_gradients/ops.hpp"
-#include "02_gradients/optimizer.hpp"
 #include "cuda/reduce.hpp"
 
 namespace diffusion::cuda {
@@ -18,6 +17,19 @@ constexpr int kThreads = kBlockThreads, kWarps = kThreads / 32;
 // Version 1, the obvious one: a thread takes a row. Neighbouring threads read places that lie a row
 // apart, so of the 32 bytes that the memory hands out at a time each uses four.
 
+__global__ void layer_norm_obvious(const float* x, const float* gain, const float* bias, int rows,
+                                   int n, float eps, float* y) {
+    const int r = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+    if (r >= rows) return;
+    const float* in = x + static_cast<std::ptrdiff_t>(r) * n;
+    float mean = 0, square = 0;
+    for (int i = 0; i < n; ++i) mean += in[i];
+    mean /= static_cast<float>(n);
+    for (int i = 0; i < n; ++i) square += (in[i] - mean) * (in[i] - mean);
+    const float inverse = 1.0f / sqrtf(square / static_cast<float>(n) + eps);
+    for (int i = 0; i < n; ++i)
+        y[static_cast<std::ptrdiff_t>(r) * n + i] = (in[i] - mean) * inverse * gain[i] + bias[i];
+}
 __global__ void softmax_obvious(const float* x, int rows, int n, float* y) {
     const int r = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (r >= rows) return;
@@ -136,48 +148,6 @@ struct AddParts {
     }
 };
 
-// ---- The sum of squares: blocks add up pieces, and one block the pieces' sums. (Adding them by
-// atomics would need one launch less, but in a different order each time.)
-constexpr int kPieces = 1024;
-
-__global__ void squares_kernel(const float* x, std::ptrdiff_t n, float* piece) {
-    __shared__ float shared[33];
-    float own = 0;
-    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
-    for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-         i < n; i += step)
-        own += x[i] * x[i];
-    const float total = block_sum(own, shared);
-    if (threadIdx.x == 0) piece[blockIdx.x] = total;
-}
-__global__ void sum_kernel(const float* x, int n, float* total) {
-    __shared__ float shared[33];
-    float own = 0;
-    for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x))
-        own += x[i];
-    const float all = block_sum(own, shared);
-    if (threadIdx.x == 0) *total = all;
-}
-
-// ---- AdamW. Version 1 would be one kernel for each line of (2.16) to (2.20): the moments, the
-// step, the average, each reading and writing all parameters. Version 2 is this one: every number
-// is read once and written once, 36 bytes for each parameter.
-__global__ void adamw_kernel(FusedStep s, std::ptrdiff_t n, const float* gradient, float* x,
-                             float* mean, float* square, float* average) {
-    const float norm = sqrtf(*s.sum_of_squares);
-    const float factor = norm > s.max_norm ? s.max_norm / norm : 1.0f;  // (2.19)
-    const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
-    for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-         i < n; i += step) {
-        float to = x[i], m = mean[i], v = square[i];
-        adamw_update(s.adamw, factor * gradient[i], to, m, v);  // (2.16) to (2.18)
-        x[i] = to;
-        mean[i] = m;
-        square[i] = v;
-        average[i] = s.average_keep * average[i] + (1 - s.average_keep) * to;  // (2.20)
-    }
-}
-
 }  // namespace
 
 // ---- The launches.
@@ -224,18 +194,6 @@ void add_column_sums(const float* x, int rows, int columns, float* sum, Arena& s
 void add_parts(const float* table, int parts, std::ptrdiff_t size, float* total) {
     for_each_number(size, AddParts{table, parts, size, total});
 }
-void sum_of_squares(const float* x, std::ptrdiff_t n, float* total) {
-    static const Buffer<float> pieces(kPieces);
-    const unsigned blocks = std::min<unsigned>(kPieces, blocks_for(n, kThreads));
-    launch(squares_kernel, blocks, kThreads, x, n, pieces.data());
-    launch(sum_kernel, 1, kThreads, pieces.data(), static_cast<int>(blocks), total);
-}
-void fused_step(const FusedStep& step, std::ptrdiff_t n, const float* gradient, float* x,
-                float* mean, float* square, float* average) {
-    launch_apart(adamw_kernel, std::min(blocks_for(n, kThreads), 1u << 16), kThreads, step, n,
-                 gradient, x, mean, square, average);
-}
-
 namespace {
 
 // ---- The checks against the CPU's code, and the times.
@@ -265,8 +223,11 @@ void check_rows(Stage& s, int rows, int n) {
     const auto again = Buffer<float>::of(zeros);
     const std::vector<float> row(static_cast<std::size_t>(n));
     const auto dgain = Buffer<float>::of(row), dbias = Buffer<float>::of(row);
+    launch_apart(layer_norm_obvious, blocks_for(rows, kThreads), kThreads, gx.data(), ggain.data(),
+                 gbias.data(), rows, n, 1e-5f, y.data());
+    s.check("layer norm 1" + shape, largest_difference(y.download(), tape.y), 2e-5);
     layer_norm_rows(gx.data(), ggain.data(), gbias.data(), rows, n, 1e-5f, y.data());
-    s.check("layer norm" + shape, largest_difference(y.download(), tape.y), 2e-5);
+    s.check("layer norm 2" + shape, largest_difference(y.download(), tape.y), 2e-5);
     Arena scratch(kGpuMemory);
     layer_norm_rows_vjp(gx.data(), ggain.data(), gdy.data(), rows, n, 1e-5f, again.data(),
                         dgain.data(), dbias.data(), scratch);
@@ -274,32 +235,6 @@ void check_rows(Stage& s, int rows, int n) {
             5e-5);
     s.check("  its gain" + shape, largest_difference(dgain.download(), tape.gradient(1)), 1e-4);
     s.check("  its bias" + shape, largest_difference(dbias.download(), tape.gradient(2)), 1e-4);
-}
-
-void check_adamw(Stage& s) {
-    constexpr int kNumbers = 3001;
-    constexpr double kRate = 1e-2, kMaxNorm = 1.0;
-    std::vector<float> x = random_numbers(kNumbers, 8), average = x;
-    const AdamW<float>::Options options{.learning_rate = kRate, .beta2 = 0.99, .weight_decay = 0.1};
-    AdamW<float> cpu(kNumbers, options);
-    const auto gx = Buffer<float>::of(x), gaverage = Buffer<float>::of(x);
-    const std::vector<float> zeros(kNumbers);
-    const auto mean = Buffer<float>::of(zeros), square = Buffer<float>::of(zeros);
-    const Buffer<float> norm(1);
-    for (int k = 1; k <= 3; ++k) {
-        const std::vector<float> g = random_numbers(kNumbers, 10 + static_cast<std::uint32_t>(k));
-        const double length = std::sqrt(diffusion::sum_of_squares<float>(g));
-        cpu.step(x, g, kRate, {std::min(1.0, kMaxNorm / length), average, 0.9});
-        const auto gg = Buffer<float>::of(g);
-        sum_of_squares(gg.data(), kNumbers, norm.data());
-        s.check("the gradient's norm, relative",
-                std::abs(std::sqrt(static_cast<double>(norm.download()[0])) / length - 1), 1e-6);
-        fused_step({AdamW<float>::numbers(options, k, kRate), static_cast<float>(kMaxNorm), 0.9f,
-                    norm.data()},
-                   kNumbers, gg.data(), gx.data(), mean.data(), square.data(), gaverage.data());
-    }
-    s.check("AdamW, three steps", largest_difference(gx.download(), x), 1e-6);
-    s.check("  and their average", largest_difference(gaverage.download(), average), 1e-6);
 }
 
 void time_all(Stage& s) {
@@ -318,7 +253,11 @@ void time_all(Stage& s) {
            [&] { softmax_rows(x.data(), kRows, kColumns, y.data()); });
     s.time("softmax's VJP", 4 * bytes, 0,
            [&] { softmax_rows_vjp(y.data(), x.data(), kRows, kColumns, dx.data()); });
-    s.time("layer norm", 2 * bytes, 0, [&] {
+    s.time("layer norm 1: a thread for a row", 2 * bytes, 0, [&] {
+        launch_apart(layer_norm_obvious, blocks_for(kRows, kThreads), kThreads, x.data(),
+                     gain.data(), bias.data(), kRows, kColumns, 1e-5f, y.data());
+    });
+    s.time("layer norm 2: a warp for a row", 2 * bytes, 0, [&] {
         layer_norm_rows(x.data(), gain.data(), bias.data(), kRows, kColumns, 1e-5f, y.data());
     });
     Arena scratch(kGpuMemory);
@@ -327,23 +266,14 @@ void time_all(Stage& s) {
         layer_norm_rows_vjp(y.data(), gain.data(), x.data(), kRows, kColumns, 1e-5f, dx.data(),
                             dgain.data(), dbias.data(), scratch);
     });
-    const Buffer<float> norm(1);
-    sum_of_squares(x.data(), static_cast<std::ptrdiff_t>(size), norm.data());
-    const Buffer<float> square_mean(size), average(size);
-    s.time("AdamW and average, fused", 9 * bytes, 0, [&] {
-        fused_step({AdamW<float>::numbers({}, 1, 1e-3), 1, 0.9f, norm.data()},
-                   static_cast<std::ptrdiff_t>(size), x.data(), y.data(), dx.data(),
-                   square_mean.data(), average.data());
-    });
 }
 
 void stage(Stage& s) {
     check_rows(s, 9, 100);
     check_rows(s, 300, 20);  // rows enough to be cut into parts
-    check_adamw(s);
     if (s.times()) time_all(s);
 }
-const StageOfChapter registered("02", "gradients", stage);
+const StageOfChapter registered("02", "rows", stage);
 
 }  // namespace
 }  // namespace diffusion::cuda

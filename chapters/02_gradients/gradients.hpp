@@ -35,7 +35,8 @@ struct FusedStep {
     float average_keep;           ///< of the average (2.20)
     const float* sum_of_squares;  ///< of the gradient, on the GPU
 };
-void fused_step(const FusedStep& step, std::ptrdiff_t n, const float* gradient, float* x,
+/// `step` lies on the GPU, so that a recording can make other steps than the first.
+void fused_step(const FusedStep* step, std::ptrdiff_t n, const float* gradient, float* x,
                 float* mean, float* square, float* average);
 
 }  // namespace diffusion::cuda

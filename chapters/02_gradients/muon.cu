@@ -38,28 +38,41 @@ struct Momentum {
     }
 };
 
-/// x / |x| for each matrix: a block of threads for one.
-__global__ void normalise_kernel(float* x, std::ptrdiff_t size) {
-    __shared__ float shared[33];
-    float* own = x + static_cast<std::ptrdiff_t>(blockIdx.x) * size;
-    // First the largest number, so that no square is too large or too small for a float.
-    float largest = 0;
-    for (std::ptrdiff_t i = threadIdx.x; i < size; i += kThreads)
-        largest = fmaxf(largest, fabsf(own[i]));
-    largest = warp_max(largest);
-    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = largest;
+// x / |x| for each matrix. One block would be too few for a large matrix, so kPieces blocks sum the
+// squares of a piece each, in double, where no square is too large or too small.
+constexpr int kPieces = 16;
+__global__ void squares_of_pieces(const float* x, int size, double* sums) {
+    __shared__ double shared[kThreads];
+    const float* own = x + static_cast<std::ptrdiff_t>(blockIdx.y) * size;
+    double sum = 0;
+    for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < size;
+         i += kPieces * kThreads)
+        sum += static_cast<double>(own[i]) * static_cast<double>(own[i]);
+    shared[threadIdx.x] = sum;
     __syncthreads();
-    for (int w = 0; w < kThreads / 32; ++w) largest = fmaxf(largest, shared[w]);
-    __syncthreads();
-    if (largest == 0) return;  // all threads: a matrix of zeros stays one
-    float sum = 0;
-    for (std::ptrdiff_t i = threadIdx.x; i < size; i += kThreads) {
-        const float v = own[i] / largest;
-        sum += v * v;
+    for (int half = kThreads / 2; half > 0; half /= 2) {
+        if (static_cast<int>(threadIdx.x) < half) shared[threadIdx.x] += shared[threadIdx.x + half];
+        __syncthreads();
     }
-    const float norm = sqrtf(block_sum(sum, shared));
-    for (std::ptrdiff_t i = threadIdx.x; i < size; i += kThreads) own[i] = own[i] / largest / norm;
+    if (threadIdx.x == 0) sums[blockIdx.y * kPieces + blockIdx.x] = shared[0];
 }
+struct Inverse {
+    const double* sums;
+    double* inverse;  ///< 1 / |x|, or 0: a matrix of zeros stays one
+    __device__ void operator()(int matrix) const {
+        double sum = 0;
+        for (int p = 0; p < kPieces; ++p) sum += sums[matrix * kPieces + p];
+        inverse[matrix] = sum > 0 ? 1 / sqrt(sum) : 0;
+    }
+};
+struct Normalise {
+    const double* inverse;
+    Divisor size;
+    float* x;
+    __device__ void operator()(int i) const {
+        x[i] = static_cast<float>(inverse[i / size] * static_cast<double>(x[i]));
+    }
+};
 
 /// Writes b G + c G^2, being told the sums of G G.
 struct Polynomial {
@@ -102,10 +115,12 @@ struct Round {
 
 struct Step {
     Place place;
-    float rate;
-    const float* direction;
+    float scale;
+    const float *rate, *direction;
     float* values;
-    __device__ void operator()(int i) const { values[place(i)] -= rate * direction[i]; }
+    __device__ void operator()(int i) const {
+        values[place(i)] -= scale * *rate * direction[i];  // (2.24)
+    }
 };
 
 }  // namespace
@@ -122,22 +137,25 @@ DeviceMuon::DeviceMuon(const std::vector<Parameter>& matrices, Muon<float>::Opti
         }
         found->offsets.push_back(m.offset);
     }
-    std::size_t most = 0, most_gram = 0;
+    std::size_t most = 0, most_gram = 0, most_matrices = 0;
     for (Group& g : groups_) {
         g.on_gpu = Buffer<std::ptrdiff_t>::of(g.offsets);
         const auto rows = static_cast<std::size_t>(g.rows),
                    columns = static_cast<std::size_t>(g.columns), k = std::min(rows, columns);
         most = std::max(most, g.offsets.size() * rows * columns);
         most_gram = std::max(most_gram, g.offsets.size() * k * k);
+        most_matrices = std::max(most_matrices, g.offsets.size());
     }
     x_ = Buffer<float>(most);
     next_ = Buffer<float>(most);
     gram_ = Buffer<float>(most_gram);
     poly_ = Buffer<float>(most_gram);
+    squares_ = Buffer<double>(most_matrices * kPieces);
+    inverse_ = Buffer<double>(most_matrices);
 }
 
 void DeviceMuon::step(float* values, float* gradient, float* momentum, const float* sum_of_squares,
-                      float max_norm, double learning_rate) {
+                      float max_norm, const float* learning_rate) {
     for (const Group& g : groups_) {
         const int batch = static_cast<int>(g.offsets.size()), k = std::min(g.rows, g.columns);
         const std::ptrdiff_t size = static_cast<std::ptrdiff_t>(g.rows) * g.columns,
@@ -146,7 +164,10 @@ void DeviceMuon::step(float* values, float* gradient, float* momentum, const flo
         float *x = x_.data(), *next = next_.data(), *gram = gram_.data(), *poly = poly_.data();
         for_each_number(all, Momentum{place, static_cast<float>(options_.momentum), max_norm,
                                       sum_of_squares, gradient, momentum, x});
-        launch(normalise_kernel, static_cast<unsigned>(batch), kThreads, x, size);
+        launch(squares_of_pieces, dim3(kPieces, static_cast<unsigned>(batch)), kThreads, x,
+               static_cast<int>(size), squares_.data());
+        for_each_number(batch, Inverse{squares_.data(), inverse_.data()});
+        for_each_number(all, Normalise{inverse_.data(), static_cast<int>(size), x});
         for (int round = 0; round < kRounds; ++round) {
             // The smaller of X X^T and X^T X; (2.23) holds with either, on its own side.
             const Plain to_gram{gram, k, false, 0, square};
@@ -170,9 +191,9 @@ void DeviceMuon::step(float* values, float* gradient, float* momentum, const flo
             }
             std::swap(x, next);
         }
-        const double rate = learning_rate * options_.scale *
-                            std::sqrt(static_cast<double>(std::max(g.rows, g.columns)));
-        for_each_number(all, Step{place, static_cast<float>(rate), x, values});  // (2.24)
+        const double scale =
+            options_.scale * std::sqrt(static_cast<double>(std::max(g.rows, g.columns)));
+        for_each_number(all, Step{place, static_cast<float>(scale), learning_rate, x, values});
     }
 }
 
@@ -188,6 +209,7 @@ void stage(Stage& s) {
     Muon<float> cpu(matrices, kSize, {});
     DeviceMuon gpu(matrices, {});
     const Buffer<float> norm(1);
+    const auto rate = Buffer<float>::of(std::vector<float>{0.1f});
     std::vector<float> gradient;
     Buffer<float> on_gradient;
     for (std::uint32_t k = 0; k < 3; ++k) {
@@ -196,7 +218,8 @@ void stage(Stage& s) {
         sum_of_squares(on_gradient.data(), kSize, norm.data());
         const double length = std::sqrt(diffusion::sum_of_squares<float>(gradient));
         cpu.step(values, gradient, 0.1, 1 / length);
-        gpu.step(on_values.data(), on_gradient.data(), on_momentum.data(), norm.data(), 1.0f, 0.1);
+        gpu.step(on_values.data(), on_gradient.data(), on_momentum.data(), norm.data(), 1.0f,
+                 rate.data());
     }
     s.check("Muon, three steps of four matrices", largest_difference(on_values.download(), values),
             2e-5);

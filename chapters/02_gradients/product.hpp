@@ -1,7 +1,7 @@
 #pragma once
 // The matrix product on a GPU, C = A B, in three versions. A and B need not be matrices in memory:
 // a "reader" says what stands at (row, k), and so chapter 4's convolution, whose A is made of
-// shifted windows, is the same kernel. Only .cu files include this header.
+// shifted windows, is the same kernel.
 //
 // A reader of either side is a struct with
 //     static constexpr bool kAlongK;    neighbours in memory are neighbours in k, not in i
@@ -43,14 +43,25 @@ inline constexpr int kSlab = 16;
 
 /// A slab of one operand in shared memory: `size` rows (or columns of B), kSlab deep. It lies as in
 /// global memory, so that 16 bytes can be copied as they are. Shared memory has 32 banks, which
-/// hand out one number each at a time; the lines are padded so that the threads of a warp, who read
-/// at row l / 4 and k = l % 4, meet 32 different ones.
-template <bool along_k, int size>
+/// hand out one number each at a time; the lines are padded so that the threads of a warp meet 32
+/// different ones, where they read for tensor cores: TF32 at row l / 4 and k = l % 4; BF16 at row
+/// l / 4, two numbers from k = 2 (l % 4) on, together if they are neighbours.
+template <Precision precision, bool along_k, int size>
 struct Slab {
-    static constexpr int kStep = along_k ? kSlab + 4 : size + 8;  // 20 and 8 (mod 32)
+    static constexpr bool kPairs = precision == Precision::bf16;
+    static constexpr int kStep = along_k ? kSlab + (kPairs ? 8 : 4) : size + (kPairs ? 4 : 8);
     static constexpr int kFloats = along_k ? size * kStep : kSlab * kStep;
 
     static constexpr int place(int i, int k) { return along_k ? i * kStep + k : k * kStep + i; }
+    /// Two neighbours in k, rounded.
+    static __device__ __forceinline__ std::uint32_t pair(const float* slab, int i, int k) {
+        if constexpr (along_k) {
+            const float2 both = *reinterpret_cast<const float2*>(slab + place(i, k));
+            return to_bf16(both.x, both.y);
+        } else {
+            return to_bf16(slab[place(i, k)], slab[place(i, k + 1)]);
+        }
+    }
     /// Starts to copy rows first .. first + size - 1 from k on. `read` is four(i, k), at(i, k).
     template <int threads, class Four, class At>
     static __device__ __forceinline__ void copy(float* to, int first, int k, bool quads, Four four,
@@ -71,16 +82,28 @@ struct Slab {
     }
 };
 
-/// Whether they do.
-template <class OneSlab>
+/// Whether they do. Of pairs that are read together half a warp's are served at a time.
+template <Precision precision, bool along_k, int size>
 constexpr bool meets_all_banks() {
-    unsigned met = 0;
-    for (int l = 0; l < 32; ++l) met |= 1u << OneSlab::place(l / 4, l % 4) % 32;
-    return met == ~0u;
+    using S = Slab<precision, along_k, size>;
+    constexpr int kAtOnce = S::kPairs && along_k ? 16 : 32;
+    for (int first = 0; first < 32; first += kAtOnce) {
+        unsigned met = 0;
+        for (int l = first; l < first + kAtOnce; ++l) {
+            const int k = S::kPairs ? 2 * (l % 4) : l % 4;
+            for (int e = 0; e < 32 / kAtOnce; ++e) met |= 1u << S::place(l / 4, k + e) % 32;
+        }
+        if (met != ~0u) return false;
+    }
+    return true;
 }
-static_assert(meets_all_banks<Slab<true, 64>>() && meets_all_banks<Slab<false, 16>>() &&
-              meets_all_banks<Slab<false, 32>>() && meets_all_banks<Slab<false, 64>>() &&
-              meets_all_banks<Slab<false, 128>>());
+template <Precision precision>
+constexpr bool all_meet_all_banks() {
+    return meets_all_banks<precision, true, 64>() && meets_all_banks<precision, false, 16>() &&
+           meets_all_banks<precision, false, 32>() && meets_all_banks<precision, false, 64>() &&
+           meets_all_banks<precision, false, 128>();
+}
+static_assert(all_meet_all_banks<Precision::tf32>() && all_meet_all_banks<Precision::bf16>());
 
 /// The shapes of a tile: a large one for large products; a small one, that more blocks can share
 /// the work of a small one; narrow ones for results of 16 or 32 columns, of whose tiles a wider one
@@ -112,6 +135,11 @@ struct Tiny {
 };
 
 template <class Writer>
+__device__ __forceinline__ void write_one(const Writer& write, int part, int row, int column, int m,
+                                          int n, float x) {
+    if (row < m && column < n) write.one(part, row, column, x);
+}
+template <class Writer>
 __device__ __forceinline__ void write_pair(const Writer& write, int part, int row, int column,
                                            int m, int n, float x, float y) {
     if (row >= m) return;
@@ -134,8 +162,8 @@ __device__ __forceinline__ X one_of_batch(const X& x, int number) {
 template <Precision precision, class Tile, class A, class B, class Writer>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
     product_tiled(A a, B b, Writer write, int m, int n, int k, int k_of_part, int parts) {
-    using SlabA = Slab<A::kAlongK, Tile::kRows>;
-    using SlabB = Slab<B::kAlongK, Tile::kColumns>;
+    using SlabA = Slab<precision, A::kAlongK, Tile::kRows>;
+    using SlabB = Slab<precision, B::kAlongK, Tile::kColumns>;
     alignas(16) __shared__ float as[2][SlabA::kFloats];
     alignas(16) __shared__ float bs[2][SlabB::kFloats];
     // Tiles are counted along the rows of C: those that are made at one time share rows of A.
@@ -182,10 +210,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
         const int tx = static_cast<int>(threadIdx.x) % kAcross,
                   ty = static_cast<int>(threadIdx.x) / kAcross;
         float sum[kRowsOf][8] = {};
-        // Columns of a thread: two quads, half a tile apart, so that a warp reads without
-        // conflicts.
+        // Columns of a thread, so that a warp reads four numbers at a time without conflicts: two
+        // quads, half a tile apart, or, if four neighbours are neighbours in k, every kAcross-th.
         const auto column_of = [&](int j) {
-            return 4 * tx + j % 4 + (j / 4) * (Tile::kColumns / 2);
+            return B::kAlongK ? tx + j * kAcross : 4 * tx + j % 4 + (j / 4) * (Tile::kColumns / 2);
         };
         for_each_slab([&](const float* sa, const float* sb) {
 #pragma unroll
@@ -206,8 +234,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
         for (int i = 0; i < kRowsOf; ++i) {
 #pragma unroll
             for (int j = 0; j < 8; j += 2) {
-                write_pair(write, part, row0 + ty * kRowsOf + i, column0 + column_of(j), m, n,
-                           sum[i][j], sum[i][j + 1]);
+                const int row = row0 + ty * kRowsOf + i, column = column0 + column_of(j);
+                if constexpr (B::kAlongK) {
+                    write_one(write, part, row, column, m, n, sum[i][j]);
+                    write_one(write, part, row, column + kAcross, m, n, sum[i][j + 1]);
+                } else {
+                    write_pair(write, part, row, column, m, n, sum[i][j], sum[i][j + 1]);
+                }
             }
         }
     } else {
@@ -232,9 +265,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
                         if constexpr (precision == Precision::tf32) {
                             x[i][r] = to_tf32(sa[SlabA::place(row, d + lane % 4 + 4 * (r / 2))]);
                         } else {
-                            const int at = d + 2 * (lane % 4) + 8 * (r / 2);
-                            x[i][r] =
-                                to_bf16(sa[SlabA::place(row, at)], sa[SlabA::place(row, at + 1)]);
+                            x[i][r] = SlabA::pair(sa, row, d + 2 * (lane % 4) + 8 * (r / 2));
                         }
                     }
                 }
@@ -246,9 +277,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
                         if constexpr (precision == Precision::tf32) {
                             y[j][r] = to_tf32(sb[SlabB::place(column, d + lane % 4 + 4 * r)]);
                         } else {
-                            const int at = d + 2 * (lane % 4) + 8 * r;
-                            y[j][r] = to_bf16(sb[SlabB::place(column, at)],
-                                              sb[SlabB::place(column, at + 1)]);
+                            y[j][r] = SlabB::pair(sb, column, d + 2 * (lane % 4) + 8 * r);
                         }
                     }
                 }

@@ -9,8 +9,8 @@ const GpuBackend& require_gpu(const std::string& precision) {
     require(static_cast<bool>(backend.training),
             "--device cuda: this program was built without CUDA (install nvcc and configure again; "
             "-DDIFFUSION_CUDA=ON says what is missing)");
-    static_cast<void>(backend.name());
     backend.set_precision(precision);
+    static_cast<void>(backend.name());
     return backend;
 }
 

@@ -17,9 +17,10 @@ struct GpuTraining {
 };
 
 struct GpuBackend {
-    /// The GPU's name. Fails, saying why, if there is none that can be used.
+    /// The GPU's name, and how products are made. Fails, saying why, if there is none that can be
+    /// used.
     std::function<std::string()> name;
-    /// How products are made: "fp32", "tf32" or "bf16".
+    /// How products are made: "fp32", "tf32" or "bf16"; "fp32" on a GPU without tensor cores.
     std::function<void(const std::string& precision)> set_precision;
     /// Goes on from the state of `trainer`. All arguments must outlive the result.
     std::function<GpuTraining(Trainer& trainer, const DenoisingModel& model, const Dataset& data,

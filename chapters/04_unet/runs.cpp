@@ -147,7 +147,6 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
                                                      {"prediction", settings.prediction}};
     for (const auto& [name, value] : told) folder.setting(name, value);
     folder.setting("device", backend != nullptr ? backend->name() : "cpu");
-    if (backend != nullptr) folder.setting("precision", settings.precision);
     folder.setting("seed", common.seed);
     folder.setting("base", base);
     folder.setting("multipliers", joined(multipliers));
@@ -170,7 +169,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFo
         static_cast<double>(steps - trainer.steps()) * (1 + drawing / static_cast<double>(steps));
     banner("Chapter 4: a UNet learns to draw",
            {{"data", data.source},
-            {"device", backend != nullptr ? backend->name() + ", " + settings.precision : "CPU"},
+            {"device", backend != nullptr ? backend->name() : "CPU"},
             {"parameters", std::to_string(model.unet.parameters().count())},
             {"images", std::to_string(steps * batch)},
             {"batch", std::to_string(batch)},
@@ -246,7 +245,7 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, Run
     banner(
         "Chapter 4: drawing",
         {{"model", settings.model.string()},
-         {"device", backend != nullptr ? backend->name() + ", " + settings.precision : "CPU"},
+         {"device", backend != nullptr ? backend->name() : "CPU"},
          {"parameters", std::to_string(model.unet.parameters().count())},
          {"pictures", std::to_string(n)},
          {"steps", std::to_string(settings.steps)},

@@ -96,7 +96,14 @@ public:
         const std::int64_t number = trainer_.steps();
         const TrainOptions& options = trainer_.options();
         make_samples(number);
-        forward_and_backward();
+        const double rate = learning_rate_at(number, options);
+        const StepNumbers numbers{
+            {AdamW<float>::numbers({.beta2 = 0.99}, number + 1, rate),
+             static_cast<float>(options.max_norm),
+             static_cast<float>(ema_rate(number + 1, options.ema_rate)), numbers_.data() + 1},
+            static_cast<float>(rate)};
+        step_numbers_.upload(&numbers);
+        make_recorded(network_recording_, [this] { launch_network(); });
         const std::vector<float> found =
             numbers_.download();  // the step is not made before this is seen
         const Trainer::Report report{static_cast<double>(found[0]),
@@ -107,17 +114,7 @@ public:
             fail("training: the loss is ", report.loss, " at step ", number + 1,
                  " on the GPU only");
         }
-        const double rate = learning_rate_at(number, options);
-        const float max_norm = static_cast<float>(options.max_norm);
-        if (options.muon) {
-            muon_.step(at("values"), gradient_.data(), at("momentum"), numbers_.data() + 1,
-                       max_norm, rate);
-        }
-        fused_step(
-            {AdamW<float>::numbers({.beta2 = 0.99}, number + 1, rate), max_norm,
-             static_cast<float>(ema_rate(number + 1, options.ema_rate)), numbers_.data() + 1},
-            std::ssize(trainer_.values()), gradient_.data(), at("values"), at("first_moment"),
-            at("second_moment"), at("average"));
+        make_recorded(step_recording_, [this] { launch_step(); });
         trainer_.set_steps(number + 1);
         return report;
     }
@@ -159,16 +156,20 @@ private:
                                model_.prediction, size, target_.data(), roots_.data()});
     }
 
-    /// Loss, gradient and its norm. These are hundreds of launches, the same in every step; so they
-    /// are recorded once the tape's memory has become one block, which no longer moves.
-    void forward_and_backward() {
-        if (runs_++ < 2) {
-            launch_network();
+    /// Makes launches; from the third step on from a recording, for by then the tape's memory has
+    /// become one block, which no longer moves.
+    template <class F>
+    void make_recorded(Graph& recording, F launches) {
+        const std::int64_t run = trainer_.steps() - first_step_;
+        if (run < 2) {
+            launches();
             return;
         }
-        if (runs_ == 3) recording_.record([this] { launch_network(); });
-        recording_.replay();
+        if (run == 2) recording.record(launches);
+        recording.replay();
     }
+
+    /// Loss, gradient and its norm.
     void launch_network() {
         Tape<Float>& tape = tape_.tape;
         tape.reset();
@@ -184,10 +185,28 @@ private:
         sum_of_squares(gradient_.data(), std::ssize(trainer_.values()), numbers_.data() + 1);
     }
 
+    /// The optimisers' step, from the gradient and step_numbers_.
+    void launch_step() {
+        const float max_norm = static_cast<float>(trainer_.options().max_norm);
+        if (trainer_.options().muon) {
+            muon_.step(at("values"), gradient_.data(), at("momentum"), numbers_.data() + 1,
+                       max_norm, &step_numbers_.data()->learning_rate);
+        }
+        fused_step(&step_numbers_.data()->fused, std::ssize(trainer_.values()), gradient_.data(),
+                   at("values"), at("first_moment"), at("second_moment"), at("average"));
+    }
+
+    /// What a step of the optimisers takes that is not the same in every step.
+    struct StepNumbers {
+        FusedStep fused;
+        float learning_rate;
+    };
+
     Trainer& trainer_;
     const DenoisingModel& model_;
     const Dataset& data_;
     DenoisingTask task_;
+    std::int64_t first_step_ = trainer_.steps();
     Shuffle shuffle_;
     Shape shape_;  ///< of a batch
     Buffer<std::uint8_t> bytes_;
@@ -200,8 +219,8 @@ private:
     Buffer<float> numbers_;  ///< the loss, and the sum of squares of the gradient
     DeviceMuon muon_;
     DeviceTape tape_;
-    Graph recording_;
-    int runs_ = 0;
+    Buffer<StepNumbers> step_numbers_{1};
+    Graph network_recording_, step_recording_;
 };
 
 GpuTraining make_training(Trainer& trainer, const DenoisingModel& model, const Dataset& data,
@@ -239,11 +258,11 @@ Denoiser<float> make_gpu_denoiser(const DenoisingModel& model, std::span<const f
 }
 
 const bool filled_in = [] {
-    gpu_backend() = {device_name,
+    gpu_backend() = {[] { return device_name() + ", products in " + precision_name(precision()); },
                      [](const std::string& name) {
-                         precision() = name == "bf16"   ? Precision::bf16
-                                       : name == "tf32" ? Precision::tf32
-                                                        : Precision::fp32;
+                         precision() = name == "fp32" || !has_tensor_cores() ? Precision::fp32
+                                       : name == "bf16"                      ? Precision::bf16
+                                                                             : Precision::tf32;
                      },
                      make_training, make_gpu_denoiser};
     return true;

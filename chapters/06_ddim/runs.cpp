@@ -42,7 +42,7 @@ void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& dr
         "Chapter 6: " + job.title,
         {{"model", path},
          {"parameters", std::to_string(model.unet.parameters().count())},
-         {"device", draw.device == "cuda" ? gpu_backend().name() + ", " + draw.precision : "CPU"},
+         {"device", draw.device == "cuda" ? gpu_backend().name() : "CPU"},
          {"sampler", by},
          {"pictures", job.pictures},
          {"seed", std::to_string(common.seed)},

@@ -2,7 +2,7 @@
 // a GPU, and a step is hundreds of launches; so what costs is to start them. Three versions:
 //   1  a kernel for each operation of a step, as the CPU's samplers are written;
 //   2  the step in one kernel: guess, clipping, new noise and update, each number read once;
-//   3  the whole way recorded once (a CUDA graph), network and all, and started as one.
+//   3  a step recorded once (a CUDA graph), network and all, and started by one call for each step.
 #include <memory>
 
 #include "01_forward_noising/noising.hpp"
@@ -58,9 +58,24 @@ struct Update {
     }
 };
 
-// ---- Version 2: a thread makes two neighbours, which share one call of Philox.
-struct Step {
+// ---- Version 2. A recording keeps its arguments, so what changes from step to step is looked up
+// in memory: `begin_step` lays down the numbers of the next step, and its time for the network. A
+// block of its own does it.
+struct Now {
     StepF step;
+    int next;  ///< the number of the step after it
+};
+__global__ void begin_step(const StepF* steps, int count, Now* now, int* t) {
+    const StepF step = steps[now->next];
+    __syncthreads();  // everybody has read it
+    if (threadIdx.x == 0) *now = {step, now->next + 1};
+    for (int n = static_cast<int>(threadIdx.x); n < count; n += static_cast<int>(blockDim.x))
+        t[n] = static_cast<int>(step.t);
+}
+
+/// A thread makes two neighbours, which share one call of Philox.
+struct Step {
+    const Now* now;
     int size;       ///< numbers of a picture
     Divisor pairs;  ///< of a picture, the last one perhaps a half
     std::uint64_t seed;
@@ -69,6 +84,7 @@ struct Step {
     float *x, *before;
 
     __device__ void operator()(int pair) const {
+        const StepF step = now->step;
         const int n = pair / pairs, k = pair % pairs * 2, at = n * size + k;
         float2 z = make_float2(0, 0);
         if (step.sigma > 0) {
@@ -97,8 +113,9 @@ public:
           x_(size()),
           before_(Buffer<float>::of(std::vector<float>(size()))),
           noise_(size()),
-          first_(1) {
-        std::vector<int> t_of_all;
+          first_(1),
+          now_(1),
+          t_(static_cast<std::size_t>(count)) {
         for (const LinearStep& s : linear_steps(sampler, model.schedule, times)) {
             const Level l = level_at(model.schedule, s.t);
             steps_.push_back({{static_cast<float>(l.a), static_cast<float>(l.s)},
@@ -109,60 +126,67 @@ public:
                               static_cast<float>(sampler.clip),
                               static_cast<std::uint32_t>(s.t),
                               model.prediction});
-            t_of_all.insert(t_of_all.end(), static_cast<std::size_t>(count), s.t);
         }
-        times_ = Buffer<int>::of(t_of_all);
+        steps_on_gpu_ = Buffer<StepF>::of(steps_);
     }
 
     float* x() const { return x_.data(); }
-    void start_at(std::uint32_t first_sample) { first_.upload(&first_sample); }
+    void start_at(std::uint32_t first_sample) {
+        first_on_host_ = first_sample;
+        first_.upload(&first_on_host_);
+    }
 
     void walk_by_operations() {
-        for (std::size_t i = 0; i < steps_.size(); ++i) {
-            const Tensor<Float> y = network(i);
-            const StepF& s = steps_[i];
+        const Now start{steps_.front(), 0};
+        now_.upload(&start);
+        for (const StepF& s : steps_) {
+            const Tensor<Float> y = network();
             for_each_number(shape_.numel(), Guess{s, x(), raw(y)});
             if (s.clip > 0) for_each_number(shape_.numel(), Clip{s.clip, raw(y)});
             if (s.sigma > 0) {
-                fill_normal({seed_, Purpose::ancestral_noise, s.t}, first_.download()[0], shape_[0],
-                            static_cast<int>(shape_.numel() / shape_[0]), noise_.data());
+                fill_normal({seed_, Purpose::ancestral_noise, s.t}, first_on_host_, shape_[0],
+                            of_picture(), noise_.data());
             }
             for_each_number(shape_.numel(), Update{s, raw(y), before_.data(),
                                                    s.sigma > 0 ? noise_.data() : x(), x()});
             copy_bytes(before_.data(), raw(y), size() * sizeof(float));
         }
     }
-    void walk() {
-        const int of_picture = static_cast<int>(shape_.numel() / shape_[0]);
+    void walk(bool recorded) {
+        const Now start{steps_.front(), 0};
+        now_.upload(&start);
         for (std::size_t i = 0; i < steps_.size(); ++i) {
-            const Tensor<Float> y = network(i);
-            for_each_number(static_cast<std::ptrdiff_t>(shape_[0]) * ((of_picture + 1) / 2),
-                            Step{steps_[i], of_picture, (of_picture + 1) / 2, seed_, first_.data(),
-                                 raw(y), x(), before_.data()});
+            if (!recorded || runs_++ < 2) {  // memory grows, and becomes one block
+                step();
+                continue;
+            }
+            if (runs_ == 3) recording_.record([this] { step(); });
+            recording_.replay();
         }
-    }
-    /// The same, recorded at the first call.
-    void walk_as_one() {
-        if (!recorded_) {
-            for (int i = 0; i < 2; ++i) network(0);  // memory grows, and becomes one block
-            graph_.record([this] { walk(); });
-            recorded_ = true;
-        }
-        graph_.replay();
     }
 
 private:
     std::size_t size() const { return static_cast<std::size_t>(shape_.numel()); }
+    int of_picture() const { return static_cast<int>(shape_.numel() / shape_[0]); }
 
-    /// The network's output for x at the time of step i.
-    Tensor<Float> network(std::size_t i) {
+    void step() {
+        const Tensor<Float> y = network();
+        const int pairs = (of_picture() + 1) / 2;
+        for_each_number(static_cast<std::ptrdiff_t>(shape_[0]) * pairs,
+                        Step{now_.data(), of_picture(), pairs, seed_, first_.data(), raw(y), x(),
+                             before_.data()});
+    }
+
+    /// The network's output for x, at the time of the next step.
+    Tensor<Float> network() {
+        launch(begin_step, 1, kBlockThreads, steps_on_gpu_.data(), shape_[0], now_.data(),
+               t_.data());
         Tape<Float>& tape = tape_.tape;
         tape.reset();
         tape.bind(as_device(values_.data()));
-        const auto count = static_cast<std::size_t>(shape_[0]);
         return model_
             .unet(tape.constant({as_device(x()), shape_}),
-                  std::span<const int>(times_.data() + i * count, count))
+                  std::span<const int>(t_.data(), t_.size()))
             .value();
     }
 
@@ -171,11 +195,14 @@ private:
     Shape shape_;
     std::vector<StepF> steps_;
     Buffer<float> values_, x_, before_, noise_;
+    Buffer<StepF> steps_on_gpu_;
+    std::uint32_t first_on_host_ = 0;
     Buffer<std::uint32_t> first_;
-    Buffer<int> times_;
+    Buffer<Now> now_;
+    Buffer<int> t_;
     DeviceTape tape_;
-    Graph graph_;
-    bool recorded_ = false;
+    Graph recording_;
+    int runs_ = 0;
 };
 
 constexpr int kPiece = 512;
@@ -195,7 +222,7 @@ const bool filled_in = [] {
             copy_bytes(way.x(), noise.data() + static_cast<std::size_t>(first) * of_picture,
                        piece.size() * sizeof(float));
             way.start_at(static_cast<std::uint32_t>(first));
-            way.walk_as_one();
+            way.walk(true);
             copy_bytes(x[first].data(), way.x(), piece.size() * sizeof(float));
             synchronize("drawing");
             done(first + count);
@@ -215,13 +242,13 @@ void stage(Stage& s) {
     for (const Sampler& sampler :
          {Sampler{.name = "ddpm", .seed = 4}, Sampler{.name = "ddim", .eta = 0.5, .seed = 4},
           Sampler{.name = "ddim"}, Sampler{.name = "euler"}, Sampler{.name = "dpmpp2m"}}) {
-        const std::vector<int> times = step_grid("trailing", model.schedule, 3);
+        const std::vector<int> times = step_grid("trailing", model.schedule, 4);
         const std::vector<float> start = random_numbers(shape.numel(), 6);
         std::vector<float> expected = start;
         run_sampler(sampler, make_denoiser(model, values), model.schedule, times,
                     {expected.data(), shape});
         const std::string what =
-            sampler.name + (sampler.eta > 0 ? " with noise" : "") + ", 3 steps: ";
+            sampler.name + (sampler.eta > 0 ? " with noise" : "") + ", 4 steps: ";
         for (const int version : {1, 2, 3}) {
             if (version < 3 && sampler.eta == 0) continue;  // once is enough
             std::vector<float> found = start;
@@ -230,12 +257,12 @@ void stage(Stage& s) {
             way.start_at(0);
             const std::int64_t before = launch_count();
             if (version == 1) way.walk_by_operations();
-            if (version == 2) way.walk();
+            if (version == 2) way.walk(false);
             if (version < 3) {
                 s.say(what + "version " + std::to_string(version) + ", launches",
                       launch_count() - before);
             }
-            if (version == 3) way.walk_as_one();
+            if (version == 3) way.walk(true);
             copy_bytes(found.data(), way.x(), found.size() * sizeof(float));
             synchronize();
             s.check(what + "version " + std::to_string(version),
@@ -250,8 +277,8 @@ void stage(Stage& s) {
     fill_normal({1, Purpose::start_noise, 0}, 0, 64, 784, way.x());
     way.start_at(0);
     s.time("64 pictures, 50 steps: 1, by operations", 0, 0, [&] { way.walk_by_operations(); });
-    s.time("64 pictures, 50 steps: 2, fused", 0, 0, [&] { way.walk(); });
-    s.time("64 pictures, 50 steps: 3, as one", 0, 0, [&] { way.walk_as_one(); });
+    s.time("64 pictures, 50 steps: 2, fused", 0, 0, [&] { way.walk(false); });
+    s.time("64 pictures, 50 steps: 3, recorded", 0, 0, [&] { way.walk(true); });
 }
 const StageOfChapter registered("06", "the whole way", stage);
 
