@@ -6,7 +6,7 @@ BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup build run test figures bench notebooks handout grade prove museum next hint check format tidy clean
+.PHONY: help setup build run test figures bench gpu notebooks handout grade prove museum next hint check format tidy clean
 .DEFAULT_GOAL := help
 
 help:     ## this list
@@ -24,6 +24,8 @@ figures: build  ## run every chapter and renew the lessons' figures
 bench: build  ## time kernels and network, and PyTorch in turn where it is installed
 	@$(BUILD)/bin/bench $(ARGS)
 	@scripts/bench.sh $(BUILD)/bin
+gpu: build  ## on a machine with an NVIDIA GPU: check and time all kernels
+	@scripts/gpu.sh $(BUILD)/bin
 notebooks: ## execute every notebook and hold it against what the programs wrote
 	@scripts/setup.sh notebooks
 	@$(MAKE) build

@@ -16,8 +16,16 @@ if(DIFFUSION_CUDA AND NOT DIFFUSION_SANITIZE)
     if(NOT CMAKE_CUDA_ARCHITECTURES)
         execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE found
                         ERROR_QUIET RESULT_VARIABLE failed)
+        set(architecture "")
         if(NOT failed AND found MATCHES "^[0-9]+\\.[0-9]+")
-            string(REPLACE "." "" CMAKE_CUDA_ARCHITECTURES ${CMAKE_MATCH_0})  # of the GPU that is here
+            string(REPLACE "." "" architecture ${CMAKE_MATCH_0})  # of the GPU that is here
+        endif()
+        set(known "")
+        if(CMAKE_CUDA_COMPILER)
+            execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-arch OUTPUT_VARIABLE known ERROR_QUIET)
+        endif()
+        if(architecture AND known MATCHES "compute_${architecture}\n")
+            set(CMAKE_CUDA_ARCHITECTURES ${architecture})
         else()
             # Code for Turing, for Ampere and Ada, for Hopper; and PTX, from which a driver makes code for later ones.
             set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90)
@@ -75,8 +83,12 @@ if(DIFFUSION_HAS_CUDA AND cuda_sources)
         # Scalar formulas are constexpr functions, which with this option serve the GPU, too.
         target_compile_options(${target} PRIVATE --expt-relaxed-constexpr -diag-suppress=554
                                "-Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas")
-        if(OpenMP_CXX_FOUND)  # or an inline function of a header would be one thing here and another there
+        # Or an inline function of a header would be one thing here and another there.
+        if(OpenMP_CXX_FOUND)
             target_compile_options(${target} PRIVATE -Xcompiler=-fopenmp)
+        endif()
+        if(DIFFUSION_ARCH AND DIFFUSION_HAS_MARCH_${DIFFUSION_ARCH})
+            target_compile_options(${target} PRIVATE -Xcompiler=-march=${DIFFUSION_ARCH})
         endif()
     endfunction()
     function(link_cuda program)

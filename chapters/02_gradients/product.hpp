@@ -8,10 +8,11 @@
 //     bool quads;                       four(..) may be used
 //     float at(int i, int k);           the number in row i of A, or in column i of B; 0 outside
 //     const float* four(int i, int k);  where it and its three neighbours lie, or nullptr: zeros
-// A writer is told every sum, one(part, row, column, x) or pair(part, row, column, x, y) for column
-// and column + 1; `part` is 0 but where k is cut into parts, each with sums of its own. Of many
-// products of one shape, next to each other in memory, reader and writer say with of_batch(number)
-// which one they are for. Only .cu files include this header.
+// A writer is told every sum, one(part, row, column, x) or, where the kernel has neighbours at hand
+// (not in float with B along k), pair(part, row, column, x, y) for column and column + 1; `part` is
+// 0 but where k is cut into parts, each with sums of its own. Of many products of one shape, next
+// to each other in memory, reader and writer say with of_batch(number) which one they are for. Only
+// .cu files include this header.
 #include <cstdint>
 
 #include "cuda/tensor_cores.hpp"

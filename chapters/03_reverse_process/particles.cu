@@ -204,9 +204,9 @@ void stage(Stage& s) {
     const Walk long_walk(moons, schedule, all);
     const Buffer<float2> many(kMany);
     for_each_number(kMany, Start{kSeed, many.data()});
-    // Of a component: twice 6 for its distance, 8 for its part of the guess; the exponential, not
-    // counted.
-    const double operations = 20.0 * moons.components() * kMany * 100;
+    // Of a component: twice 7 for its distance, 11 for its part of the guess; the exponential is
+    // not counted.
+    const double operations = 25.0 * moons.components() * kMany * 100;
     s.time("a million particles, 100 launches", 0, operations,
            [&] { long_walk.obvious(many.data(), kMany, kSeed); });
     s.time("a million particles, 100 steps in one", 0, operations,

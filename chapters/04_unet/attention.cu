@@ -1,7 +1,8 @@
 // Chapter 4's attention (4.9) and its VJP (4.10) on a GPU. Scores are made, used and forgotten: a
-// warp takes a query and goes through the keys 32 at a time, each thread with a key of its own; the
-// sums over keys are then made with a thread for each channel, which gets the 32 weights from its
-// neighbours one after the other. As in attention.cpp the weights are never written to memory.
+// block brings 32 keys into shared memory; each of its warps has a query, and each thread of the
+// warp makes the score of a key of its own; the sums over keys are then made with a thread for each
+// channel, which gets the 32 weights from its neighbours one after the other. As in attention.cpp
+// the weights are never written to memory.
 #include "02_gradients/compare.hpp"
 #include "04_unet/conv.hpp"
 #include "cuda/reduce.hpp"
@@ -10,9 +11,9 @@ namespace diffusion::cuda {
 namespace {
 
 constexpr int kThreads = kBlockThreads, kWarps = kThreads / 32;
-constexpr int kMostWidth = 256, kParts = kMostWidth / 32;  // channels of a head; of a thread
+constexpr int kMostWidth = 128;  // channels of a head
 
-/// One head of one image: rows of `width` channels that lie `channels` apart.
+/// Heads of images: rows of `width` channels that lie `channels` apart.
 struct Heads {
     const float *q, *k, *v;
     int images, heads, queries, keys, channels, width;
@@ -23,13 +24,81 @@ struct Heads {
     }
 };
 
-/// Which image, head and row belong to this warp; false: none.
-__device__ __forceinline__ bool find_row(int images, int heads, int rows, int& n, int& h, int& i) {
-    const int at = static_cast<int>(blockIdx.x) * kWarps + static_cast<int>(threadIdx.x) / 32;
-    i = at % rows;
-    h = at / rows % heads;
-    n = at / rows / heads;
-    return n < images;
+/// Which image and head are this block's, and which row this warp's; there may be none.
+struct Place {
+    int n, h, i, lane;
+};
+__device__ __forceinline__ Place place_of_thread() {
+    const int warp = static_cast<int>(threadIdx.x) / 32;
+    return {static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y),
+            static_cast<int>(blockIdx.x) * kWarps + warp, static_cast<int>(threadIdx.x) % 32};
+}
+dim3 blocks_of(const Heads& a, int rows) {
+    return {blocks_for(rows, kWarps), static_cast<unsigned>(a.heads),
+            static_cast<unsigned>(a.images)};
+}
+
+/// 32 rows in shared memory, one number longer than they are: then 32 threads that read down a
+/// column meet 32 banks.
+template <int width>
+struct Rows {
+    static constexpr int kStep = width + 1;
+    float x[32 * kStep];
+
+    /// Row first, first + 1, .. of one head of one image of `from`; zeros after the last.
+    __device__ void bring(const float* from, const Heads& a, const Place& at, int length,
+                          int first) {
+        for (int r = static_cast<int>(threadIdx.x) / 32; r < 32; r += kWarps) {
+            for (int c = at.lane; c < a.width; c += 32)
+                x[r * kStep + c] =
+                    first + r < length ? from[a.row(at.n, length, first + r, at.h) + c] : 0.0f;
+        }
+    }
+    __device__ float operator()(int r, int c) const { return x[r * kStep + c]; }
+    /// The scalar product of row r with numbers that are spread over the threads of the warp.
+    __device__ float dot(int r, const float (&spread)[width / 32], int count) const {
+        float sum = 0;
+#pragma unroll
+        for (int part = 0; part < width / 32; ++part) {
+#pragma unroll
+            for (int l = 0; l < 32; ++l) {
+                if (32 * part + l >= count) break;  // the same for all threads
+                sum += __shfl_sync(0xffffffffu, spread[part], l) * x[r * kStep + 32 * part + l];
+            }
+        }
+        return sum;
+    }
+};
+
+/// A row of `count` numbers, spread over the threads of a warp: channel 32 part + lane.
+template <int width>
+__device__ __forceinline__ void spread_row(const float* row, int lane, int count,
+                                           float (&spread)[width / 32]) {
+#pragma unroll
+    for (int part = 0; part < width / 32; ++part) {
+        const int c = 32 * part + lane;
+        spread[part] = row != nullptr && c < count ? row[c] : 0.0f;
+    }
+}
+/// to[c] = or += from spread numbers.
+template <int width>
+__device__ __forceinline__ void write_row(float* row, int lane, int count, bool add, float scale,
+                                          const float (&spread)[width / 32]) {
+#pragma unroll
+    for (int part = 0; part < width / 32; ++part) {
+        const int c = 32 * part + lane;
+        if (c < count) row[c] = scale * spread[part] + (add ? row[c] : 0.0f);
+    }
+}
+/// sum += the sum over the 32 rows of weight times row; each thread has the weight of one.
+template <int width>
+__device__ __forceinline__ void add_rows(float weight, const Rows<width>& rows, int lane,
+                                         float (&sum)[width / 32]) {
+    for (int l = 0; l < 32; ++l) {
+        const float w = __shfl_sync(0xffffffffu, weight, l);
+#pragma unroll
+        for (int part = 0; part < width / 32; ++part) sum[part] += w * rows(l, 32 * part + lane);
+    }
 }
 
 __device__ __forceinline__ float dot(const float* a, const float* b, int n) {
@@ -60,121 +129,125 @@ __global__ void attention_obvious(Heads a, float* y) {
     y[at] = sum / total;
 }
 
-// Version 2. log_sum [N,heads,queries]: the logarithm of each row's denominator.
+// Version 2. `width` is that of a head, rounded up to whole warps. log_sum [N,heads,queries]: the
+// logarithm of each row's denominator.
+template <int width>
 __global__ void attention_kernel(Heads a, float* y, float* log_sum) {
-    int n = 0, h = 0, i = 0;
-    if (!find_row(a.images, a.heads, a.queries, n, h, i)) return;  // the whole warp
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const float* q = a.q + a.row(n, a.queries, i, h);
-    float largest = -INFINITY, total = 0, sum[kParts] = {};
+    __shared__ Rows<width> keys, values;
+    const Place at = place_of_thread();
+    const bool busy = at.i < a.queries;
+    float q[width / 32], sum[width / 32] = {}, largest = -INFINITY, total = 0;
+    spread_row<width>(busy ? a.q + a.row(at.n, a.queries, at.i, at.h) : nullptr, at.lane, a.width,
+                      q);
     for (int first = 0; first < a.keys; first += 32) {
-        const int j = first + lane;
-        const float s =
-            j < a.keys ? a.factor * dot(q, a.k + a.row(n, a.keys, j, h), a.width) : -INFINITY;
+        __syncthreads();  // everybody is done with the last ones
+        keys.bring(a.k, a, at, a.keys, first);
+        values.bring(a.v, a, at, a.keys, first);
+        __syncthreads();
+        if (!busy) continue;  // the whole warp
+        const float score = a.factor * keys.dot(at.lane, q, a.width);
+        const float s = first + at.lane < a.keys ? score : -INFINITY;
         const float now = fmaxf(largest, warp_max(s));
         const float p = expf(s - now), shrink = expf(largest - now);
         total = shrink * total + warp_sum(p);
         largest = now;
 #pragma unroll
-        for (int part = 0; part < kParts; ++part) sum[part] *= shrink;
-        const int count = a.keys - first < 32 ? a.keys - first : 32;
-        for (int l = 0; l < count; ++l) {
-            const float weight = __shfl_sync(0xffffffffu, p, l);
-            const float* v = a.v + a.row(n, a.keys, first + l, h);
-#pragma unroll
-            for (int part = 0; part < kParts; ++part) {
-                const int c = lane + 32 * part;
-                if (c < a.width) sum[part] += weight * v[c];
-            }
-        }
+        for (int part = 0; part < width / 32; ++part) sum[part] *= shrink;
+        add_rows(p, values, at.lane, sum);
     }
-    float* out = y + a.row(n, a.queries, i, h);
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-        const int c = lane + 32 * part;
-        if (c < a.width) out[c] = sum[part] / total;
-    }
-    if (lane == 0) log_sum[(n * a.heads + h) * a.queries + i] = largest + logf(total);
+    if (!busy) return;
+    write_row<width>(y + a.row(at.n, a.queries, at.i, at.h), at.lane, a.width, false, 1 / total,
+                     sum);
+    if (at.lane == 0) log_sum[(at.n * a.heads + at.h) * a.queries + at.i] = largest + logf(total);
 }
 
 /// dq, and for each query the sum over j of P dP, which is the scalar product of dy and y.
+template <int width>
 __global__ void attention_vjp_of_queries(Heads a, const float* y, const float* dy,
                                          const float* log_sum, float* means, float* dq) {
-    int n = 0, h = 0, i = 0;
-    if (!find_row(a.images, a.heads, a.queries, n, h, i)) return;
-    const int lane = static_cast<int>(threadIdx.x) % 32, at = (n * a.heads + h) * a.queries + i;
-    const std::ptrdiff_t row = a.row(n, a.queries, i, h);
-    const float *q = a.q + row, *g = dy + row;
-    float mean = 0, sum[kParts] = {};
-    for (int c = lane; c < a.width; c += 32) mean += g[c] * y[row + c];
+    __shared__ Rows<width> keys, values;
+    const Place at = place_of_thread();
+    const bool busy = at.i < a.queries;
+    const std::ptrdiff_t row = busy ? a.row(at.n, a.queries, at.i, at.h) : 0;
+    const int query = (at.n * a.heads + at.h) * a.queries + at.i;
+    float q[width / 32], g[width / 32], result[width / 32], sum[width / 32] = {}, mean = 0;
+    spread_row<width>(busy ? a.q + row : nullptr, at.lane, a.width, q);
+    spread_row<width>(busy ? dy + row : nullptr, at.lane, a.width, g);
+    spread_row<width>(busy ? y + row : nullptr, at.lane, a.width, result);
+#pragma unroll
+    for (int part = 0; part < width / 32; ++part) mean += g[part] * result[part];
     mean = warp_sum(mean);
-    if (lane == 0) means[at] = mean;
+    const float denominator = busy ? log_sum[query] : 0.0f;
+    if (busy && at.lane == 0) means[query] = mean;
     for (int first = 0; first < a.keys; first += 32) {
-        const int j = first + lane;
-        float ds = 0;
-        if (j < a.keys) {
-            const std::ptrdiff_t key = a.row(n, a.keys, j, h);
-            const float p = expf(a.factor * dot(q, a.k + key, a.width) - log_sum[at]);
-            ds = a.factor * p * (dot(g, a.v + key, a.width) - mean);  // (4.10)
-        }
-        const int count = a.keys - first < 32 ? a.keys - first : 32;
-        for (int l = 0; l < count; ++l) {
-            const float weight = __shfl_sync(0xffffffffu, ds, l);
-            const float* k = a.k + a.row(n, a.keys, first + l, h);
-#pragma unroll
-            for (int part = 0; part < kParts; ++part) {
-                const int c = lane + 32 * part;
-                if (c < a.width) sum[part] += weight * k[c];
-            }
-        }
+        __syncthreads();
+        keys.bring(a.k, a, at, a.keys, first);
+        values.bring(a.v, a, at, a.keys, first);
+        __syncthreads();
+        if (!busy) continue;
+        const float p = expf(a.factor * keys.dot(at.lane, q, a.width) - denominator);
+        const float ds = a.factor * p * (values.dot(at.lane, g, a.width) - mean);  // (4.10)
+        add_rows(first + at.lane < a.keys ? ds : 0.0f, keys, at.lane, sum);
     }
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-        const int c = lane + 32 * part;
-        if (c < a.width) dq[row + c] += sum[part];
+    if (busy) write_row<width>(dq + row, at.lane, a.width, true, 1.0f, sum);
+}
+
+/// dk and dv: a warp has a key, and the block goes through the queries.
+template <int width>
+__global__ void attention_vjp_of_keys(Heads a, const float* dy, const float* log_sum,
+                                      const float* means, float* dk, float* dv) {
+    __shared__ Rows<width> queries, gradients;
+    const Place at = place_of_thread();
+    const bool busy = at.i < a.keys;
+    const std::ptrdiff_t row = busy ? a.row(at.n, a.keys, at.i, at.h) : 0;
+    float k[width / 32], v[width / 32], of_k[width / 32] = {}, of_v[width / 32] = {};
+    spread_row<width>(busy ? a.k + row : nullptr, at.lane, a.width, k);
+    spread_row<width>(busy ? a.v + row : nullptr, at.lane, a.width, v);
+    for (int first = 0; first < a.queries; first += 32) {
+        __syncthreads();
+        queries.bring(a.q, a, at, a.queries, first);
+        gradients.bring(dy, a, at, a.queries, first);
+        __syncthreads();
+        if (!busy) continue;
+        const bool there = first + at.lane < a.queries;
+        const int query = (at.n * a.heads + at.h) * a.queries + first + at.lane;
+        const float score = a.factor * queries.dot(at.lane, k, a.width);
+        const float p = there ? expf(score - log_sum[query]) : 0.0f;
+        const float mean = there ? means[query] : 0.0f;
+        const float ds = a.factor * p * (gradients.dot(at.lane, v, a.width) - mean);  // (4.10)
+        add_rows(p, gradients, at.lane, of_v);
+        add_rows(ds, queries, at.lane, of_k);
+    }
+    if (!busy) return;
+    write_row<width>(dk + row, at.lane, a.width, true, 1.0f, of_k);
+    write_row<width>(dv + row, at.lane, a.width, true, 1.0f, of_v);
+}
+
+/// f with the width of a head, rounded up, as its template argument.
+template <class F>
+void with_width(int width, F f) {
+    if (width <= 32) {
+        f(std::integral_constant<int, 32>());
+    } else if (width <= 64) {
+        f(std::integral_constant<int, 64>());
+    } else {
+        f(std::integral_constant<int, kMostWidth>());
     }
 }
 
-/// dk and dv: a warp takes a key, and goes through the queries.
-__global__ void attention_vjp_of_keys(Heads a, const float* dy, const float* log_sum,
-                                      const float* means, float* dk, float* dv) {
-    int n = 0, h = 0, j = 0;
-    if (!find_row(a.images, a.heads, a.keys, n, h, j)) return;
-    const int lane = static_cast<int>(threadIdx.x) % 32;
-    const std::ptrdiff_t key = a.row(n, a.keys, j, h);
-    float of_k[kParts] = {}, of_v[kParts] = {};
-    for (int first = 0; first < a.queries; first += 32) {
-        const int i = first + lane;
-        float p = 0, ds = 0;
-        if (i < a.queries) {
-            const std::ptrdiff_t row = a.row(n, a.queries, i, h);
-            const int at = (n * a.heads + h) * a.queries + i;
-            p = expf(a.factor * dot(a.q + row, a.k + key, a.width) - log_sum[at]);
-            ds = a.factor * p * (dot(dy + row, a.v + key, a.width) - means[at]);  // (4.10)
-        }
-        const int count = a.queries - first < 32 ? a.queries - first : 32;
-        for (int l = 0; l < count; ++l) {
-            const float weight = __shfl_sync(0xffffffffu, p, l),
-                        slope = __shfl_sync(0xffffffffu, ds, l);
-            const std::ptrdiff_t row = a.row(n, a.queries, first + l, h);
-#pragma unroll
-            for (int part = 0; part < kParts; ++part) {
-                const int c = lane + 32 * part;
-                if (c < a.width) {
-                    of_v[part] += weight * dy[row + c];
-                    of_k[part] += slope * a.q[row + c];
-                }
-            }
-        }
-    }
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-        const int c = lane + 32 * part;
-        if (c < a.width) {
-            dk[key + c] += of_k[part];
-            dv[key + c] += of_v[part];
-        }
-    }
+void attention_forward(const Heads& a, float* y, float* log_sum) {
+    with_width(a.width, [&](auto width) {
+        launch(attention_kernel<width>, blocks_of(a, a.queries), kThreads, a, y, log_sum);
+    });
+}
+void attention_vjp(const Heads& a, const float* y, const float* dy, const float* log_sum,
+                   float* means, float* dq, float* dk, float* dv) {
+    with_width(a.width, [&](auto width) {
+        launch(attention_vjp_of_queries<width>, blocks_of(a, a.queries), kThreads, a, y, dy,
+               log_sum, means, dq);
+        launch(attention_vjp_of_keys<width>, blocks_of(a, a.keys), kThreads, a, dy, log_sum, means,
+               dk, dv);
+    });
 }
 
 struct Slice {
@@ -239,12 +312,7 @@ Var<Float> attention(Var<Float> q, Var<Float> k, Var<Float> v, int heads,
     const cuda::Heads all = cuda::heads_of(q, k, v, heads);
     const Tensor<Float> log_sum = q.tape().numbers().make<Float>({all.images, heads, all.queries});
     const Var<Float> y = q.tape().result(q.shape(), q, k, v);
-    const auto warps = [](const cuda::Heads& a, int rows) {
-        return cuda::blocks_for(static_cast<std::ptrdiff_t>(a.images) * a.heads * rows,
-                                cuda::kWarps);
-    };
-    cuda::launch(cuda::attention_kernel, warps(all, all.queries), cuda::kThreads, all,
-                 raw(y.value()), raw(log_sum));
+    cuda::attention_forward(all, raw(y.value()), raw(log_sum));
     q.tape().record(y, [=] {
         require(q.needs_grad() && k.needs_grad() && v.needs_grad(),
                 "attention: on a GPU q, k and v all need gradients, or none");
@@ -252,10 +320,8 @@ Var<Float> attention(Var<Float> q, Var<Float> k, Var<Float> v, int heads,
         Arena& scratch = q.tape().scratch();
         Arena::Scope scope(scratch);
         float* means = raw(scratch.make<Float>(log_sum.shape()));
-        cuda::launch(cuda::attention_vjp_of_queries, warps(a, a.queries), cuda::kThreads, a,
-                     raw(y.value()), raw(y.grad()), raw(log_sum), means, raw(q.grad()));
-        cuda::launch(cuda::attention_vjp_of_keys, warps(a, a.keys), cuda::kThreads, a,
-                     raw(y.grad()), raw(log_sum), means, raw(k.grad()), raw(v.grad()));
+        cuda::attention_vjp(a, raw(y.value()), raw(y.grad()), raw(log_sum), means, raw(q.grad()),
+                            raw(k.grad()), raw(v.grad()));
     });
     return y;
 }
@@ -280,6 +346,8 @@ void check(Stage& s) {
     s.check("attention 1: result", largest_difference(y.download(), tape.y), 1e-5);
     compare_on_tapes(s, "attention 2", {queries, keys, keys}, 3e-5,
                      [](const auto& in) { return attention(in[0], in[1], in[2], 3); });
+    compare_on_tapes(s, "attention 2, a head of 100", {{1, 3, 100}, {1, 2, 100}, {1, 2, 100}}, 3e-5,
+                     [](const auto& in) { return attention(in[0], in[1], in[2], 1); });
     compare_on_tapes(s, "attention 2, a head of 40", {{1, 5, 40}, {1, 33, 40}, {1, 33, 40}}, 3e-5,
                      [](const auto& in) { return attention(in[0], in[1], in[2], 1); });
     compare_on_tapes(s, "slice of channels", {{2, 5, 12}}, 0,
@@ -298,10 +366,14 @@ void time_all(Stage& s) {
     s.time("attention 1: a thread for a number", 0, operations, [&] {
         launch_apart(attention_obvious, blocks_for(shape.numel(), kThreads), kThreads, a, y.data());
     });
-    const Buffer<float> log_sum(std::size_t{kImages} * kHeads * kTokens);
-    s.time("attention 2: a warp for a query", 0, operations, [&] {
-        launch(attention_kernel, blocks_for(kImages * kHeads * kTokens, kWarps), kThreads, a,
-               y.data(), log_sum.data());
+    const std::size_t rows = std::size_t{kImages} * kHeads * kTokens;
+    const Buffer<float> log_sum(rows), means(rows), dx(3 * size);
+    s.time("attention 2: a warp for a query", 0, operations,
+           [&] { attention_forward(a, y.data(), log_sum.data()); });
+    // Scores twice, and the products for dP, dq, dk and dv: 7 where the forward pass has 2.
+    s.time("its VJP", 0, 3.5 * operations, [&] {
+        attention_vjp(a, y.data(), x.data(), log_sum.data(), means.data(), dx.data(),
+                      dx.data() + size, dx.data() + 2 * size);
     });
 }
 

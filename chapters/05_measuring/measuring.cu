@@ -97,10 +97,6 @@ struct Nearest {
             static_cast<unsigned long long>(bits) << 32 | static_cast<unsigned>(j);
         if (key < __ldcg(best + i)) atomicMin(best + i, key);  // most are not smaller
     }
-    __device__ void pair(int, int i, int j, float p, float q) const {
-        one(0, i, j, p);
-        one(0, i, j + 1, q);
-    }
 };
 
 constexpr int kWarps = kBlockThreads / 32;

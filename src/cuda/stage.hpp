@@ -15,8 +15,9 @@ namespace diffusion::cuda {
 /// What a machine can do at best, measured here and now.
 struct Peaks {
     double copy;  ///< bytes read plus bytes written per second, by the library's copy
-    /// Multiplications plus additions per second: float without tensor cores, TF32 and BF16 with
-    /// them, all of numbers that are in registers.
+    /// Multiplications plus additions per second: float without tensor cores, TF32 and BF16 by
+    /// mma.sync, the instruction of our kernels (Hopper has a faster one), all of numbers that are
+    /// in registers.
     double multiply[3];
 };
 Peaks measure_peaks();
