@@ -61,6 +61,8 @@ public:
         step(values, gradient, options_.learning_rate);
     }
 
+    const Options& options() const { return options_; }
+
     // The state that a checkpoint must carry: steps done, and both moments.
     std::int64_t steps() const { return steps_; }
     void set_steps(std::int64_t steps) { steps_ = steps; }

@@ -35,8 +35,9 @@ __global__ void product_obvious(A a, B b, Writer write, int m, int n, int k) {
 // slab of A and of B into shared memory, from where each number is used by a whole row or column of
 // threads, and multiplies there. While one slab is multiplied the next one is on its way
 // (asynchronous copies, two places for slabs). What differs is the multiplication:
-//   Version 2: a thread keeps an 8 x 8 (or 4 x 4) piece of the tile in registers: 16 numbers read
-//     from shared memory serve 64 multiplications.
+//   Version 2: a thread keeps an 8 x 8 piece of the tile in registers (of smaller tiles, fewer
+//   rows):
+//     16 numbers read from shared memory serve 64 multiplications.
 //   Version 3: tensor cores. A warp multiplies 16 x 8 with 8 x 8 matrices (or 16 x 16 with 16 x 8)
 //     in one instruction. Their inputs are rounded: TF32 keeps 10 bits behind the point, BF16 7;
 //     sums are float.
@@ -63,7 +64,7 @@ struct Slab {
             return to_bf16(slab[place(i, k)], slab[place(i, k + 1)]);
         }
     }
-    /// Starts to copy rows first .. first + size - 1 from k on. `read` is four(i, k), at(i, k).
+    /// Starts to copy rows first .. first + size - 1 from k on; `four` and `at` are the reader's.
     template <int threads, class Four, class At>
     static __device__ __forceinline__ void copy(float* to, int first, int k, bool quads, Four four,
                                                 At at) {

@@ -55,11 +55,15 @@ public:
     Report step(const Loss& loss);
 
     std::int64_t steps() const { return adam_.steps(); }
+    /// What step number k of AdamW, counted from 1, does to each parameter.
+    AdamWStep<float> adamw_step(std::int64_t k, double learning_rate) const {
+        return AdamW<float>::numbers(adam_.options(), k, learning_rate);
+    }
     std::vector<float>& values() { return values_; }
     std::vector<float>& average() { return average_; }
 
-    /// All that a step changes, by name, and the number of steps: for a trainer that makes the steps
-    /// elsewhere (training.cu).
+    /// All that a step changes, by name, and the number of steps: for a trainer that makes the
+    /// steps elsewhere (training.cu).
     std::map<std::string, std::span<float>> state();
     void set_steps(std::int64_t steps) { adam_.set_steps(steps); }
     const TrainOptions& options() const { return options_; }

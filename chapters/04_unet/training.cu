@@ -98,8 +98,7 @@ public:
         make_samples(number);
         const double rate = learning_rate_at(number, options);
         const StepNumbers numbers{
-            {AdamW<float>::numbers({.beta2 = 0.99}, number + 1, rate),
-             static_cast<float>(options.max_norm),
+            {trainer_.adamw_step(number + 1, rate), static_cast<float>(options.max_norm),
              static_cast<float>(ema_rate(number + 1, options.ema_rate)), numbers_.data() + 1},
             static_cast<float>(rate)};
         step_numbers_.upload(&numbers);
