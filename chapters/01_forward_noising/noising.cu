@@ -123,6 +123,7 @@ void stage(Stage& s) {
         for (const bool obvious : {true, false}) {
             (obvious ? noise_obvious : noise_batch)(on_x0.data(), on_levels.data(), key, kFirst,
                                                     count, pixels, on_eps.data(), on_xt.data());
+            if (!obvious && pixels % 4 != 0) continue;  // it is version 1 then
             const std::string version = obvious ? "version 1" : "version 2";
             s.check(version + name + "normals, in units of the last place",
                     largest_difference_in_ulp(on_eps.download(), eps), 6);

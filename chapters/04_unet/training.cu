@@ -1,8 +1,8 @@
 // Chapter 4's training step and its denoiser on a GPU. The data set lies there from the beginning;
 // the host only says which pictures come next, and at which times. Then everything happens where
 // the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2). A small
-// network would leave the GPU waiting for the host, which starts hundreds of kernels in a step;
-// from the third step on it starts one recording of them.
+// network would leave the GPU waiting for the host, which starts a thousand kernels in a step; from
+// the third step on it starts recordings of them.
 #include <memory>
 
 #include "01_forward_noising/noising.hpp"

@@ -1,5 +1,5 @@
 // Chapter 6 on a GPU: the whole way from noise to pictures. A picture of 28 x 28 is little work for
-// a GPU, and a step is hundreds of launches; so what costs is to start them. Three versions:
+// a GPU, and a step is 163 launches; so what costs is to start them. Three versions:
 //   1  a kernel for each operation of a step, as the CPU's samplers are written;
 //   2  the step in one kernel: guess, clipping, new noise and update, each number read once;
 //   3  a step recorded once (a CUDA graph), network and all, and started by one call for each step.
@@ -58,9 +58,9 @@ struct Update {
     }
 };
 
-// ---- Version 2. A recording keeps its arguments, so what changes from step to step is looked up
-// in memory: `begin_step` lays down the numbers of the next step, and its time for the network. A
-// block of its own does it.
+// ---- For version 3. A recording keeps its arguments, so what changes from step to step is looked
+// up in memory: `begin_step`, a block of its own, lays down the numbers of the next step, and its
+// time for the network. (The other versions take it, too.)
 struct Now {
     StepF step;
     int next;  ///< the number of the step after it
@@ -73,7 +73,7 @@ __global__ void begin_step(const StepF* steps, int count, Now* now, int* t) {
         t[n] = static_cast<int>(step.t);
 }
 
-/// A thread makes two neighbours, which share one call of Philox.
+// ---- Version 2: a thread makes two neighbours, which share one call of Philox.
 struct Step {
     const Now* now;
     int size;       ///< numbers of a picture

@@ -1,8 +1,8 @@
 #pragma once
 // What a .cu file needs of the machine: memory on the device, copies, time, and one way to start a
 // kernel. nvcc compiles it for a GPU. Every other compiler takes the same file for the host
-// executor (host_executor.hpp), where the "device" is this process and a block's threads are
-// threads, so that kernels are tested where there is no GPU. Only .cu files include this header.
+// executor (host_executor.hpp), where the "device" is this process and a block's threads take
+// turns, so that kernels are tested where there is no GPU. Only .cu files include this header.
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -324,7 +324,7 @@ private:
 };
 
 /// Threads of a block where nothing asks for another number; few, but two warps, on the host
-/// executor, where each is a thread of the machine.
+/// executor, where each has a stack and, under a sanitizer, is a thread of the machine.
 inline constexpr int kBlockThreads = kOnGpu ? 256 : 64;
 
 /// Blocks of `threads` that cover n items.

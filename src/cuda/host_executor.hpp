@@ -59,7 +59,7 @@ void meet_warp();
 std::uint64_t exchange(std::uint64_t bits, int from);
 int lane();
 /// What a warp's 32 threads get of a tensor core: PTX's mma.m16n8k8 with TF32 and mma.m16n8k16 with
-/// BF16, of which 02_gradients/product.hpp tells who holds what.
+/// BF16, of which cuda/tensor_cores.hpp tells who holds what.
 void multiply_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]);
 void multiply_bf16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]);
 
