@@ -1,5 +1,6 @@
 // Chapter 2's operations on the tape, for numbers on the GPU. Each is what its twin in ops.cpp is,
 // with kernels in the place of loops; which gradient goes where is the tape's matter as before.
+#include "02_gradients/compare.hpp"
 #include "02_gradients/device_ops.hpp"
 #include "02_gradients/gradients.hpp"
 #include "cuda/reduce.hpp"
@@ -206,4 +207,24 @@ Var<Float> mse(Var<Float> x, Var<Float> target) {
     return y;
 }
 
+namespace cuda {
+namespace {
+
+// ---- The checks against the CPU's code.
+void stage(Stage& s) {
+    compare_on_tapes(s, "mul", {{7, 5}, {7, 5}}, 1e-6,
+                     [](const auto& v) { return mul(v[0], v[1]); });
+    compare_on_tapes(s, "silu", {{7, 5}}, 1e-6, [](const auto& v) { return silu(v[0]); });
+    compare_on_tapes(s, "reshape", {{6, 4}}, 0, [](const auto& v) {
+        return reshape(v[0], Shape{3, 8});
+    });
+    compare_on_tapes(s, "linear", {{2, 3, 7}, {7, 5}, {5}}, 1e-6,
+                     [](const auto& v) { return linear(v[0], v[1], v[2]); });
+    compare_on_tapes(s, "mean squared error", {{3, 4}, {3, 4}}, 1e-6,
+                     [](const auto& v) { return mse(v[0], v[1]); });
+}
+const StageOfChapter registered("02", "operations on the tape", stage);
+
+}  // namespace
+}  // namespace cuda
 }  // namespace diffusion
