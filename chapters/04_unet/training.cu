@@ -22,31 +22,47 @@ extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<co
 namespace diffusion::cuda {
 namespace {
 
+/// What the host says of one sample of a batch.
+struct Sample {
+    int picture, flip, t;
+    float root;  ///< of the loss's weight (4.15)
+    LevelOf<float> level;
+};
+struct Unpack {
+    const Sample* samples;
+    int* t;
+    LevelOf<float>* level;
+    __device__ void operator()(int n) const {
+        t[n] = samples[n].t;
+        level[n] = samples[n].level;
+    }
+};
+
 /// Bytes of the chosen pictures as numbers, some mirrored.
 struct Decode {
     const std::uint8_t* bytes;
-    const int *picture, *flip;
+    const Sample* samples;
     Divisor width, channels, size;  ///< size: numbers of a picture
     float* x0;
     __device__ void operator()(int i) const {
         const int n = i / size, at = i % size;
         const int column = at / channels % width;
-        const int from = flip[n] != 0 ? at + (width - 1 - 2 * column) * channels : at;
-        x0[i] = from_byte(bytes[static_cast<std::ptrdiff_t>(picture[n]) * size + from]);
+        const int from = samples[n].flip != 0 ? at + (width - 1 - 2 * column) * channels : at;
+        x0[i] = from_byte(bytes[static_cast<std::ptrdiff_t>(samples[n].picture) * size + from]);
     }
 };
 
 /// What the network is asked for, times the root of the weight; and that root (4.15).
 struct Target {
-    const float *x0, *eps, *root_of_sample;
-    const LevelOf<float>* level;
+    const float *x0, *eps;
+    const Sample* samples;
     Prediction prediction;
     Divisor size;
     float *target, *root;
     __device__ void operator()(int i) const {
-        const int n = i / size;
-        root[i] = root_of_sample[n];
-        target[i] = root_of_sample[n] * wanted_from(prediction, level[n], x0[i], eps[i]);
+        const Sample& s = samples[i / size];
+        root[i] = s.root;
+        target[i] = s.root * wanted_from(prediction, s.level, x0[i], eps[i]);
     }
 };
 
@@ -81,11 +97,9 @@ public:
           xt_(x0_.size()),
           target_(x0_.size()),
           roots_(x0_.size()),
-          picture_(static_cast<std::size_t>(task.batch)),
-          flip_(picture_.size()),
-          t_(picture_.size()),
-          root_(picture_.size()),
-          level_(picture_.size()),
+          samples_(static_cast<std::size_t>(task.batch)),
+          t_(samples_.size()),
+          level_(samples_.size()),
           numbers_(2),
           muon_(trainer.options().muon ? trainer.parameters().matrices() : std::vector<Parameter>(),
                 {}) {
@@ -127,32 +141,26 @@ private:
 
     /// x_t, and what the network shall say of it, for the batch of a step.
     void make_samples(std::int64_t number) {
-        std::vector<int> picture, flip, t;
-        std::vector<float> root;
-        std::vector<LevelOf<float>> level;
+        std::vector<Sample> samples;
         for (int i = 0; i < task_.batch; ++i) {
             const DrawnSample drawn = draw_sample(task_, model_.schedule, shuffle_, number, i);
-            picture.push_back(drawn.picture);
-            flip.push_back(drawn.flip ? 1 : 0);
-            t.push_back(drawn.t);
-            level.push_back(level_of(model_.schedule, drawn.t));
-            root.push_back(static_cast<float>(
-                std::sqrt(loss_weight(model_.prediction, level_at(model_.schedule, drawn.t)))));
+            const double weight =
+                loss_weight(model_.prediction, level_at(model_.schedule, drawn.t));
+            samples.push_back({drawn.picture, drawn.flip ? 1 : 0, drawn.t,
+                               static_cast<float>(std::sqrt(weight)),
+                               level_of(model_.schedule, drawn.t)});
         }
-        picture_.upload(picture.data());
-        flip_.upload(flip.data());
-        t_.upload(t.data());
-        root_.upload(root.data());
-        level_.upload(level.data());
+        samples_.upload(samples.data());
+        for_each_number(task_.batch, Unpack{samples_.data(), t_.data(), level_.data()});
         const int size = static_cast<int>(data_.image_size());
-        for_each_number(shape_.numel(), Decode{bytes_.data(), picture_.data(), flip_.data(),
-                                               data_.width, data_.channels, size, x0_.data()});
+        for_each_number(shape_.numel(), Decode{bytes_.data(), samples_.data(), data_.width,
+                                               data_.channels, size, x0_.data()});
         noise_batch(x0_.data(), level_.data(),
                     {task_.seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0,
                     task_.batch, size, eps_.data(), xt_.data());
         for_each_number(shape_.numel(),
-                        Target{x0_.data(), eps_.data(), root_.data(), level_.data(),
-                               model_.prediction, size, target_.data(), roots_.data()});
+                        Target{x0_.data(), eps_.data(), samples_.data(), model_.prediction, size,
+                               target_.data(), roots_.data()});
     }
 
     /// Makes launches; from the third step on from a recording, for by then the tape's memory has
@@ -212,8 +220,8 @@ private:
     std::map<std::string, Buffer<float>> state_;
     Buffer<float> gradient_;
     Buffer<float> x0_, eps_, xt_, target_, roots_;
-    Buffer<int> picture_, flip_, t_;
-    Buffer<float> root_;
+    Buffer<Sample> samples_;
+    Buffer<int> t_;
     Buffer<LevelOf<float>> level_;
     Buffer<float> numbers_;  ///< the loss, and the sum of squares of the gradient
     DeviceMuon muon_;
