@@ -40,7 +40,7 @@ void AdamW<T>::step(std::span<T> values, std::span<const T> gradient, double lea
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size());
     // Elements do not depend on each other: any number of threads gives the same bits.
     for_each_block(n, [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
-#pragma omp simd
+        // No `omp simd`: the body of such a loop must not throw, and an open exercise does.
         for (std::ptrdiff_t i = begin; i < end; ++i)
             adamw_update(numbers_of_step, factor * g[i], x[i], m[i], v[i]);
         if (also.average.empty()) return;
