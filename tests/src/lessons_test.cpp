@@ -1,8 +1,9 @@
 // What the lessons say of the code is true: quoted lines are in the tree, and equation numbers in
-// the code are in the lesson.
+// the code are in the lesson. A lesson is all pages (.md) of its chapter.
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -70,6 +71,16 @@ std::vector<Lines> quotes(const Lines& lesson) {
     return found;
 }
 
+/// The pages of a chapter: README.md and what is beside it.
+std::vector<fs::path> pages(const fs::path& chapter) {
+    std::vector<fs::path> found;
+    for (const fs::directory_entry& entry : fs::directory_iterator(chapter)) {
+        if (entry.path().extension() == ".md") found.push_back(entry.path());
+    }
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
 std::vector<fs::path> chapters() {
     std::vector<fs::path> found;
     for (const fs::directory_entry& entry :
@@ -77,6 +88,27 @@ std::vector<fs::path> chapters() {
         if (entry.is_directory()) found.push_back(entry.path());
     }
     std::sort(found.begin(), found.end());
+    return found;
+}
+
+/// What a link to a heading ends with: "## 5.9 Chapter 4, measured" is #59-chapter-4-measured.
+std::string anchor(const std::string& heading) {
+    std::string text;
+    for (char c : heading.substr(heading.find(' ') + 1)) {
+        const auto sign = static_cast<unsigned char>(c);
+        if (std::isalnum(sign) != 0 || c == '-' || c == '_')
+            text += static_cast<char>(std::tolower(sign));
+        else if (c == ' ')
+            text += '-';
+    }
+    return text;
+}
+
+std::set<std::string> headings(const fs::path& page) {
+    std::set<std::string> found;
+    for (const std::string& line : lines_of(page)) {
+        if (line.front() == '#') found.insert(anchor(line));
+    }
     return found;
 }
 
@@ -89,10 +121,12 @@ TEST_CASE("code that a lesson quotes is in the tree, line by line") {
     int count = 0;
     for (const fs::path& chapter : chapters()) {
         const std::vector<Lines> code = code_below({chapter, root / "src", root / "tests"});
-        for (const Lines& quote : quotes(lines_of(chapter / "README.md"))) {
-            ++count;
-            if (!contains(code, quote)) {
-                FAIL_CHECK(chapter.filename().string() << ": not in the code: " << quote.front());
+        for (const fs::path& page : pages(chapter)) {
+            for (const Lines& quote : quotes(lines_of(page))) {
+                ++count;
+                if (!contains(code, quote)) {
+                    FAIL_CHECK(page.string() << ": not in the code: " << quote.front());
+                }
             }
         }
     }
@@ -105,10 +139,12 @@ TEST_CASE("equation numbers in a chapter's code are tags of its lesson") {
     for (const fs::path& chapter : chapters()) {
         const std::string own = std::to_string(std::stoi(chapter.filename().string().substr(0, 2)));
         std::set<std::string> tags;
-        for (const std::string& line : lines_of(chapter / "README.md")) {
-            for (std::sregex_iterator m(line.begin(), line.end(), tag), end; m != end; ++m) {
-                INFO(chapter.filename().string() << " (" << (*m)[1].str() << ") is given twice");
-                CHECK(tags.insert((*m)[1].str()).second);
+        for (const fs::path& page : pages(chapter)) {
+            for (const std::string& line : lines_of(page)) {
+                for (std::sregex_iterator m(line.begin(), line.end(), tag), end; m != end; ++m) {
+                    INFO(page.string() << " (" << (*m)[1].str() << ") is given twice");
+                    CHECK(tags.insert((*m)[1].str()).second);
+                }
             }
         }
         CHECK(tags.size() > 10);
@@ -122,6 +158,27 @@ TEST_CASE("equation numbers in a chapter's code are tags of its lesson") {
             }
         }
     }
+}
+
+TEST_CASE("links of the lessons lead to files and headings that are there") {
+    const std::regex link(R"(\]\(([^)#:\s]*)(?:#([^)\s]+))?\))");
+    int count = 0;
+    for (const fs::path& chapter : chapters()) {
+        for (const fs::path& page : pages(chapter)) {
+            for (const std::string& line : lines_of(page)) {
+                for (std::sregex_iterator m(line.begin(), line.end(), link), end; m != end; ++m) {
+                    const std::string file = (*m)[1], heading = (*m)[2];
+                    const fs::path target = file.empty() ? page : chapter / file;
+                    INFO(page.string() << ": " << m->str());
+                    CHECK(fs::exists(target));
+                    CHECK((heading.empty() || headings(target).count(heading) == 1));
+                    ++count;
+                }
+            }
+        }
+    }
+    CHECK(count > 100);
+    CHECK(anchor("## 5.9 Chapter 4, measured") == "59-chapter-4-measured");
 }
 
 TEST_SUITE_END();
