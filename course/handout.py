@@ -19,8 +19,9 @@ from regions import CODE, Fault, exercises
 ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("course/README.md", "course/grade.py", "course/handout.py", "course/museum", "course/prove.py", "course/regions_test.py",
             "course/museum.py", "course/grade_test.py", "course/workshop.py", "course/wrong.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
-            "tests/src/lessons_test.cpp")
-FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench")  # targets of the Makefile
+            "tests/src/lessons_test.cpp", "tools/cuda.cu", "scripts/gpu.sh")
+FOR_A_GPU = re.compile(r"chapters/.*(\.cu|/GPU\.md)")  # they compute once more what is open
+FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench", "gpu")  # targets of the Makefile
 INCLUDE = '#include "tensor/check.hpp"'
 EXERCISES = """## The exercises
 
@@ -81,6 +82,13 @@ def without_quotes(text, regions):
     return "\n".join(kept) + "\n"
 
 
+def without_gpu(text):
+    """A lesson without what it says of its pages and files for a GPU: a section, rows of a table, sentences."""
+    text = re.sub(r"^## \d+\.\d+ On a GPU\n(?:(?!## ).*\n)*", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\|.*\.cu\).*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"[^.\n]*\]\([./\w]*GPU\.md[^)\n]*\)[^.\n]*\.", "", text)
+
+
 def leaks(out, regions, kept_files):
     """Lines of solutions that stand somewhere in the handout, although they stand nowhere else in the book's code."""
     elsewhere = "\n".join(kept_files.values())
@@ -130,7 +138,7 @@ def write_handout(tree, chapter, out):
     kept_files = {}
     for name in files_of(tree):
         match = later.match(name)
-        if name.startswith(LEFT_OUT + notebooks) or (match and int(match[2]) > last):
+        if name.startswith(LEFT_OUT + notebooks) or FOR_A_GPU.fullmatch(name) or (match and int(match[2]) > last):
             continue
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -147,9 +155,10 @@ def write_handout(tree, chapter, out):
             kept = [line for line in (tree / name).read_text().splitlines()
                     if not (m := row.match(line)) or (m[2] and int(m[2]) <= last)]
             text = "\n".join(kept).replace(", [where each equation is computed and tested](docs/equations.md)", "") + "\n"
+            text = re.sub(r"^With an NVIDIA GPU (?:.*\n)*?(?=`--help`)", "", text, flags=re.MULTILINE)
             target.write_text(text.replace("## The chapters\n", EXERCISES + "## The chapters\n"))
         elif path.suffix == ".md" and match:
-            text = without_quotes((tree / name).read_text(), solved)
+            text = without_gpu(without_quotes((tree / name).read_text(), solved))
             for notebook in notebooks:  # a sentence that names one that is not here
                 text = re.sub(rf"[^.\n]*\]\([./]*{re.escape(notebook)}\)[^.\n]*\.(?:[^\S\n])?", "", text)
             target.write_text(text)

@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from handout import replace_bodies, stub, without_quotes
+from handout import FOR_A_GPU, replace_bodies, stub, without_gpu, without_quotes
 from regions import Fault, exercises, find_regions, regions_of
 
 START = '// >>> exercise 3.1 points=2 hint="think"\n'
@@ -70,6 +70,13 @@ class Marks(unittest.TestCase):
         self.assertNotIn("lround", lesson)
         self.assertIn("exercise 3.1", lesson)
         self.assertIn("int x;", lesson)
+
+    def test_a_handout_has_nothing_for_a_gpu(self):
+        for name, left_out in (("chapters/02_gradients/adamw.cu", True), ("chapters/02_gradients/GPU.md", True), ("chapters/02_gradients/README.md", False),
+                               ("chapters/02_gradients/product.hpp", False), ("tests/src/executor_test.cu", False)):
+            self.assertEqual(bool(FOR_A_GPU.fullmatch(name)), left_out, name)
+        lesson = "| [a.cpp](a.cpp) | this |\n| [a.cu](a.cu) | that |\nOne. [A page](GPU.md) has it. Two.\n\n## 2.21 On a GPU\n\nThere.\n\n## 2.22 Open\n"
+        self.assertEqual(without_gpu(lesson), "| [a.cpp](a.cpp) | this |\nOne. Two.\n\n## 2.22 Open\n")
 
     def test_the_museum_fits(self):
         root = Path(__file__).resolve().parent.parent
