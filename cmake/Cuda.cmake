@@ -79,7 +79,8 @@ if(DIFFUSION_HAS_CUDA AND cuda_sources)
     find_package(CUDAToolkit REQUIRED)
     function(add_cuda_objects target)
         add_library(${target} OBJECT ${ARGN})
-        target_include_directories(${target} PRIVATE $<TARGET_PROPERTY:diffusion_src,INTERFACE_INCLUDE_DIRECTORIES>)
+        target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/chapters
+                                   $<TARGET_PROPERTY:diffusion_src,INTERFACE_INCLUDE_DIRECTORIES>)
         # Scalar formulas are constexpr functions, which with this option serve the GPU, too.
         target_compile_options(${target} PRIVATE --expt-relaxed-constexpr -diag-suppress=554
                                "-Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas")

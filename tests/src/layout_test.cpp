@@ -7,6 +7,11 @@
 #include <regex>
 #include <string>
 
+// This file is compiled with the include path of src and that of the tests.
+#if !__has_include("tensor/tensor.hpp") || __has_include("01_forward_noising/README.md")
+#error "the include path of src leads to chapters"
+#endif
+
 namespace {
 
 namespace fs = std::filesystem;
