@@ -1,6 +1,6 @@
 # add_chapter(04_unet) turns the folder chapters/04_unet into
-#   ch04     a library of all its .cpp files except main.cpp (headers alone are enough), and
-#   04_unet  a program, if there is a main.cpp.
+#   ch04     a library, also called diffusion::ch04, of all its .cpp files except main.cpp (headers alone are enough), and
+#   04_unet  a program, if there is a main.cpp (and DIFFUSION_PROGRAMS).
 # Both link the chapters added before and src: the link graph is the table of contents.
 set(DIFFUSION_CHAPTERS "")
 
@@ -16,9 +16,10 @@ function(add_chapter name)
         set(scope INTERFACE)
         add_library(ch${number} INTERFACE)
     endif()
-    target_include_directories(ch${number} ${scope} ${CMAKE_CURRENT_SOURCE_DIR}/chapters)
+    target_include_directories(ch${number} ${DIFFUSION_SYSTEM} ${scope} ${CMAKE_CURRENT_SOURCE_DIR}/chapters)
     target_link_libraries(ch${number} ${scope} ${DIFFUSION_CHAPTERS} diffusion_src)
-    if(EXISTS ${folder}/main.cpp)
+    add_library(diffusion::ch${number} ALIAS ch${number})
+    if(DIFFUSION_PROGRAMS AND EXISTS ${folder}/main.cpp)
         add_executable(${name} ${folder}/main.cpp)
         target_link_libraries(${name} PRIVATE ch${number})
         target_compile_options(${name} PRIVATE ${DIFFUSION_LIGHT})

@@ -1,30 +1,37 @@
-# diffusion_options: how our own code is compiled. Dependencies are system headers and keep their own warnings.
+# How our own code is compiled. Dependencies are system headers and keep their own warnings.
 include(CheckCXXCompilerFlag)
-find_package(Threads REQUIRED)
 
-add_library(diffusion_options INTERFACE)
-target_link_libraries(diffusion_options INTERFACE Threads::Threads)
-
-target_compile_options(diffusion_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion)
+# Warnings are a matter of this folder's targets, not of whoever links them.
+set(warnings -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wdouble-promotion)
 if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
     # g++ leaves sign conversions out of -Wconversion; and a loop of a function that the library has no vector form of,
     # or in a sanitizer build, stays scalar by right.
-    target_compile_options(diffusion_options INTERFACE -Wno-sign-conversion -Wno-pass-failed)
+    list(APPEND warnings -Wno-sign-conversion -Wno-pass-failed)
 elseif(CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # g++ 12 warns of an overlapping copy inside std::string's operator+ (its bug 105651), and of uninitialised values
     # inside its own AVX-512 header when Eigen uses it (its bug 105593).
-    target_compile_options(diffusion_options INTERFACE -Wno-restrict -Wno-uninitialized -Wno-maybe-uninitialized)
+    list(APPEND warnings -Wno-restrict -Wno-uninitialized -Wno-maybe-uninitialized)
 endif()
 if(EXISTS ${PROJECT_SOURCE_DIR}/handout.json)  # what an open exercise leaves unused is no mistake
-    target_compile_options(diffusion_options INTERFACE -Wno-unused-variable -Wno-unused-parameter -Wno-unused-function
-                           -Wno-unused-but-set-variable -Wno-unused-but-set-parameter)
+    list(APPEND warnings -Wno-unused-variable -Wno-unused-parameter -Wno-unused-function -Wno-unused-but-set-variable
+         -Wno-unused-but-set-parameter)
     if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-        target_compile_options(diffusion_options INTERFACE -Wno-unused-lambda-capture -Wno-unused-local-typedef)
+        list(APPEND warnings -Wno-unused-lambda-capture -Wno-unused-local-typedef)
     endif()
 endif()
 if(DIFFUSION_WERROR)
-    target_compile_options(diffusion_options INTERFACE -Werror)
+    list(APPEND warnings -Werror)
 endif()
+add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
+if(NOT PROJECT_IS_TOP_LEVEL)
+    set(DIFFUSION_SYSTEM SYSTEM)  # another project's warnings stop at our headers
+endif()
+
+# diffusion_options: what all code that uses our headers must be compiled with, lest one inline function become two.
+find_package(Threads REQUIRED)
+add_library(diffusion_options INTERFACE)
+target_compile_features(diffusion_options INTERFACE cxx_std_20)
+target_link_libraries(diffusion_options INTERFACE Threads::Threads)
 
 # The whole instruction set of this machine: SIMD width decides the speed of every kernel.
 if(DIFFUSION_ARCH)
