@@ -5,6 +5,8 @@ PRESET ?= release
 BUILD := $(if $(filter release,$(PRESET)),build,build-$(PRESET))
 JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
 SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
+# Compiles everything, or with --target what is named after it.
+COMPILE = cmake --preset $(PRESET) >/dev/null && cmake --build $(BUILD) --parallel $(JOBS)
 MAKEFLAGS += --no-print-directory
 .PHONY: help setup build run test figures bench gpu notebooks handout grade prove museum next hint check format tidy clean
 .DEFAULT_GOAL := help
@@ -14,10 +16,12 @@ help:     ## this list
 setup:    ## install what is missing (SKIP_DEPS=1 only looks)
 	@scripts/setup.sh
 build: setup  ## compile everything
-	@cmake --preset $(PRESET) >/dev/null && cmake --build $(BUILD) --parallel $(JOBS)
-run: build  ## run every chapter in order; pictures and numbers in out/index.html
+	@$(COMPILE)
+run: setup  ## run every chapter in order; pictures and numbers in out/index.html
+	@$(COMPILE) --target $(if $(CH),gallery $(notdir $(wildcard chapters/$(CH)_*)),experiments)
 	@scripts/run.sh $(BUILD)/bin "$(CH)" $(ARGS)
-test: build  ## run the tests
+test: setup  ## run the tests
+	@$(COMPILE) --target $(if $(CH),tests_$(CH),tests)
 	@SLOW=$(SLOW) scripts/test.sh $(BUILD) $(CH)
 figures: build  ## run every chapter and renew the lessons' figures
 	@FIGURES=1 scripts/run.sh $(BUILD)/bin "$(CH)" $(ARGS)
