@@ -39,10 +39,10 @@ handout:  ## a student's tree with the exercises open: CH=03 (or all) OUT=FOLDER
 grade:    ## grade a student's tree, or a folder of them: DIR=FOLDER CH=03 REFERENCE=3.1,3.2 VARIANT=7
 	@course/grade.py --dir "$(or $(DIR),$(error DIR=FOLDER is missing))" $(if $(CH),--chapter $(CH)) $(if $(REFERENCE),--reference $(REFERENCE)) \
 		$(if $(VARIANT),--variant $(VARIANT))
-prove:    ## prove that the exercises can be handed out and graded
-	@course/prove.py
-museum:   ## apply every published mistake: its test must fail (BUG=07: show one)
-	@course/museum.py $(if $(BUG),--show $(BUG))
+prove:    ## prove that the exercises can be handed out and graded (CH=01,04: those)
+	@course/prove.py $(if $(CH),--chapters $(CH))
+museum:   ## apply every published mistake: its test must fail (CH=01,04: those; BUG=07: show one)
+	@course/museum.py $(if $(CH),--chapters $(CH)) $(if $(BUG),--show $(BUG))
 next:     ## the first exercise that is still open
 	@course/student.py next
 hint:     ## a hint for an exercise: EX=3.2

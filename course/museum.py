@@ -2,6 +2,7 @@
 """The bug museum: published mistakes as patches to this book's code, each with the test that catches it.
 
 usage: museum.py                        every patch must fit, and its test must fail with it
+       museum.py --chapters 01,04       those of some chapters
        museum.py --show 07              one exhibit: its story, and what its test prints
        museum.py --pictures MODEL       draws the exhibits' pictures with a model of chapter 4, right above wrong
        museum.py --write                writes museum/README.md anew (without an option it must be up to date)
@@ -14,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from regions import Fault
+from regions import Fault, chosen_chapters
 from workshop import ROOT, Workshop
 
 MUSEUM = ROOT / "course" / "museum"
@@ -169,15 +170,19 @@ def pictures(workshop, all_exhibits, model):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--chapters", help="01,04 (otherwise all)")
     parser.add_argument("--show", metavar="NUMBER")
     parser.add_argument("--pictures", metavar="MODEL", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if options.write and options.chapters:
+        parser.error("--write renews the whole page, and takes all chapters")
     try:
         all_exhibits = exhibits()
-        wanted = [e for e in all_exhibits if options.show in (None, e.number)]
+        chapters = chosen_chapters(ROOT, options.chapters)
+        wanted = [e for e in all_exhibits if options.show in (None, e.number) and e.chapter in chapters]
         if not wanted:
-            raise Fault(f"there is no exhibit {options.show}; there are {', '.join(e.number for e in all_exhibits)}")
+            raise Fault(f"there is no such exhibit; there are {', '.join(e.number for e in all_exhibits)}")
         workshop = Workshop()
         workshop.place({})
         if options.pictures:
@@ -196,7 +201,7 @@ def main():
         found = re.findall(r"^## (\d\d) .*?\*Symptom:\*\n\n```\n(.*?)\n```$", written, re.MULTILINE | re.DOTALL)
         kept = dict(found)
         same = all(kept.get(n, "").split("\n")[0] == s.split("\n")[0] for n, s in symptoms.items())
-        if not same or set(kept) != set(symptoms) or written != readme(all_exhibits, kept):
+        if not same or set(kept) != {e.number for e in all_exhibits} or written != readme(all_exhibits, kept):
             raise Fault("museum/README.md is not what the patches say; course/museum.py --write renews it")
         print(f"museum: {len(symptoms)} mistakes, every one is caught")
     except Fault as fault:

@@ -56,6 +56,17 @@ def chapter_folders(tree):
     return sorted(p for p in (tree / "chapters").iterdir() if re.match(r"\d\d_", p.name))
 
 
+def chosen_chapters(tree, text):
+    """The numbers in "01,04"; those of all chapters if there is no text."""
+    known = [int(folder.name[:2]) for folder in chapter_folders(tree)]
+    if not text:
+        return known
+    for word in text.split(","):
+        if not re.fullmatch(r"\d{1,2}", word) or int(word) not in known:
+            raise Fault(f"--chapters {text}: expected some of {','.join(f'{c:02}' for c in known)}")
+    return sorted({int(word) for word in text.split(",")})
+
+
 def regions_of(tree, path):
     """The regions of one file, in order."""
     lines = (tree / path).read_text().splitlines()
