@@ -45,8 +45,8 @@ def plot(out_dir, figure_dir):
                 (left, 1, "frechet", "low", "high"),
                 (right, 100, "sure", "sure_low", "sure_high"),
             ]:
-                below = [scale * (row[value] - row[low]) for row in mine]
-                above = [scale * (row[high] - row[value]) for row in mine]
+                below = [scale * max(0.0, row[value] - row[low]) for row in mine]  # a share of 0 ends at 1e-18, by rounding
+                above = [scale * max(0.0, row[high] - row[value]) for row in mine]
                 values = [scale * row[value] for row in mine]
                 axes.errorbar(calls, values, yerr=[below, above], fmt="o-", ms=4, capsize=2, label=name)
         left.axhline(rows[0]["floor"], color="k", linestyle=":", label="real test pictures")
