@@ -8,7 +8,8 @@
 #include "02_gradients/ops.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "04_unet/attention.hpp"
-#include "04_unet/group_norm.hpp"
+#include "04_unet/convolution.hpp"
+#include "04_unet/plain_ops.hpp"
 #include "bench.hpp"
 #include "io/csv.hpp"
 #include "kernels/conv.hpp"
@@ -34,7 +35,7 @@ double relative_error(int size, int in, int out) {
     const Tensor<float> y = memory.make<float>({1, size, size, out});
     const Tensor<double> y2 = memory.make<double>(y.shape());
     conv2d<float>(x, w, 1, y, scratch);
-    conv2d_obvious<double>(x2, w2, 1, y2);
+    plain::convolution(x2[0], w2, memory.zeros<double>({out}), {}, y2[0]);
     double error = 0, norm = 0;
     for (std::ptrdiff_t i = 0; i < y.numel(); ++i) {
         const double d = static_cast<double>(y.data()[i]) - y2.data()[i];
@@ -103,14 +104,6 @@ std::pair<Var<float>, Var<float>> gain_and_bias(Tape<float>& tape, int channels)
     const Tensor<float> gain = tape.arena().make<float>({channels});
     std::fill(gain.begin(), gain.end(), 1.0f);
     return {tape.leaf(gain), tape.leaf(tape.arena().zeros<float>({channels}))};
-}
-
-/// What a convolution does before and after its products, as an operation.
-Var<float> norm_silu(Normed<float> in) {
-    const Var<float> y = in.tape().result(in.shape(), in);
-    const NormLines<float> lines = group_norm_forward(in, y.value());
-    in.tape().record(y, [=] { group_norm_vjp(in, lines, y.grad(), y.value()); });
-    return y;
 }
 
 struct Room {
@@ -201,12 +194,11 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
     const auto norm = [&](const char* name, int pixels, int channels, bool silu) {
         const Shape shape{kImages, pixels, pixels, channels};
         const double bytes = 4.0 * static_cast<double>(shape.numel());
-        operation(
-            machine, table, name, "GB/s", machine.copy, shape, 2 * bytes, 3 * bytes,
-            [silu, channels](Tape<float>& tape, Var<float> x) {
-                const auto [gain, bias] = gain_and_bias(tape, channels);
-                return silu ? norm_silu({x, gain, bias, 8, true}) : group_norm(x, gain, bias, 8);
-            });
+        operation(machine, table, name, "GB/s", machine.copy, shape, 2 * bytes, 3 * bytes,
+                  [silu, channels](Tape<float>& tape, Var<float> x) {
+                      const auto [gain, bias] = gain_and_bias(tape, channels);
+                      return group_norm(x, {gain, bias, 8, 1e-5, silu});
+                  });
     };
     norm("group norm 28x28 32", 28, 32, false);
     norm("group norm and SiLU 28x28 32", 28, 32, true);
@@ -233,10 +225,11 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
         const double product = 2.0 * tokens * tokens * 64;
         operation(machine, table, "attention " + std::to_string(tokens) + " tokens 4 x 16",
                   "GFLOP/s", machine.flops_all, {1, tokens, 64}, 2 * product, 5 * product,
-                  [](Tape<float>&, Var<float> x) { return attention(x, x, x, 4); });
+                  [](Tape<float>&, Var<float> x) { return attention(x, x, x, {4}); });
     }
     constexpr std::size_t kParameters = 1'539'329;
-    std::vector<float> values(kParameters), gradient(kParameters, 1.0f), average(kParameters);
+    Array<float> values(kParameters), gradient(kParameters), average(kParameters);
+    std::ranges::fill(gradient, 1.0f);
     AdamW<float> adam(kParameters, {});
     const double step = seconds_per_call(1, [&](int) {
         const double length = std::sqrt(sum_of_squares<float>(gradient));

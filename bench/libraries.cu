@@ -20,6 +20,12 @@ void check(cudnnStatus_t status, const char* what) {
     require(status == CUDNN_STATUS_SUCCESS, "cuDNN: ", what, ": ", cudnnGetErrorString(status));
 }
 
+/// Whether cuDNN's search found an algorithm that works. Where it has none, some versions say so by
+/// the search's own status, some by finding nothing, some by the status of what was found.
+bool is_usable(cudnnStatus_t search, int found, cudnnStatus_t algorithm) {
+    return search == CUDNN_STATUS_SUCCESS && found > 0 && algorithm == CUDNN_STATUS_SUCCESS;
+}
+
 /// Inputs rounded in two ways lead to sums that differ by about this much, in units of their root
 /// mean square.
 double allowed(Precision precision) {
@@ -185,10 +191,9 @@ void compare_convolution(Stage& s, Precision p, int images, int side, int channe
     const auto not_supported = [&] { std::printf("  %scuDNN has none\n", name.c_str()); };
     const auto forward = [&] {
         cudnnConvolutionFwdAlgoPerf_t best{};
-        check(cudnnFindConvolutionForwardAlgorithm(handle, of_image, of_window, convolution,
-                                                   of_image, 1, &found, &best),
-              "choosing an algorithm");
-        if (best.status != CUDNN_STATUS_SUCCESS) return not_supported();
+        const cudnnStatus_t status = cudnnFindConvolutionForwardAlgorithm(
+            handle, of_image, of_window, convolution, of_image, 1, &found, &best);
+        if (!is_usable(status, found, best.status)) return not_supported();
         check(cudnnSetConvolutionMathType(convolution, best.mathType), "describing");
         const Buffer<char> room(best.memory);
         s.time(
@@ -208,10 +213,9 @@ void compare_convolution(Stage& s, Precision p, int images, int side, int channe
     const auto data_vjp = [&] {
         cudnnConvolutionBwdDataAlgoPerf_t best{};
         check(cudnnSetConvolutionMathType(convolution, kind), "describing");
-        check(cudnnFindConvolutionBackwardDataAlgorithm(handle, of_window, of_image, convolution,
-                                                        of_image, 1, &found, &best),
-              "choosing an algorithm");
-        if (best.status != CUDNN_STATUS_SUCCESS) return not_supported();
+        const cudnnStatus_t status = cudnnFindConvolutionBackwardDataAlgorithm(
+            handle, of_window, of_image, convolution, of_image, 1, &found, &best);
+        if (!is_usable(status, found, best.status)) return not_supported();
         check(cudnnSetConvolutionMathType(convolution, best.mathType), "describing");
         const Buffer<char> room(best.memory);
         s.time(
@@ -233,10 +237,9 @@ void compare_convolution(Stage& s, Precision p, int images, int side, int channe
     const auto weight_vjp = [&] {
         cudnnConvolutionBwdFilterAlgoPerf_t best{};
         check(cudnnSetConvolutionMathType(convolution, kind), "describing");
-        check(cudnnFindConvolutionBackwardFilterAlgorithm(handle, of_image, of_image, convolution,
-                                                          of_window, 1, &found, &best),
-              "choosing an algorithm");
-        if (best.status != CUDNN_STATUS_SUCCESS) return not_supported();
+        const cudnnStatus_t status = cudnnFindConvolutionBackwardFilterAlgorithm(
+            handle, of_image, of_image, convolution, of_window, 1, &found, &best);
+        if (!is_usable(status, found, best.status)) return not_supported();
         check(cudnnSetConvolutionMathType(convolution, best.mathType), "describing");
         const Buffer<char> room(best.memory);
         s.time(
@@ -270,7 +273,9 @@ void compare_convolution(Stage& s, Precision p, int images, int side, int channe
     check(cudnnDestroy(handle), "ending");
 }
 
-void stage(Stage& s) {
+}  // namespace
+
+void libraries_stage(Stage& s) {
     if (!s.times()) return;
     compare_products(s);
     for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
@@ -280,7 +285,5 @@ void stage(Stage& s) {
         compare_convolution(s, p, 64, 28, 32);  // the reference network for MNIST
     }
 }
-const StageOfChapter registered("libraries", "cuBLAS and cuDNN beside ours", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

@@ -1,9 +1,10 @@
 // The whole network: training steps, calls, and drawing.
 #include <sys/resource.h>
 
+#include <array>
 #include <cstdio>
 
-#include "04_unet/denoising.hpp"
+#include "04_unet/model.hpp"
 #include "app/machine.hpp"
 #include "bench.hpp"
 #include "io/csv.hpp"
@@ -27,24 +28,26 @@ struct Rates {
     double training, call;  ///< pictures per second
 };
 
-class Network {
+class TimedNetwork {
 public:
-    explicit Network(const NetworkOptions& options)
+    explicit TimedNetwork(const NetworkOptions& options)
         : options_(options),
           data_(random_pictures(options)),
-          model_({options.channels, options.base, options.multipliers, 4}, "cosine", 1000, "eps",
-                 options.pixels, options.pixels),
-          values_(static_cast<std::size_t>(model_.unet.parameters().block())) {
-        model_.unet.parameters().initialise<float>(values_, 1);
+          model_(unet_config(options.channels, options.base, options.multipliers), "cosine", 1000,
+                 "eps", options.pixels, options.pixels),
+          values_(model_.parameters.block()) {
+        model_.parameters.initialise<float>(values_, 1);
     }
 
-    double parameters() const { return static_cast<double>(model_.unet.parameters().count()); }
+    double parameters() const { return static_cast<double>(model_.parameters.count()); }
 
     /// Seconds of a training step.
     double step() const {
-        Trainer trainer(model_.unet.parameters(),
+        Trainer trainer(model_.parameters,
                         {.batch = options_.batch, .muon = options_.optimizer == "muon"});
-        const Trainer::Loss loss = denoising_loss(model_, data_, {options_.batch, 1.0, false, 1});
+        const Trainer::Loss loss = denoising_loss(model_.network().on_cpu,
+                                                  picture_source(data_, {.batch = options_.batch}),
+                                                  model_.objective(1), options_.batch, 1);
         std::vector<double> times;
         for (int i = 0; i < options_.rounds + 2; ++i) {
             const auto start = Clock::now();
@@ -58,11 +61,12 @@ public:
         Arena memory;
         const Tensor<float> x = pictures(options_.batch, memory),
                             x0 = memory.make<float>(x.shape());
-        const Denoiser<float> denoiser = make_denoiser(model_, values_);
+        const Denoiser<float> denoiser = model_denoiser(model_, values_);
+        const Moment at = model_.path(std::array{500}).front();
         std::vector<double> times;
         for (int i = 0; i < options_.rounds + 2; ++i) {
             const auto start = Clock::now();
-            denoiser(x, 500, x0);
+            denoiser(x, at, x0);
             if (i >= 2) times.push_back(seconds_since(start));
         }
         return median(times);
@@ -71,11 +75,12 @@ public:
     double draw(int n) {
         Arena memory;
         const Tensor<float> x = pictures(n, memory);
-        const Denoiser<float> denoiser = make_denoiser(model_, values_);
+        const Denoiser<float> denoiser = model_denoiser(model_, values_);
+        const std::vector<Moment> path = model_.path(even_times(1000, 50));
         std::vector<double> times;
         for (int i = 0; i < 4; ++i) {
             const auto start = Clock::now();
-            ancestral_sample<float>(denoiser, model_.schedule, even_times(1000, 50), {}, x);
+            ancestral_sample<float>(denoiser, path, {}, x);
             if (i >= 1) times.push_back(seconds_since(start));
         }
         return median(times);
@@ -92,7 +97,7 @@ private:
     NetworkOptions options_;
     Dataset data_;
     DenoisingModel model_;
-    std::vector<float> values_;
+    Array<float> values_;
 };
 
 /// The most memory that this process has had, in MiB.
@@ -110,7 +115,7 @@ double peak_memory() {
 
 void bench_network(const NetworkOptions& options, int threads,
                    const std::filesystem::path& folder) {
-    Network network(options);
+    TimedNetwork network(options);
     const double training = options.batch / network.step(), memory = peak_memory(),
                  call = options.batch / network.call(), draw = network.draw(options.batch);
     const double one = network.draw(1);
@@ -155,7 +160,7 @@ void bench_growth(int threads, const std::filesystem::path& folder) {
                                .pixels = pixels,
                                .channels = pixels == 32 ? 3 : 1,
                                .rounds = 3};
-        const Network network(options);
+        const TimedNetwork network(options);
         const double step = network.step();
         std::printf("%-12s%8d%8d%8d%8d%14.1f%16.2f\n", series, base, batch, pixels, on, 1e3 * step,
                     1e3 * step / batch);

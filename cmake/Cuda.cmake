@@ -5,6 +5,7 @@
 set(DIFFUSION_CUDA AUTO CACHE STRING "CUDA in the programs: AUTO (where nvcc is found), ON or OFF")
 set_property(CACHE DIFFUSION_CUDA PROPERTY STRINGS AUTO ON OFF)
 
+include(${CMAKE_CURRENT_LIST_DIR}/Architecture.cmake)
 set(DIFFUSION_HAS_CUDA FALSE)
 if(DIFFUSION_CUDA AND NOT DIFFUSION_SANITIZE)
     # nvcc is often installed but not in the PATH.
@@ -17,8 +18,8 @@ if(DIFFUSION_CUDA AND NOT DIFFUSION_SANITIZE)
         execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader OUTPUT_VARIABLE found
                         ERROR_QUIET RESULT_VARIABLE failed)
         set(architecture "")
-        if(NOT failed AND found MATCHES "^[0-9]+\\.[0-9]+")
-            string(REPLACE "." "" architecture ${CMAKE_MATCH_0})  # of the GPU that is here
+        if(NOT failed)
+            least_architecture("${found}" architecture)  # of the GPUs that are here: CUDA counts them in another order
         endif()
         set(known "")
         if(CMAKE_CUDA_COMPILER)
@@ -122,7 +123,9 @@ if(DIFFUSION_HAS_CUDA AND cuda_sources)
     if(TARGET CUDA::cublas AND DIFFUSION_CUDNN_INCLUDE AND DIFFUSION_CUDNN AND EXISTS ${PROJECT_SOURCE_DIR}/bench/libraries.cu)
         add_cuda_objects(cuda_libraries ${PROJECT_SOURCE_DIR}/bench/libraries.cu)
         target_include_directories(cuda_libraries PRIVATE ${DIFFUSION_CUDNN_INCLUDE})
-        add_executable(cuda_bench $<TARGET_OBJECTS:cuda_main>)
+        add_cuda_objects(cuda_bench_main ${PROJECT_SOURCE_DIR}/tools/cuda.cu)
+        target_compile_definitions(cuda_bench_main PRIVATE DIFFUSION_LIBRARIES)
+        add_executable(cuda_bench $<TARGET_OBJECTS:cuda_bench_main>)
         link_cuda(cuda_bench ${objects} $<TARGET_OBJECTS:cuda_libraries>)
         target_link_libraries(cuda_bench PRIVATE ${DIFFUSION_CHAPTERS} diffusion_src CUDA::cublas ${DIFFUSION_CUDNN})
     endif()

@@ -64,9 +64,9 @@ def replace_bodies(text, regions, body_of):
     return "\n".join(lines) + "\n"
 
 
-def without_quotes(text, regions):
-    """A lesson without the code blocks that show a solution."""
-    secret = {line.strip() for region in regions for line in region.body if len(line.strip()) > 8}
+def without_quotes(text, regions, shared=frozenset()):
+    """A lesson without the code blocks that show a solution. Lines that are `shared` show nothing."""
+    secret = {line.strip() for region in regions for line in region.body if len(line.strip()) > 8} - shared
     kept, block = [], None
     for line in text.splitlines():
         if block is None:
@@ -81,6 +81,15 @@ def without_quotes(text, regions):
             kept += [f"*(The code is yours to write: exercise {', '.join(r.id for r in shown)}.)*"] if shown else block
             block = None
     return "\n".join(kept) + "\n"
+
+
+def lines_around(tree, of_file):
+    """The lines of these files that stand around their open regions."""
+    found = set()
+    for path, regions in of_file.items():
+        inside = {i for r in regions for i in range(r.first, r.last)}
+        found |= {line.strip() for i, line in enumerate((tree / path).read_text().splitlines()) if i not in inside}
+    return found
 
 
 def without_gpu(text):
@@ -136,6 +145,7 @@ def write_handout(tree, chapter, out):
     notebooks = solving_notebooks(tree, opened)
     has_notebooks = any(n.startswith("notebooks/") and n not in notebooks and int(later.match(n)[2]) <= last for n in files_of(tree))
     solved = [r for r, _ in opened.values()]
+    shared = lines_around(tree, of_file)
     kept_files = {}
     for name in files_of(tree):
         match = later.match(name)
@@ -159,7 +169,7 @@ def write_handout(tree, chapter, out):
             text = re.sub(r"^With an NVIDIA GPU (?:.*\n)*?(?=`--help`)", "", text, flags=re.MULTILINE)
             target.write_text(text.replace("## The chapters\n", EXERCISES + "## The chapters\n"))
         elif path.suffix == ".md" and match:
-            text = without_gpu(without_quotes((tree / name).read_text(), solved))
+            text = without_gpu(without_quotes((tree / name).read_text(), solved, shared))
             for notebook in notebooks:  # a sentence that names one that is not here
                 text = re.sub(rf"[^.\n]*\]\([./]*{re.escape(notebook)}\)[^.\n]*\.(?:[^\S\n])?", "", text)
             target.write_text(text)

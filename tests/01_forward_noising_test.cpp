@@ -253,7 +253,7 @@ TEST_CASE("each simulated pixel has its own random stream; histogram gives a den
 
 TEST_CASE("the published mistakes miss the variance that (1.4) keeps") {
     const Schedule schedule = make_schedule("linear", 1000);
-    const std::vector<Mixture> all = right_and_wrong(schedule);
+    const std::vector<Recipe> all = right_and_wrong(schedule);
     const auto power = [&](std::size_t i, std::size_t t) {
         return std::pow(all[i].signal[t], 2) + std::pow(all[i].noise[t], 2);
     };

@@ -138,6 +138,54 @@ TEST_CASE("(1.15) T steps end in noise: what is left of the signal") {
     CHECK(stable_diffusion == doctest::Approx(0.0683).epsilon(1e-3));  // famous for not being noise
 }
 
+TEST_CASE("(1.17) a schedule made of its own alpha_bar or sigma is the same schedule") {
+    for (const Schedule& schedule : every_schedule(varied_size(200))) {
+        std::vector<double> alpha_bars(schedule.alpha_bar.begin() + 1, schedule.alpha_bar.end()),
+            sigmas;
+        for (int t = 1; t <= schedule.steps(); ++t) sigmas.push_back(schedule.sigma(t));
+        const Schedule same = schedule_from_alpha_bars("same", alpha_bars),
+                       of_sigma = schedule_from_sigmas("of sigma", sigmas);
+        CHECK(same.alpha_bar == schedule.alpha_bar);
+        CHECK(of_sigma.name == "of sigma");
+        CHECK(of_sigma.steps() == schedule.steps());
+        for (int t = 1; t <= schedule.steps(); ++t) {
+            const std::size_t i = schedule.at(t);
+            CHECK(relative(same.beta[i], schedule.beta[i]) < 1e-10);  // 1 - (1 - beta)
+            CHECK(relative(of_sigma.alpha_bar[i], schedule.alpha_bar[i]) < 1e-12);
+        }
+    }
+    const Schedule noise = schedule_from_sigmas(
+        "to pure noise", {varied(0.5), 3.0, std::numeric_limits<double>::infinity()});
+    CHECK(noise.alpha_bar[2] == 0.1);
+    CHECK(noise.alpha_bar[3] == 0.0);
+    CHECK(noise.beta[3] == 1.0);
+}
+
+TEST_CASE("(1.18) zero terminal SNR: the first level stays, the last is pure noise") {
+    for (const Schedule& schedule : every_schedule(varied_size(1000))) {
+        const Schedule rescaled = zero_terminal_snr(schedule);
+        const int T = schedule.steps();
+        CHECK(rescaled.steps() == T);
+        CHECK(rescaled.alpha_bar[0] == 1.0);
+        CHECK(rescaled.alpha_bar[1] == schedule.alpha_bar[1]);  // to the bit
+        CHECK(rescaled.alpha_bar.back() == 0.0);
+        CHECK(rescaled.beta.back() == 1.0);
+        // Square roots are moved and stretched: differences keep their ratios.
+        const double stretch = schedule.signal(1) / (schedule.signal(1) - schedule.signal(T));
+        for (int t = 2; t <= T; ++t)
+            CHECK(std::abs(rescaled.signal(t - 1) - rescaled.signal(t) -
+                           stretch * (schedule.signal(t - 1) - schedule.signal(t))) < 1e-14);
+        const Schedule twice = zero_terminal_snr(rescaled);  // nothing is left to do
+        for (int t = 1; t <= T; ++t) CHECK(std::abs(twice.signal(t) - rescaled.signal(t)) < 1e-15);
+    }
+    // By hand, and the betas as diffusers' rescale_zero_terminal_snr makes them.
+    const Schedule three =
+        zero_terminal_snr(schedule_from_alpha_bars("by hand", {0.81, 0.25, 0.01}));
+    CHECK(relative(three.signal(2), 0.9 / 0.8 * 0.4) < 1e-15);
+    CHECK(relative(three.beta[2], 1.0 - std::pow(0.4 / 0.8, 2)) < 1e-15);
+    CHECK(three.name == "by hand, zero terminal SNR");
+}
+
 TEST_CASE("a schedule refuses what is not a schedule, and says what it expected") {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     CHECK_THROWS_WITH(make_schedule("quadratic", 10),
@@ -155,6 +203,20 @@ TEST_CASE("a schedule refuses what is not a schedule, and says what it expected"
     CHECK_THROWS_AS(schedule_from_betas("empty", {}), Error);
     for (double beta : {0.0, -0.1, 1.1, nan})
         CHECK_THROWS_AS(schedule_from_betas("by hand", {0.1, beta}), Error);
+    for (double abar : {0.9, 1.0, -0.1, nan})
+        CHECK_THROWS_AS(schedule_from_alpha_bars("by hand", {0.9, abar}), Error);
+    CHECK_THROWS_WITH(
+        schedule_from_alpha_bars("by hand", {0.9, 0.95}),
+        "schedule by hand: alpha_bar of step 2 is 0.95, expected at least 0 and below "
+        "0.9");
+    CHECK_THROWS_AS(schedule_from_alpha_bars("empty", {}), Error);
+    CHECK_THROWS_WITH(schedule_from_sigmas("by hand", {0.5, 0.5}),
+                      "schedule by hand: sigma of step 2 is 0.5, expected above 0.5");
+    for (double sigma : {0.0, -1.0, nan})
+        CHECK_THROWS_AS(schedule_from_sigmas("by hand", {sigma, 1.0}), Error);
+    CHECK_THROWS_AS(schedule_from_sigmas("empty", {}), Error);
+    CHECK_THROWS_WITH(zero_terminal_snr(schedule_from_betas("short", {0.5})),
+                      "zero_terminal_snr: schedule short has 1 steps, expected at least 2");
     CHECK_THROWS_AS(sigmoid_schedule(10, 3.0, -3.0), Error);
     CHECK_THROWS_AS(sigmoid_schedule(10, -3.0, 3.0, 0.0), Error);
     CHECK_THROWS_AS(cosine_schedule(10, -0.5), Error);

@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <vector>
@@ -37,6 +38,81 @@ TEST_CASE("(2.5) central differences pass a right VJP and find wrong ones") {
     CHECK(with_slope(-2, 0) > 1);                  // a sign
     CHECK(with_slope(1, 0) > 0.3);                 // a factor
     CHECK(with_slope(2, 1e-4) > 10 * kTolerance);  // something small
+
+    // A VJP that writes where it should add, or adds to what nobody has set to zero.
+    const auto doubled = [](auto send) {
+        return gradient_error({{2, 3}}, [=](auto& tape, const Vars& v) {
+            const Var<double> x = v[0], y = tape.result(x.shape(), x);
+            std::ranges::transform(x.value(), y.value().begin(), [](double u) { return 2 * u; });
+            tape.record(y, [=] { send(x, y.grad()); });
+            return y;
+        });
+    };
+    CHECK(doubled([](auto x, auto dy) { x.add_to_grad(dy, 2.0); }) < kTolerance);
+    CHECK(doubled([](auto x, auto dy) { write_or_add(x.grad(), 2.0, dy, false); }) > 0.1);
+    CHECK_FALSE(doubled([](auto x, auto dy) {
+                    bool add = true;
+                    write_or_add(x.grad_or_room(add), 2.0, dy, true);
+                }) < kTolerance);
+
+    // An input with a small gradient is measured by that gradient, not by a larger one's.
+    CHECK(gradient_error({{2, 3}, {2, 3}}, [](auto& tape, const Vars& v) {
+              const Var<double> large = v[0], small = v[1];
+              const Var<double> y = tape.result(large.shape(), large, small);
+              for (int i = 0; i < 6; ++i)
+                  y.value().data()[i] = large.value().data()[i] + 0.01 * small.value().data()[i];
+              tape.record(y, [=] {
+                  large.add_to_grad(y.grad());
+                  small.add_to_grad(y.grad(), 0.011);
+              });
+              return y;
+          }) == doctest::Approx(0.1).epsilon(1e-6));
+}
+
+TEST_CASE("(2.3) (2.4) backward starts from any cotangent") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    std::array<double, 3> x{1, 2, 3}, g{10, 20, 30}, dy{varied(0.5), -1, 0};
+    const Var<double> leaf = tape.leaf({x.data(), {3}}, {g.data(), {3}});
+    const Var<double> y = mul(leaf, leaf);
+    tape.backward(y, {dy.data(), {3}});
+    for (std::size_t i = 0; i < 3; ++i)
+        CHECK(g[i] ==
+              doctest::Approx(10.0 * static_cast<double>(i + 1) + 2 * x[i] * dy[i]).epsilon(1e-15));
+    CHECK(dy == std::array<double, 3>{varied(0.5), -1, 0});
+    CHECK_THROWS_WITH_AS(tape.backward(y, {dy.data(), {1, 3}}),
+                         "backward: shapes differ: [3] and [1,3]", Error);
+}
+
+TEST_CASE("(2.4) memory that a VJP still reads is not given to the next result") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    std::array<double, 3> numbers{1, 2, 3}, w{4, 5, 6}, dw{};
+    for (const bool seen_differently : {false, true}) {
+        CAPTURE(seen_differently);
+        tape.reset();
+        dw = {};
+        const Var<double> x = scale(tape.constant({numbers.data(), {3}}), 2.0);
+        const Var<double> trained = mul(x, tape.leaf({w.data(), {3}}, {dw.data(), {3}}));
+        const Var<double> last = seen_differently ? reshape(x, {3, 1}) : x;
+        const Var<double> frozen = scale(last, 3.0);  // reads x last, and needs no gradient
+        tape.done(last);
+        const Var<double> next = scale(tape.constant({numbers.data(), {3}}), 100.0);
+        CHECK(frozen.value().data()[2] == 18);
+        CHECK(next.value()(2) == 300);
+        tape.backward(sum(trained));
+        CHECK(dw == std::array<double, 3>{2, 4, 6});
+    }
+    // Where no VJP was recorded since, the memory is used again, at once.
+    tape.reset();
+    const Var<double> x = scale(tape.constant({numbers.data(), {3}}), 2.0), y = scale(x, 3.0);
+    const double* place = x.value().data();
+    tape.done(x);
+    CHECK(scale(y, 2.0).value().data() == place);
+    // A constant's memory is somebody else's.
+    const Var<double> constant = tape.constant({numbers.data(), {3}});
+    tape.done(constant);
+    CHECK(scale(y, 2.0).value().data() != numbers.data());
 }
 
 TEST_CASE("(2.6) elementwise VJPs equal central differences") {
@@ -118,6 +194,8 @@ TEST_CASE("(2.28) matmul: both VJPs equal central differences, with and without 
     Arena arena;
     Tape<double> tape(arena);
     const Var<double> a = tape.constant(arena.zeros<double>({2, 3}));
+    CHECK(gradient_error({{3, 4}}, [](auto&, const Vars& v) { return transpose(v[0]); }) <
+          kTolerance);
     CHECK_THROWS_WITH_AS(matmul(a, a), "matmul: a is [2,3], b is [2,3], expected [M,K] and [K,N]",
                          Error);
 }
@@ -239,6 +317,23 @@ TEST_CASE("(2.13) mean squared error: value by hand and VJPs by central differen
     Tape<double> tape(arena);
     std::array<double, 2> a{1, 5}, b{3, 4};
     CHECK(mse(tape.constant({a.data(), {2}}), tape.constant({b.data(), {2}})).value()(0) == 2.5);
+}
+
+TEST_CASE("(2.13) (2.14) losses over millions of floats are added up in double") {
+    constexpr int n = 3'000'000;
+    Arena memory, arena;
+    Tape<float> tape(arena);
+    const Tensor<float> x = memory.make<float>({n}), y = memory.make<float>({n});
+    fill(x, 0.1f);
+    fill(y, 0.0f);
+    CHECK(mse(tape.constant(x), tape.constant(y)).value()(0) ==
+          doctest::Approx(static_cast<double>(0.1f) * static_cast<double>(0.1f)).epsilon(2e-7));
+    const std::vector<int> labels(n / 2, 1);
+    const Tensor<float> scores = x.reshape({n / 2, 2});
+    for (int r = 0; r < n / 2; ++r) scores(r, 1) = 0.3f;
+    const double expected = std::log(1 + std::exp(-0.2));
+    CHECK(cross_entropy(tape.constant(scores), std::span<const int>(labels)).value()(0) ==
+          doctest::Approx(expected).epsilon(2e-7));
 }
 
 TEST_CASE("(2.14) cross entropy: log K for equal scores, VJP by central differences") {

@@ -43,6 +43,18 @@ TEST_CASE("(2.16) (2.17) three steps of Adam equal a sequence worked out by hand
     CHECK(y[0] == doctest::Approx(1 - 0.1 * g / (g + 1)).epsilon(1e-14));
 }
 
+TEST_CASE("(2.16) in float the averages take 1 - beta of the gradient, to float's last digit") {
+    AdamW<float> adam(1, {});
+    std::array<float, 1> x{1.0f};
+    const std::array<float, 1> one{1.0f};
+    adam.step(x, one);
+    CHECK(adam.first_moment()[0] == 0.1f);
+    CHECK(adam.second_moment()[0] == 0.001f);  // 1 - 0.999f would be 1.3e-5 off
+    for (int k = 2; k <= 100; ++k) adam.step(x, one);
+    const double v = 1 - std::pow(0.999, 100);
+    CHECK(static_cast<double>(adam.second_moment()[0]) == doctest::Approx(v).epsilon(1e-6));
+}
+
 TEST_CASE(
     "(2.17) the first step has the length of the learning rate whatever the gradient's size") {
     for (double g : {varied(1e-4), 1.0, -1e4}) {

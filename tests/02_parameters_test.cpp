@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -13,10 +14,10 @@ namespace {
 
 struct Small {
     ParameterList list;
-    Parameter weight = list.add("fc.weight", {2, 3}, Layout::linear, 0.5);
-    Parameter kernel = list.add("conv.weight", {3, 3, 2, 4}, Layout::conv, 0.25);
-    Parameter bias = list.add("fc.bias", {3}, Layout::plain, 0.0, 1.0);
-    std::vector<float> values = std::vector<float>(static_cast<std::size_t>(list.block()));
+    Parameter weight = list.add("fc.weight", {2, 3}, Layout::linear, Init::uniform(0.5));
+    Parameter kernel = list.add("conv.weight", {3, 3, 2, 4}, Layout::conv, Init::uniform(0.25));
+    Parameter bias = list.add("fc.bias", {3}, Layout::plain, Init::constant(1));
+    Array<float> values = Array<float>(list.block());
     Small() { list.initialise<float>(values, 1); }
     std::vector<NamedArray> arrays() const { return list.to_arrays<float>(values); }
 };
@@ -37,6 +38,15 @@ TEST_CASE("files hold [out,in] and [out,in,K,K]; the way there and back is exact
     CHECK(model.list.from_arrays<float>({arrays, {}}, "file") == model.values);
 }
 
+TEST_CASE("every parameter starts on a cache line") {
+    Small model;
+    for (const Parameter& p : {model.weight, model.kernel, model.bias})
+        CHECK(reinterpret_cast<std::uintptr_t>(model.values.data() + p.offset) % kAlignment == 0);
+    const Array<double> loaded = model.list.from_arrays<double>({model.arrays(), {}}, "file");
+    for (const Parameter& p : {model.weight, model.kernel, model.bias})
+        CHECK(reinterpret_cast<std::uintptr_t>(loaded.data() + p.offset) % kAlignment == 0);
+}
+
 TEST_CASE("initial values depend on the seed alone and stay inside their bounds") {
     const Small a, b;
     CHECK(a.values == b.values);
@@ -48,6 +58,55 @@ TEST_CASE("initial values depend on the seed alone and stay inside their bounds"
     CHECK(a.values[static_cast<std::size_t>(a.bias.offset)] == 1.0f);
     CHECK(a.list.name_at(a.kernel.offset + 71) == "conv.weight");
     CHECK(a.list.name_at(a.list.block() - 1) == "fc.bias");
+}
+
+TEST_CASE("initial values: uniform and normal ones have the moments that they should") {
+    constexpr int n = 200'000;
+    ParameterList list;
+    const Parameter uniform = list.add("a", {n}, Layout::plain, Init::uniform(0.5)),
+                    normal = list.add("b", {n}, Layout::plain, Init::normal(0.02)),
+                    constant = list.add("c", {3}, Layout::plain, Init::constant(-2));
+    Array<double> values(list.block());
+    list.initialise<double>(values, 7);
+    const auto check = [&](const Parameter& p, double variance, double fourth) {
+        double m1 = 0, m2 = 0, m4 = 0;
+        for (int i = 0; i < n; ++i) {
+            const double x = values[static_cast<std::size_t>(p.offset + i)];
+            m1 += x / n;
+            m2 += x * x / n;
+            m4 += x * x * x * x / n;
+        }
+        CHECK(std::abs(m1) < 4 * std::sqrt(variance / n));
+        CHECK(m2 == doctest::Approx(variance).epsilon(0.02));
+        CHECK(m4 == doctest::Approx(fourth).epsilon(0.04));
+    };
+    check(uniform, 0.25 / 3, 0.0625 / 5);
+    check(normal, 4e-4, 3 * 16e-8);
+    CHECK(values[static_cast<std::size_t>(constant.offset) + 2] == -2);
+}
+
+TEST_CASE("modules that share a list are read one by one, and strictly or not") {
+    ParameterList list;
+    const Parameter first = list.add("vae.w", {2}, Layout::plain, Init::constant(1)),
+                    second = list.add("unet.w", {2}, Layout::plain, Init::constant(2));
+    Array<float> values(list.block());
+    list.initialise<float>(values, 1);
+    const auto now = [&] {
+        return std::array{values[static_cast<std::size_t>(first.offset)],
+                          values[static_cast<std::size_t>(second.offset)]};
+    };
+    const Safetensors vae{{{"vae.w", {2}, {5, 5}}}, {}},
+        more{{{"vae.w", {2}, {6, 6}}, {"step", {1}, {9}}}, {}};
+    CHECK_THROWS_WITH_AS(list.load<float>(values, vae, "f", {}),
+                         "f: the parameter unet.w is missing", Error);
+    CHECK(now() == std::array{1.0f, 2.0f});
+    list.load<float>(values, vae, "f", {.prefix = "vae."});
+    CHECK(now() == std::array{5.0f, 2.0f});
+    CHECK_THROWS_WITH_AS(list.load<float>(values, more, "f", {.prefix = "vae."}),
+                         "f: this model has no parameter step", Error);
+    CHECK(now() == std::array{5.0f, 2.0f});
+    list.load<float>(values, more, "f", {.all = false, .only = false});
+    CHECK(now() == std::array{6.0f, 2.0f});
 }
 
 TEST_CASE("a missing, an unknown and a misshapen parameter are named") {
@@ -70,9 +129,9 @@ TEST_CASE("a missing, an unknown and a misshapen parameter are named") {
 
 TEST_CASE("(2.4) gradients of bound parameters land in the model's gradient block") {
     ParameterList list;
-    const Parameter w = list.add("w", {2, 1}, Layout::linear, 0.5),
-                    b = list.add("b", {1}, Layout::plain, 0.5);
-    std::vector<double> values(static_cast<std::size_t>(list.block())), gradient(values.size());
+    const Parameter w = list.add("w", {2, 1}, Layout::linear, Init::uniform(0.5)),
+                    b = list.add("b", {1}, Layout::plain, Init::uniform(0.5));
+    Array<double> values(list.block()), gradient(list.block());
     list.initialise<double>(values, 3);
     Arena arena;
     Tape<double> tape(arena);

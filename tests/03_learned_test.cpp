@@ -1,6 +1,7 @@
 // Chapter 3: the shapes of the plane, and the network that learns their noise.
 #include <doctest/doctest.h>
 
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -101,7 +102,7 @@ TEST_CASE(
     const Schedule schedule = make_schedule("cosine", 200);
     const GaussianMixture shape = make_shape("gaussians");
     const NoisePredictor net;
-    const Denoiser<float> exact = exact_denoiser<float>(shape, schedule);
+    const Denoiser<float> exact = exact_denoiser<float>(shape);
     Arena arena;
     constexpr int kPoints = 500, t = 100;
     const Tensor<float> x0 = arena.make<float>({kPoints, 2}), xt = arena.make<float>(x0.shape()),
@@ -113,10 +114,11 @@ TEST_CASE(
         xt.data()[i] = static_cast<float>(signal * static_cast<double>(x0.data()[i]) +
                                           noise * static_cast<double>(xt.data()[i]));
     }
-    exact(xt, t, a);
+    const Moment at = moments(schedule, std::array{t}).front();
+    exact(xt, at, a);
     const auto distance = [&](int steps) {  // of the guesses of x_0, root mean square
-        std::vector<float> values = learn(net, shape, schedule, steps, 1);
-        learned_denoiser(net, values, schedule)(xt, t, b);
+        Array<float> values = learn(net, shape, schedule, steps, 1);
+        learned_denoiser(net, values, schedule)(xt, at, b);
         double sum = 0;
         for (int i = 0; i < 2 * kPoints; ++i) {
             const double d = static_cast<double>(a.data()[i] - b.data()[i]);

@@ -94,8 +94,8 @@ TEST_CASE("(3.17): the chain driven by the exact score has the mixture's mean an
     const Tensor<double> x(memory.data(), {count, 2});
     const std::uint64_t seed = varied_seed(11);
     start_noise(seed, x);
-    ancestral_sample(exact_denoiser<double>(data, schedule), schedule, all_times(schedule),
-                     {.seed = seed}, x);
+    ancestral_sample<double>(exact_denoiser<double>(data), moments(schedule, all_times(schedule)),
+                             {.noise = fresh_noise<double>(seed)}, x);
     // 4 standard errors, plus 0.01 for 500 steps instead of infinitely many.
     const auto check_average = [](double expected, const auto& value) {
         double mean = 0.0, square = 0.0;
@@ -127,8 +127,8 @@ TEST_CASE("(3.21): the memorising denoiser ends on training points, and on each 
     const Tensor<float> x(memory.data(), {64, 2});
     const std::uint64_t seed = varied_seed(5);
     start_noise(seed, x);
-    ancestral_sample(exact_denoiser<float>(mixture, schedule), schedule, all_times(schedule),
-                     {.seed = seed}, x);
+    ancestral_sample<float>(exact_denoiser<float>(mixture), moments(schedule, all_times(schedule)),
+                            {.noise = fresh_noise<float>(seed)}, x);
     std::array<int, 4> visits{};
     for (int n = 0; n < 64; ++n) {
         float nearest = 1e9f;

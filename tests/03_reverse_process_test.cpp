@@ -17,8 +17,18 @@ using doctest::Approx;
 
 namespace {
 
-const std::array<std::array<double, 2>, 5> kLevels = {
-    {{0.3, varied(0.31)}, {0.5, 0.9}, {1e-4, 0.2}, {0.98, 0.99}, {0.0, 0.4}}};  // abar_t, abar_s
+const std::array<std::array<double, 2>, 7> kLevels = {
+    {{0.3, varied(0.31)},
+     {0.5, 0.9},
+     {1e-4, 0.2},
+     {0.98, 0.99},
+     {0.0, 0.4},
+     {0.7, 1.0},
+     {0.0, 1.0}}};  // abar_t, abar_s; 1: the picture itself
+
+Level of_abar(double abar) {
+    return {std::sqrt(abar), std::sqrt(1.0 - abar)};
+}
 
 }  // namespace
 
@@ -30,7 +40,7 @@ TEST_CASE("(3.4), (3.5): the posterior is the conditional of the joint Gaussian 
         const double alpha = abar_t / abar_s, var_s = 1.0 - abar_s;
         const double covariance = std::sqrt(alpha) * var_s, var_t = alpha * var_s + 1.0 - alpha;
         const double gain = covariance / var_t;
-        const Posterior q = posterior(abar_t, abar_s);
+        const Posterior q = posterior(of_abar(abar_t), of_abar(abar_s));
         CHECK(std::abs(q.xt - gain) < 1e-12);
         CHECK(std::abs(q.x0 - (std::sqrt(abar_s) - gain * std::sqrt(abar_t))) < 1e-12);
         CHECK(std::abs(q.small_variance - (var_s - gain * covariance)) < 1e-12);
@@ -64,10 +74,20 @@ TEST_CASE("(3.1) to (3.5): the posterior by simulation, from chains that arrive 
 
 TEST_CASE("(3.2): posterior times marginal gives back q(x_s | x_0)") {
     for (const auto& [abar_t, abar_s] : kLevels) {
-        const Posterior q = posterior(abar_t, abar_s);
+        const Posterior q = posterior(of_abar(abar_t), of_abar(abar_s));
         CHECK(q.x0 + q.xt * std::sqrt(abar_t) == Approx(std::sqrt(abar_s)).epsilon(1e-12));
         CHECK(q.xt * q.xt * (1.0 - abar_t) + q.small_variance ==
               Approx(1.0 - abar_s).epsilon(1e-12));
+    }
+}
+
+TEST_CASE("(3.4) (3.5): the last step's posterior is the picture, for any x_t") {
+    const Schedule schedule = make_schedule("cosine", varied_size(50));
+    for (const int t : {1, 2, varied_size(20), schedule.steps()}) {
+        const Posterior q = posterior(schedule, t, 0);
+        CHECK(q.x0 == Approx(1).epsilon(1e-14));
+        CHECK(q.xt == 0.0);
+        CHECK(q.small_variance == 0.0);
     }
 }
 
@@ -84,8 +104,8 @@ TEST_CASE("(3.6): the large variance is beta_t for neighbours, and above the sma
 
 TEST_CASE("(3.8) (3.9) (3.10): the ELBO weight is the Gaussian KL divergence per squared error") {
     for (const auto& [abar_t, abar_s] : kLevels) {
-        if (abar_t == 0.0) continue;
-        const Posterior q = posterior(abar_t, abar_s);
+        if (abar_t == 0.0 || abar_s == 1.0) continue;
+        const Posterior q = posterior(of_abar(abar_t), of_abar(abar_s));
         const double x0_error = std::sqrt((1.0 - abar_t) / abar_t);  // of an error of 1 in eps
         const double kl = std::pow(q.x0 * x0_error, 2) / (2.0 * q.small_variance);
         CHECK(elbo_weight(abar_t, abar_s) == Approx(kl).epsilon(1e-12));
@@ -116,12 +136,12 @@ TEST_CASE("(3.11) to (3.15): every prediction leads to the same x_0 and eps") {
 TEST_CASE(
     "(3.22) (3.23): the small variance is right for a point, the large one for unit variance") {
     const Schedule schedule = make_schedule("linear", 100);
-    const std::vector<int> times = all_times(schedule);
-    const PixelMoments point = ancestral_moments(schedule, times, Variance::small, {0.6, 0.0});
+    const std::vector<Moment> times = moments(schedule, all_times(schedule));
+    const PixelMoments point = ancestral_moments(times, Variance::small, {0.6, 0.0});
     CHECK(point.mean == Approx(0.6).epsilon(1e-12));
     CHECK(std::abs(point.variance) < 1e-12);
     // The last step adds no noise, so a share abar_1 of the variance 1 is left.
-    const PixelMoments unit = ancestral_moments(schedule, times, Variance::large, {0.0, 1.0});
+    const PixelMoments unit = ancestral_moments(times, Variance::large, {0.0, 1.0});
     CHECK(unit.variance == Approx(schedule.alpha_bar[1]).epsilon(1e-12));
 }
 
@@ -129,10 +149,10 @@ TEST_CASE("(3.23): both variances approach the data as the steps become many") {
     double small_before = 1.0, large_before = 1.0;
     for (int T : {50, 200, 800, 3200}) {
         const Schedule schedule = make_schedule("linear", T);
-        const std::vector<int> times = all_times(schedule);
+        const std::vector<Moment> times = moments(schedule, all_times(schedule));
         const PixelMoments data{0.5, 0.25};
-        const PixelMoments a = ancestral_moments(schedule, times, Variance::small, data);
-        const PixelMoments b = ancestral_moments(schedule, times, Variance::large, data);
+        const PixelMoments a = ancestral_moments(times, Variance::small, data);
+        const PixelMoments b = ancestral_moments(times, Variance::large, data);
         const double small = std::abs(a.variance - 0.25), large = std::abs(b.variance - 0.25);
         CHECK(small < 0.5 * small_before);
         CHECK(large < 0.5 * large_before);
@@ -144,17 +164,18 @@ TEST_CASE("(3.23): both variances approach the data as the steps become many") {
 
 TEST_CASE("(3.17) = (3.23): sampled chains have the moments of the recursion, at any times") {
     const Schedule schedule = make_schedule("cosine", 100);
-    const std::vector<int> times = {varied_size(90), 60, 45, 20, 7, 0};
+    const std::vector<Moment> times =
+        moments(schedule, std::array{varied_size(90), 60, 45, 20, 7, 0});
     constexpr int count = 20000;
     for (Variance variance : {Variance::small, Variance::large}) {
         const PixelMoments data{0.4, 0.3};
-        const PixelMoments expected = ancestral_moments(schedule, times, variance, data);
+        const PixelMoments expected = ancestral_moments(times, variance, data);
         std::vector<double> memory(count);
         const Tensor<double> x(memory.data(), {count, 1});
         const std::uint64_t seed = varied_seed(3);
         start_noise(seed, x);
-        ancestral_sample(exact_denoiser<double>(make_mixture(1, {1}, {0.4}, {0.3}), schedule),
-                         schedule, times, {.variance = variance, .seed = seed}, x);
+        ancestral_sample<double>(exact_denoiser<double>(make_mixture(1, {1}, {0.4}, {0.3})), times,
+                                 {.variance = variance, .noise = fresh_noise<double>(seed)}, x);
         double mean = 0.0, square = 0.0;
         for (double value : memory) mean += value / count;
         for (double value : memory) square += (value - mean) * (value - mean) / count;
@@ -166,37 +187,84 @@ TEST_CASE("(3.17) = (3.23): sampled chains have the moments of the recursion, at
 
 TEST_CASE("(3.18): the clip bounds the result; a chain depends on its sample number alone") {
     const Schedule schedule = make_schedule("linear", 50);
-    const std::vector<int> times = all_times(schedule);
-    const Denoiser<double> wrong = [](Tensor<const double>, int, Tensor<double> x0) {
+    const std::vector<Moment> path = moments(schedule, all_times(schedule));
+    const Denoiser<double> wrong = [](Tensor<const double>, const Moment&, Tensor<double> x0) {
         std::fill(x0.begin(), x0.end(), 3.0);
     };
     std::vector<double> both(2), second(1);
     const Tensor<double> x(both.data(), {2, 1}), y(second.data(), {1, 1});
     start_noise(1, x);
     start_noise(1, y, 1);
-    std::vector<int> seen;
-    ancestral_sample<double>(wrong, schedule, times, {.clip = 1.0}, x,
-                             [&](int s, Tensor<const double>) { seen.push_back(s); });
-    ancestral_sample<double>(wrong, schedule, times, {.clip = 1.0, .first_sample = 1}, y);
+    std::vector<double> seen;
+    const auto look = [&](const Moment& at, Tensor<const double>) { seen.push_back(at.t); };
+    ancestral_sample<double>(wrong, path, {.clip = 1.0, .observer = look}, x);
+    ancestral_sample<double>(wrong, path, {.clip = 1.0, .noise = fresh_noise<double>(1, 1)}, y);
     CHECK(both[0] == 1.0);
     CHECK(both[1] == second[0]);
-    CHECK(seen == std::vector<int>(times.begin() + 1, times.end()));
+    REQUIRE(seen.size() == path.size() - 1);
+    for (std::size_t i = 0; i < seen.size(); ++i) CHECK(seen[i] == path[i + 1].t);
     start_noise(1, x);
-    ancestral_sample<double>(wrong, schedule, times, {}, x);
+    ancestral_sample<double>(wrong, path, {}, x);
     CHECK(both[0] > 1.0);
+}
+
+TEST_CASE("even times fall strictly from T to 0, whatever the number of steps") {
+    for (int steps : {1, 7, 50, 999, 1000}) {
+        const std::vector<int> times = even_times(1000, steps);
+        CHECK(std::ssize(times) == steps + 1);
+        CHECK(times.front() == 1000);
+        CHECK(times.back() == 0);
+        for (std::size_t i = 1; i < times.size(); ++i) CHECK(times[i] < times[i - 1]);
+    }
+    CHECK_THROWS_WITH_AS(even_times(1000, 1001), "sampling: steps is 1001, expected 1..1000",
+                         Error);
+}
+
+TEST_CASE("(3.4) (3.5) levels that do not preserve the variance have their posterior, too") {
+    // Scaled by r the picture is x / r with the levels divided by r: nothing else may change.
+    const Level t{0.3, 0.8}, s{0.7, 0.4};
+    const double norm_t = std::hypot(t.a, t.s), norm_s = std::hypot(s.a, s.s);
+    const Posterior q = posterior(t, s), unit = posterior(Level{t.a / norm_t, t.s / norm_t},
+                                                          Level{s.a / norm_s, s.s / norm_s});
+    CHECK(q.x0 == Approx(norm_s * unit.x0).epsilon(1e-12));
+    CHECK(q.xt == Approx(norm_s / norm_t * unit.xt).epsilon(1e-12));
+    CHECK(q.small_variance == Approx(norm_s * norm_s * unit.small_variance).epsilon(1e-12));
+    const Posterior from_noise = posterior(Level{0, 1}, s);  // of x_0 nothing is left in x_t
+    CHECK(from_noise.xt == 0);
+    CHECK(from_noise.x0 == Approx(s.a).epsilon(1e-15));
+    CHECK(from_noise.small_variance == Approx(s.s * s.s).epsilon(1e-15));
+}
+
+TEST_CASE("(3.17) fresh noise may come from outside, and sampling may stop early") {
+    const Schedule schedule = make_schedule("cosine", 100);
+    const std::vector<Moment> path = moments(schedule, std::array{100, 60, 30});
+    const Denoiser<double> half = [](Tensor<const double> xt, const Moment&, Tensor<double> x0) {
+        for (std::ptrdiff_t i = 0; i < xt.numel(); ++i) x0.data()[i] = 0.5 * xt.data()[i];
+    };
+    std::vector<double> memory{varied(0.3)};
+    const Tensor<double> x(memory.data(), {1, 1});
+    double expected = memory[0];
+    for (std::size_t i = 0; i < 2; ++i) {
+        const Posterior q = posterior(path[i].level, path[i + 1].level);
+        expected = (0.5 * q.x0 + q.xt) * expected +
+                   std::sqrt(q.small_variance) * (static_cast<double>(i) + 1);
+    }
+    const auto noise = [](int step, Tensor<double> z) { z(0, 0) = step + 1; };
+    ancestral_sample<double>(half, path, {.noise = noise}, x);
+    CHECK(memory[0] == Approx(expected).epsilon(1e-13));
 }
 
 TEST_CASE("bad input is an Error") {
     const Schedule schedule = make_schedule("linear", 50);
-    CHECK_THROWS_AS(posterior(0.5, 0.5), Error);
-    CHECK_THROWS_AS(posterior(0.5, 1.5), Error);
+    CHECK_THROWS_AS(posterior(of_abar(0.5), of_abar(0.5)), Error);
+    CHECK_THROWS_AS(posterior(of_abar(0.5), of_abar(1.5)), Error);
     CHECK_THROWS_AS(posterior(schedule, 3, 3), Error);
     CHECK_THROWS_AS(posterior(schedule, 51, 3), Error);
     CHECK_THROWS_AS(elbo_weight(0.5, 1.0), Error);
     CHECK_THROWS_AS(prediction_from_name("epsilon"), Error);
     for (const std::vector<int>& times :
-         std::vector<std::vector<int>>{{}, {0}, {5, 1}, {5, 5, 0}, {3, 5, 0}, {60, 0}})
-        CHECK_THROWS_AS(ancestral_moments(schedule, times, Variance::small, {}), Error);
+         std::vector<std::vector<int>>{{}, {0}, {5, 5, 0}, {3, 5, 0}, {60, 0}})
+        CHECK_THROWS_AS(ancestral_moments(moments(schedule, times), Variance::small, {}), Error);
     CHECK_THROWS_AS(make_mixture(2, {1.0}, {0.0}, {1.0}), Error);
     CHECK_THROWS_AS(make_mixture(1, {0.0}, {0.0}, {1.0}), Error);
     CHECK_THROWS_AS(make_mixture(1, {1.0}, {0.0}, {-1.0}), Error);

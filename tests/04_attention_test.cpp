@@ -8,6 +8,8 @@
 #include "02_gradients/gradient_check.hpp"
 #include "02_gradients/ops.hpp"
 #include "04_unet/attention.hpp"
+#include "04_unet/plain_ops.hpp"
+#include "support/exact.hpp"
 #include "support/varied.hpp"
 
 using namespace diffusion;
@@ -33,13 +35,31 @@ TEST_CASE(
     "(4.9) (4.10) attention: VJPs equal central differences, self and cross, with and without a "
     "mask") {
     CHECK(gradient_error({{2, varied_size(3), 4}, {2, 5, 4}, {2, 5, 4}}, [](auto&, const Vars& v) {
-              return attention(v[0], v[1], v[2], 2);
+              return attention(v[0], v[1], v[2], {2});
           }) < kTolerance);
     CHECK(gradient_error({{2, 3, 4}, {2, 5, 4}, {2, 5, 4}}, [](auto&, const Vars& v) {
-              return attention(v[0], v[1], v[2], 2, std::span<const unsigned char>(kKeep));
+              return attention(v[0], v[1], v[2], {.heads = 2, .keep = kKeep});
           }) < kTolerance);
     CHECK(gradient_error({{1, 4, 6}}, [](auto&, const Vars& v) {
-              return attention(v[0], v[0], v[0], 3);
+              return attention(v[0], v[0], v[0], {3});
+          }) < kTolerance);
+}
+
+TEST_CASE("(4.9) (4.10) attention: VJPs with a causal mask, a learned bias and a scale") {
+    const Shape queries{2, varied_size(3), 4}, keys{2, 8, 4}, bias{2, varied_size(3), 8};
+    CHECK(gradient_error({queries, keys, keys}, [](auto&, const Vars& v) {
+              return attention(v[0], v[1], v[2], {.heads = 2, .causal = true});
+          }) < kTolerance);
+    CHECK(gradient_error({queries, keys, keys, bias}, [](auto&, const Vars& v) {
+              return attention(v[0], v[1], v[2], {.heads = 2, .bias = v[3], .scale = 0.3});
+          }) < kTolerance);
+    std::array<unsigned char, 16> keep;
+    keep.fill(1);
+    keep[1] = keep[9] = keep[14] = 0;
+    CHECK(gradient_error({queries, keys, keys, bias}, [&](auto&, const Vars& v) {
+              return attention(
+                  v[0], v[1], v[2],
+                  {.heads = 2, .keep = keep, .causal = true, .bias = v[3], .scale = 1.5});
           }) < kTolerance);
 }
 
@@ -61,7 +81,7 @@ TEST_CASE("(4.9) attention does not know the order of its keys, and follows that
         return y;
     };
     const auto attend = [&](Tensor<double> a, Tensor<double> b, Tensor<double> c) {
-        return attention(tape.constant(a), tape.constant(b), tape.constant(c), 2).value();
+        return attention(tape.constant(a), tape.constant(b), tape.constant(c), {2}).value();
     };
     const Tensor<double> y = attend(q, k, v), keys = attend(q, permuted(k), permuted(v)),
                          queries = attend(permuted(q), k, v);
@@ -82,7 +102,7 @@ TEST_CASE(
                          v = normal<double>(memory, {1, 3, 4}, 3);
     const std::array<unsigned char, 3> keep{1, 1, 0}, none{0, 0, 0};
     const auto attend = [&](std::span<const unsigned char> mask) {
-        return attention(tape.constant(q), tape.constant(k), tape.constant(v), 1, mask);
+        return attention(tape.constant(q), tape.constant(k), tape.constant(v), {.keep = mask});
     };
     const Tensor<double> y = attend(keep).value();
     for (int c = 0; c < 4; ++c) k(0, 2, c) = v(0, 2, c) = 1e9;
@@ -95,75 +115,130 @@ TEST_CASE(
     CHECK_THROWS_WITH_AS(attend(none), "attention: image 0 keeps no key", Error);
 }
 
+TEST_CASE("(4.9) with a causal mask the last queries see nothing of later keys") {
+    // 3 queries that are the last of 5 positions: they see 3, 4 and 5 keys.
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const Tensor<double> q = normal<double>(memory, {1, 3, 4}, 1),
+                         k = normal<double>(memory, {1, 5, 4}, 2),
+                         v = normal<double>(memory, {1, 5, 4}, 3);
+    const auto y = [&](Mask keep = {}) {
+        return attention(tape.constant(q), tape.constant(k), tape.constant(v),
+                         {.keep = keep, .causal = true})
+            .value();
+    };
+    const Tensor<double> before = y();
+    for (int c = 0; c < 4; ++c) k(0, 3, c) = v(0, 3, c) = 1e3;
+    const Tensor<double> after = y();
+    for (int c = 0; c < 4; ++c) {
+        CHECK(after(0, 0, c) == before(0, 0, c));
+        CHECK(after(0, 1, c) != before(0, 1, c));
+    }
+    for (double& value : k) value = 0;  // equal scores: plain means over what is seen and kept
+    const std::array<unsigned char, 5> keep{0, 1, 1, 0, 1};
+    const Tensor<double> mean = y(keep);
+    for (int c = 0; c < 4; ++c) {
+        const double two = v(0, 1, c) + v(0, 2, c);
+        CHECK(mean(0, 0, c) == doctest::Approx(two / 2).epsilon(1e-14));
+        CHECK(mean(0, 1, c) == doctest::Approx(two / 2).epsilon(1e-14));
+        CHECK(mean(0, 2, c) == doctest::Approx((two + v(0, 4, c)) / 3).epsilon(1e-14));
+    }
+    const std::array<unsigned char, 5> late{0, 0, 0, 1, 1};
+    CHECK_THROWS_WITH_AS(y(late), "attention: image 0, query 0 sees no key", Error);
+}
+
+TEST_CASE("(4.9) a bias is added to the scores, and the scale is free") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const Tensor<double> q = normal<double>(memory, {2, 2, 2}, 1),
+                         v = normal<double>(memory, {2, 2, 2}, 2),
+                         bias = memory.zeros<double>({2, 2, 2});
+    bias(1, 0, 0) = std::log(3.0);
+    // Keys are zeros, so the scores are the bias: weights 3/4 and 1/4 in head 1, row 0.
+    const Tensor<double> y =
+        attention(tape.constant(q), tape.constant(memory.zeros<double>({2, 2, 2})),
+                  tape.constant(v), {.heads = 2, .bias = tape.constant(bias)})
+            .value();
+    for (int n = 0; n < 2; ++n) {
+        CHECK(y(n, 0, 0) == doctest::Approx((v(n, 0, 0) + v(n, 1, 0)) / 2).epsilon(1e-14));
+        CHECK(y(n, 0, 1) == doctest::Approx((3 * v(n, 0, 1) + v(n, 1, 1)) / 4).epsilon(1e-14));
+        CHECK(y(n, 1, 1) == doctest::Approx((v(n, 0, 1) + v(n, 1, 1)) / 2).epsilon(1e-14));
+    }
+    // Twice the queries and half the scale are the same.
+    const Tensor<double> k = normal<double>(memory, {2, 2, 2}, 3),
+                         twice = memory.make<double>(q.shape());
+    for (int i = 0; i < 8; ++i) twice.data()[i] = 2 * q.data()[i];
+    const auto scaled = [&](Tensor<double> queries, double by) {
+        return attention(tape.constant(queries), tape.constant(k), tape.constant(v), {.scale = by})
+            .value();
+    };
+    const Tensor<double> a = scaled(q, 0), b = scaled(twice, 0.5 / std::sqrt(2.0));
+    for (int i = 0; i < 8; ++i) CHECK(a.data()[i] == doctest::Approx(b.data()[i]).epsilon(1e-14));
+    CHECK_THROWS_WITH_AS(attention(tape.constant(q), tape.constant(k), tape.constant(v),
+                                   {.bias = tape.constant(bias)}),
+                         "attention: bias is [2,2,2], expected [1,2,2]", Error);
+}
+
 TEST_CASE_TEMPLATE("(4.9) (4.10) attention in blocks equals whole matrices of weights", T, float,
                    double) {
-    // 70 queries and 300 keys are 2 x 3 blocks; the second block of keys is struck out as a whole,
-    // the first in part, and the scores differ by hundreds.
+    // 70 queries and 300 keys are 2 x 3 blocks. One block of keys is struck out as a whole, the
+    // first in part, and the scores differ by hundreds.
     const int L = varied_size(70);
     constexpr int S = 300, D = 5;
-    Arena memory, arena;
-    const auto make = [&](int rows, std::uint32_t stream) {
-        const Tensor<T> x = memory.make<T>({1, rows, D});
-        fill_normal(x, Random(varied_seed(43), Purpose::test, stream));
-        return x;
+    struct Case {
+        bool keep, causal, bias;
     };
-    const Tensor<T> q = make(L, 1), k = make(S, 2), v = make(S, 3), dy = make(L, 4);
-    for (T& x : q) x *= 20;
-    std::vector<unsigned char> keep(S, 1);
-    for (int j = 100; j < 270; ++j) keep[static_cast<std::size_t>(j)] = 0;
-    Tape<T> tape(arena);
-    const Tensor<T> dq = memory.zeros<T>(q.shape()), dk = memory.zeros<T>(k.shape()),
-                    dv = memory.zeros<T>(v.shape());
-    const Var<T> y = attention(tape.leaf(q, dq), tape.leaf(k, dk), tape.leaf(v, dv), 1,
-                               std::span<const unsigned char>(keep));
-    const Tensor<T> value = y.value();
-    tape.backward(sum(mul(y, tape.constant(dy))));
+    for (const Case how : {Case{true, false, false}, Case{false, true, false},
+                           Case{false, false, true}, Case{true, true, true}}) {
+        CAPTURE(how.keep);
+        CAPTURE(how.causal);
+        CAPTURE(how.bias);
+        Arena memory, arena;
+        const auto make = [&](Shape shape, std::uint32_t stream) {
+            const Tensor<T> x = memory.make<T>(shape);
+            fill_normal(x, Random(varied_seed(43), Purpose::test, stream));
+            return x;
+        };
+        const Tensor<T> q = make({1, L, D}, 1), k = make({1, S, D}, 2), v = make({1, S, D}, 3),
+                        dy = make({1, L, D}, 4), bias = make({1, L, S}, 5);
+        for (T& x : q) x *= 20;
+        std::vector<unsigned char> keep(S, 1);
+        for (int j = 100; j < 270; ++j) keep[static_cast<std::size_t>(j)] = 0;
+        Tape<T> tape(arena);
+        const Tensor<T> dq = memory.zeros<T>(q.shape()), dk = memory.zeros<T>(k.shape()),
+                        dv = memory.zeros<T>(v.shape()), dbias = memory.zeros<T>(bias.shape());
+        Attend<T> attend;
+        attend.causal = how.causal;
+        if (how.keep) attend.keep = keep;
+        if (how.bias) attend.bias = tape.leaf(bias, dbias);
+        const Var<T> y = attention(tape.leaf(q, dq), tape.leaf(k, dk), tape.leaf(v, dv), attend);
+        const Tensor<T> value = y.value();
+        tape.backward(sum(mul(y, tape.constant(dy))));
 
-    const auto at = [](Tensor<T> x, int row, int c) { return static_cast<double>(x(0, row, c)); };
-    std::vector<double> y2(L * D), dq2(L * D), dk2(S * D), dv2(S * D), p(S), dp(S);
-    for (int i = 0; i < L; ++i) {
-        double largest = -1e300, total = 0, mean = 0;
-        for (int j = 0; j < S; ++j) {
-            double s = 0;
-            for (int c = 0; c < D; ++c) s += at(q, i, c) * at(k, j, c) / std::sqrt(D);
-            p[static_cast<std::size_t>(j)] = s;
-            if (keep[static_cast<std::size_t>(j)] != 0) largest = std::max(largest, s);
-        }
-        for (std::size_t j = 0; j < S; ++j) total += p[j] = keep[j] * std::exp(p[j] - largest);
-        for (int j = 0; j < S; ++j) {
-            const auto n = static_cast<std::size_t>(j);
-            p[n] /= total;
-            dp[n] = 0;
-            for (int c = 0; c < D; ++c) {
-                y2[static_cast<std::size_t>(i * D + c)] += p[n] * at(v, j, c);
-                dp[n] += at(dy, i, c) * at(v, j, c);
-                dv2[static_cast<std::size_t>(j * D + c)] += p[n] * at(dy, i, c);
-            }
-            mean += p[n] * dp[n];
-        }
-        for (int j = 0; j < S; ++j) {
-            const auto n = static_cast<std::size_t>(j);
-            const double ds = p[n] * (dp[n] - mean) / std::sqrt(D);
-            for (int c = 0; c < D; ++c) {
-                dq2[static_cast<std::size_t>(i * D + c)] += ds * at(k, j, c);
-                dk2[static_cast<std::size_t>(j * D + c)] += ds * at(q, i, c);
+        const Tensor<double> added = memory.zeros<double>({L, S});
+        for (int i = 0; i < L; ++i) {
+            for (int j = 0; j < S; ++j) {
+                if (how.bias) added(i, j) = static_cast<double>(bias(0, i, j));
+                if ((how.keep && keep[static_cast<std::size_t>(j)] == 0) ||
+                    (how.causal && j > i + S - L))
+                    added(i, j) = -std::numeric_limits<double>::infinity();
             }
         }
+        const auto exact = [&](Tensor<T> x) { return exactly(x, memory)[0]; };
+        const auto zeros = [&](Shape shape) { return memory.zeros<double>(shape); };
+        const Tensor<double> P = zeros({L, S}), y2 = zeros({L, D}), dq2 = zeros({L, D}),
+                             dk2 = zeros({S, D}), dv2 = zeros({S, D}), dbias2 = zeros({L, S});
+        const double scale = 1 / std::sqrt(static_cast<double>(D));
+        plain::attention(exact(q), exact(k), exact(v), scale, added, P, y2);
+        plain::attention_vjp(exact(dy), exact(q), exact(k), exact(v), scale, P, dq2, dk2, dv2,
+                             dbias2);
+        // A score of 100 is known to 100 epsilon, and so is its exponential.
+        CHECK(epsilons(value, y2) < 500);
+        CHECK(epsilons(dq, dq2) < 500);
+        CHECK(epsilons(dk, dk2) < 500);
+        CHECK(epsilons(dv, dv2) < 500);
+        if (how.bias) CHECK(epsilons(dbias, dbias2) < 500);
     }
-    // A score of 100 is known to 100 epsilon, and so is its exponential.
-    const double bound = 500 * static_cast<double>(std::numeric_limits<T>::epsilon());
-    const auto difference = [](Tensor<T> a, const std::vector<double>& b) {
-        double error = 0, norm = 0;
-        for (std::size_t i = 0; i < b.size(); ++i) {
-            error += std::pow(static_cast<double>(a.data()[i]) - b[i], 2);
-            norm += b[i] * b[i];
-        }
-        return std::sqrt(error / norm);
-    };
-    CHECK(difference(value, y2) < bound);
-    CHECK(difference(dq, dq2) < bound);
-    CHECK(difference(dk, dk2) < bound);
-    CHECK(difference(dv, dv2) < bound);
 }
 
 TEST_SUITE_END();

@@ -2,16 +2,18 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numbers>
 #include <vector>
 
-#include "04_unet/denoising.hpp"
+#include "04_unet/model.hpp"
 #include "io/files.hpp"
 #include "io/safetensors.hpp"
 #include "support/file_checks.hpp"
 #include "support/heap_count.hpp"
+#include "support/picture_loss.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/varied.hpp"
 #include "tensor/random.hpp"
@@ -22,8 +24,8 @@ namespace {
 
 struct Line {
     ParameterList list;
-    Parameter w = list.add("w", {1, 1}, Layout::linear, 0.5),
-              b = list.add("b", {1}, Layout::plain, 0.5);
+    Parameter w = list.add("w", {1, 1}, Layout::linear, Init::uniform(0.5)),
+              b = list.add("b", {1}, Layout::plain, Init::uniform(0.5));
 
     /// Mean squared distance from 3 x - 1 at random places.
     Trainer::Loss loss(double factor = 1.0) const {
@@ -58,12 +60,24 @@ TEST_CASE("the trainer finds the line, and the average of the weights follows") 
     const Line line;
     Trainer trainer(line.list, kOptions);
     for (int i = 0; i < 400; ++i) trainer.step(line.loss());
-    const auto at = [](const std::vector<float>& v, const Parameter& p) {
+    const auto at = [](const Array<float>& v, const Parameter& p) {
         return v[static_cast<std::size_t>(p.offset)];
     };
     CHECK(at(trainer.values(), line.w) == doctest::Approx(3).epsilon(0.01));
     CHECK(at(trainer.values(), line.b) == doctest::Approx(-1).epsilon(0.01));
     CHECK(at(trainer.average(), line.w) == doctest::Approx(3).epsilon(0.01));
+}
+
+TEST_CASE("every parameter of a model, its average and its moments start on a cache line") {
+    ParameterList list;
+    const UNet unet(list, "", unet_config(1, 8, {1, 2}));
+    Trainer trainer(list, {.batch = 4});
+    for (const auto& block : trainer.state()) {
+        CAPTURE(block.first);
+        for (const Parameter& p : list.matrices())
+            CHECK(reinterpret_cast<std::uintptr_t>(block.second.data() + p.offset) % kAlignment ==
+                  0);
+    }
 }
 
 TEST_CASE("a batch cut into lanes of 4, 4 and 2 has the loss and the gradient of the whole") {
@@ -79,8 +93,8 @@ TEST_CASE("a batch cut into lanes of 4, 4 and 2 has the loss and the gradient of
 }
 
 TEST_CASE("Muon gets the kernels and matrices between hidden values, none that faces pictures") {
-    const UNet unet({1, 16, {1, 2, 2}, 4});
-    const ParameterList& list = unet.parameters();
+    ParameterList list;
+    const UNet unet(list, "", unet_config(1, 16, {1, 2, 2}));
     std::vector<std::string> names;
     for (const Parameter& p : list.matrices()) names.push_back(list.name_at(p.offset));
     const auto chosen = [&](const char* name) {
@@ -97,20 +111,19 @@ TEST_CASE("Muon gets the kernels and matrices between hidden values, none that f
 
 TEST_CASE("flips: half of the pictures, left to right, and everything else as without") {
     // One picture that is not its own mirror image; the noise and the times are the same.
-    const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "x0", 4, 4);
+    const DenoisingModel model(unet_config(1, 8, {1}), "cosine", 1000, "x0", 4, 4);
     Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 0), {}};
     for (std::size_t i = 0; i < 16; ++i) data.pixels[i] = static_cast<std::uint8_t>(i % 4 * 80);
     Dataset mirrored = data;
     for (std::size_t i = 0; i < 16; ++i) mirrored.pixels[i] = data.pixels[i / 4 * 4 + 3 - i % 4];
-    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
-    model.unet.parameters().initialise<float>(values, 1);
+    Array<float> values(model.parameters.block());
+    model.parameters.initialise<float>(values, 1);
     Random random(8, Purpose::test);
     for (float& v : values) v += 0.1f * static_cast<float>(random.normal());
     constexpr int kBatch = 64;
     const auto errors = [&](const Dataset& pictures, bool flip) {
         SampleErrors samples(kBatch);
-        const Trainer::Loss loss =
-            denoising_loss(model, pictures, {kBatch, 1.0, flip, 5}, &samples);
+        const Trainer::Loss loss = picture_loss(model, pictures, {kBatch, 1.0, flip, 5}, &samples);
         Arena arena;
         Tape<float> tape(arena);
         tape.bind(values.data());
@@ -131,13 +144,13 @@ TEST_CASE("flips: half of the pictures, left to right, and everything else as wi
 
 TEST_CASE("(3.11) (3.13) a fresh network's guess of x_0: it answers 0, whatever it is asked for") {
     for (const std::string prediction : {"eps", "x0", "v"}) {
-        const DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, prediction, 8, 8);
-        std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
-        model.unet.parameters().initialise<float>(values, 1);
+        const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, prediction, 8, 8);
+        Array<float> values(model.parameters.block());
+        model.parameters.initialise<float>(values, 1);
         Arena arena;
         const Tensor<float> x = arena.make<float>({5, 8, 8, 1}), x0 = arena.make<float>(x.shape());
         fill_normal(x, Random(6, Purpose::test));
-        make_denoiser(model, values)(x, 300, x0);
+        model_denoiser(model, values)(x, model.path(std::array{300}).front(), x0);
         const double a = model.schedule.signal(300);
         for (std::ptrdiff_t i = 0; i < x.numel(); ++i) {
             const double xt = static_cast<double>(x.data()[i]);
@@ -187,7 +200,7 @@ TEST_CASE("a loss that is not finite stops the training, names the step, and cha
     const Line line;
     Trainer trainer(line.list, kOptions);
     trainer.step(line.loss());
-    const std::vector<float> before = trainer.values();
+    const Array<float> before = trainer.values();
     CHECK_THROWS_WITH_AS(trainer.step(line.loss(std::numeric_limits<double>::infinity())),
                          doctest::Contains("at step 2; the first layer that is not finite is"),
                          Error);
@@ -196,16 +209,16 @@ TEST_CASE("a loss that is not finite stops the training, names the step, and cha
 }
 
 TEST_CASE("the layer where numbers stop being finite is named, not the first of the network") {
-    const DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, "v", 8, 8);
+    const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "v", 8, 8);
     Dataset data{"test", "", 4, 8, 8, 1, std::vector<std::uint8_t>(256, 100), {}};
     TrainOptions options = kOptions;
     options.batch = 8;
-    Trainer trainer(model.unet.parameters(), options);
-    const Trainer::Loss loss = denoising_loss(model, data, {8, 1.0, false, 1});
+    Trainer trainer(model.parameters, options);
+    const Trainer::Loss loss = picture_loss(model, data, {8, 1.0, false, 1});
     trainer.step(loss);
-    const std::ptrdiff_t block = model.unet.parameters().block();
+    const std::ptrdiff_t block = model.parameters.block();
     std::ptrdiff_t at = 0;
-    while (at < block && model.unet.parameters().name_at(at) != "up.1.block0.conv1.weight") ++at;
+    while (at < block && model.parameters.name_at(at) != "up.1.block0.conv1.weight") ++at;
     REQUIRE(at < block);
     trainer.values()[static_cast<std::size_t>(at)] = std::numeric_limits<float>::infinity();
     CHECK_THROWS_WITH_AS(
@@ -216,9 +229,9 @@ TEST_CASE("the layer where numbers stop being finite is named, not the first of 
 TEST_CASE("a gradient that is not finite under a finite loss is traced to its layer as well") {
     struct Net {
         ParameterList list;
-        Parameter bias = list.add("bias", {1}, Layout::plain, 0, 0),
-                  first = list.add("first.weight", {1, 1}, Layout::linear, 0, 1),
-                  second = list.add("second.weight", {1, 1}, Layout::linear, 0, 1);
+        Parameter bias = list.add("bias", {1}, Layout::plain, Init::constant(0)),
+                  first = list.add("first.weight", {1, 1}, Layout::linear, Init::constant(1)),
+                  second = list.add("second.weight", {1, 1}, Layout::linear, Init::constant(1));
     } net;
     TrainOptions options = kOptions;
     options.muon = false;
@@ -247,7 +260,7 @@ TEST_CASE("a damaged state is refused with the file's name, and the trainer stay
     trainer.step(line.loss());
     trainer.save(folder / "good");
     const Safetensors good = read_safetensors(folder / "good");
-    const std::vector<float> before = trainer.values();
+    const Array<float> before = trainer.values();
     const auto refused = [&](auto change, const std::string& message) {
         Safetensors file = good;
         change(file);
@@ -293,12 +306,12 @@ TEST_CASE("weights that are not finite do not replace a saved state") {
 }
 
 TEST_CASE("training steps after the first take no memory from the heap") {
-    const DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, "x0", 12, 12);
+    const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "x0", 12, 12);
     Dataset data{"test", "", 4, 12, 12, 1, std::vector<std::uint8_t>(4 * 144, 100), {}};
     TrainOptions options = kOptions;
     options.batch = 12;
-    Trainer trainer(model.unet.parameters(), options);
-    const Trainer::Loss loss = denoising_loss(model, data, {12, 0.5, false, 1});
+    Trainer trainer(model.parameters, options);
+    const Trainer::Loss loss = picture_loss(model, data, {12, 0.5, false, 1});
     [[maybe_unused]] const std::int64_t none = heap_allocations();
     trainer.step(loss);
     const std::int64_t first = heap_allocations();
@@ -310,18 +323,19 @@ TEST_CASE("training steps after the first take no memory from the heap") {
 }
 
 TEST_CASE("calls of a denoiser after the first ones take no memory from the heap") {
-    DenoisingModel model({1, 8, {1, 2}, 4}, "cosine", 1000, "x0", 12, 12);
-    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
-    model.unet.parameters().initialise<float>(values, 1);
+    DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "x0", 12, 12);
+    Array<float> values(model.parameters.block());
+    model.parameters.initialise<float>(values, 1);
     for (int images : {1, 20}) {
         CAPTURE(images);
         Arena memory;
         const Tensor<float> x = memory.zeros<float>({images, 12, 12, 1}),
                             x0 = memory.make<float>(x.shape());
-        const Denoiser<float> denoiser = make_denoiser(model, values);
-        for (int i = 0; i < 2; ++i) denoiser(x, 500, x0);
+        const Denoiser<float> denoiser = model_denoiser(model, values);
+        const Moment at = model.path(std::array{500}).front();
+        for (int i = 0; i < 2; ++i) denoiser(x, at, x0);
         const std::int64_t before = heap_allocations();
-        for (int i = 0; i < 5; ++i) denoiser(x, 500, x0);
+        for (int i = 0; i < 5; ++i) denoiser(x, at, x0);
         CHECK(heap_allocations() == before);
     }
 }
@@ -331,13 +345,13 @@ TEST_CASE(
     "predicts 0") {
     // A fresh network predicts 0, so each sample's loss is the weighted mean square of its target.
     for (const std::string prediction : {"eps", "x0", "v"}) {
-        const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, prediction, 4, 4);
+        const DenoisingModel model(unet_config(1, 8, {1}), "cosine", 1000, prediction, 4, 4);
         Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
                      {}};  // every pixel is -0.6
         SampleErrors samples(4);
-        const Trainer::Loss loss = denoising_loss(model, data, {4, 1.0, false, 7}, &samples);
-        std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
-        model.unet.parameters().initialise<float>(values, 1);
+        const Trainer::Loss loss = picture_loss(model, data, {4, 1.0, false, 7}, &samples);
+        Array<float> values(model.parameters.block());
+        model.parameters.initialise<float>(values, 1);
         Arena arena;
         Tape<float> tape(arena);
         tape.bind(values.data());
@@ -368,11 +382,11 @@ TEST_CASE(
 
 TEST_CASE(
     "(4.15) with a power below 1 the times of a batch are those of u^p, later ones more often") {
-    const DenoisingModel model({1, 8, {1}, 4}, "cosine", 1000, "v", 4, 4);
+    const DenoisingModel model(unet_config(1, 8, {1}), "cosine", 1000, "v", 4, 4);
     Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51), {}};
     SampleErrors samples(64);
-    const Trainer::Loss loss = denoising_loss(model, data, {64, 0.5, false, 3}, &samples);
-    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
+    const Trainer::Loss loss = picture_loss(model, data, {64, 0.5, false, 3}, &samples);
+    Array<float> values(model.parameters.block());
     Arena arena;
     Tape<float> tape(arena);
     tape.bind(values.data());
@@ -382,19 +396,8 @@ TEST_CASE(
         CHECK(samples.t[k] == 1 + static_cast<int>(std::sqrt(u) * 1000));
     }
     // P(t <= T / 2) = (1 / 2)^(1 / p) = 1 / 4
-    CHECK(std::count_if(samples.t.begin(), samples.t.end(), [](int t) { return t <= 500; }) == 16);
-}
-
-TEST_CASE("even times fall strictly from T to 0, whatever the number of steps") {
-    for (int steps : {1, 7, 50, 999, 1000}) {
-        const std::vector<int> times = even_times(1000, steps);
-        CHECK(std::ssize(times) == steps + 1);
-        CHECK(times.front() == 1000);
-        CHECK(times.back() == 0);
-        for (std::size_t i = 1; i < times.size(); ++i) CHECK(times[i] < times[i - 1]);
-    }
-    CHECK_THROWS_WITH_AS(even_times(1000, 1001), "sampling: steps is 1001, expected 1..1000",
-                         Error);
+    CHECK(std::count_if(samples.t.begin(), samples.t.end(), [](double t) { return t <= 500; }) ==
+          16);
 }
 
 TEST_SUITE_END();

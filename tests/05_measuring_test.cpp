@@ -19,19 +19,19 @@ namespace {
 
 /// n points, mean + A eps with eps standard normal.
 struct Points {
-    std::vector<float> values;
+    Array<float> values;
     int n, d;
-    operator Tensor<const float>() const { return {values.data(), {n, d}}; }
+    operator Tensor<const float>() const { return values; }
 };
 Points draw(const VectorXd& mean, const MatrixXd& a, int n, std::uint32_t stream) {
     const int d = static_cast<int>(mean.size());
-    Points p{{}, n, d};
+    Points p{Array<float>({n, d}), n, d};
     Random random(varied_seed(5), Purpose::test, stream);
     for (int i = 0; i < n; ++i) {
         VectorXd eps(d);
         for (double& e : eps) e = random.normal();
         const VectorXd x = mean + a * eps;
-        for (const double v : x) p.values.push_back(static_cast<float>(v));
+        for (int k = 0; k < d; ++k) p.values.tensor()(i, k) = static_cast<float>(x(k));
     }
     return p;
 }
@@ -69,7 +69,7 @@ TEST_CASE("(5.1) the mean over pixels: VJP equals central differences") {
 
 TEST_CASE("the judge: gradient of a picture equals central differences") {
     const Classifier network(1, 3);
-    std::vector<double> values(static_cast<std::size_t>(network.parameters().block()));
+    Array<double> values(network.parameters().block());
     network.parameters().initialise<double>(values, 3);
     CHECK(
         gradient_error({{2, 8, 6, 1}}, [&](Tape<double>& tape, const std::vector<Var<double>>& v) {
@@ -360,7 +360,12 @@ TEST_CASE("(5.13) precision counts samples far from the data, recall data far fr
 }
 
 TEST_CASE("(5.13) balls reach to the k-th neighbour: five points on a line, by hand") {
-    Points real{{0, 1, 3, 7, 15}, 5, 1}, samples{{-1.5f, -5, -8, 2, 100}, 5, 1};
+    const auto line = [](const std::vector<float>& places) {
+        Points points{Array<float>(Shape{5, 1}), 5, 1};
+        std::ranges::copy(places, points.values.begin());
+        return points;
+    };
+    Points real = line({0, 1, 3, 7, 15}), samples = line({-1.5f, -5, -8, 2, 100});
     for (Points* p : {&real, &samples})
         for (float& x : p->values) x = static_cast<float>(varied(static_cast<double>(x)));
     // Around 0 the ball has the radius 1 for k = 1, then 3, 7 and 15 (in any unit).

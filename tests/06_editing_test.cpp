@@ -17,29 +17,39 @@ TEST_SUITE_BEGIN("ch06 math");
 
 TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better the more rounds") {
     const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
-    std::vector<int> times = step_grid("trailing", cosine(), 20);
+    std::vector<Moment> times = path(step_grid("trailing", cosine(), 20));
     times.pop_back();  // every step from a level with noise has one answer
     double before = 1;
     for (const int rounds : {1, 4, 40}) {
-        Batch x({varied(0.9), -0.4});
+        Pixels x({varied(0.9), -0.4});
         const std::vector<double> picture = x.values;
-        ddim_invert<double>(denoiser, cosine(), times, rounds, 1, x.tensor());
-        ddim_sample<double>(denoiser, cosine(), times, {}, x.tensor());
+        ddim_invert<double>(denoiser, times, rounds, 1, x.tensor());
+        ddim_sample<double>(denoiser, times, {}, x.tensor());
         const double error =
             std::abs(x.values[0] - picture[0]) + std::abs(x.values[1] - picture[1]);
         CHECK(error < before);
         before = error;
     }
     CHECK(before < 1e-6);
-    CHECK_THROWS_AS(ddim_invert<double>(denoiser, cosine(), times, 0, 1, Batch({1.0}).tensor()),
-                    Error);
+    CHECK_THROWS_AS(ddim_invert<double>(denoiser, times, 0, 1, Pixels({1.0}).tensor()), Error);
+}
+
+TEST_CASE("(6.16) inverted and drawn again on levels that do not preserve the variance") {
+    const Denoiser<double> denoiser = gaussian_denoiser(0.2, 0.3);
+    std::vector<Moment> flow;
+    for (const double t : {1.0, 0.8, 0.6, 0.45, 0.3, 0.2}) flow.push_back({t, {1 - t, t}});
+    Pixels x({varied(0.9), -0.4});
+    const std::vector<double> picture = x.values;
+    ddim_invert<double>(denoiser, flow, 60, 1, x.tensor());
+    ddim_sample<double>(denoiser, flow, {}, x.tensor());
+    for (std::size_t i = 0; i < 2; ++i) CHECK(x.values[i] == Approx(picture[i]).epsilon(1e-9));
 }
 
 TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noise") {
     const Denoiser<double> denoiser = gaussian_denoiser(-1, 0);
-    const std::vector<int> times = step_grid("trailing", cosine(), 20);
-    Batch x(std::vector<double>(20'000, -1));
-    ddim_invert<double>(denoiser, cosine(), times, 40, varied_seed(1), x.tensor());
+    const std::vector<Moment> times = path(step_grid("trailing", cosine(), 20));
+    Pixels x(std::vector<double>(20'000, -1));
+    ddim_invert<double>(denoiser, times, 40, varied_seed(1), x.tensor());
     double sum = 0, square = 0;
     for (const double z : x.values) {
         sum += z / 20'000;
@@ -47,7 +57,7 @@ TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noi
     }
     CHECK(std::abs(sum) < 0.03);  // four standard errors
     CHECK(std::abs(square - 1) < 0.04);
-    ddim_sample<double>(denoiser, cosine(), times, {}, x.tensor());
+    ddim_sample<double>(denoiser, times, {}, x.tensor());
     for (const double pixel : x.values) CHECK(pixel == Approx(-1));
 }
 
@@ -81,13 +91,13 @@ TEST_CASE("(6.18) what is kept has the noise of each level on the way, and none 
     start_noise<double>(5, {x.data(), shape});
     int levels = 0;
     inpaint<double>(
-        kKnown, cosine(), std::vector<int>{1000, 700, 300, 0}, {known.data(), shape},
-        {keep.data(), shape}, {.repeats = 2, .clip = 0, .seed = 6}, {x.data(), shape},
-        [&](int s, Tensor<const double> xs) {
+        kKnown, path({1000, 700, 300, 0}), {known.data(), shape}, {keep.data(), shape},
+        {.repeats = 2, .clip = 0, .seed = 6}, {x.data(), shape},
+        [&](const Moment& at, Tensor<const double> xs) {
             double mean = 0, square = 0;
             for (const double v : xs) mean += v / n;
             for (const double v : xs) square += (v - mean) * (v - mean) / n;
-            const Level l = level(s);
+            const Level l = at.level;
             CHECK(std::abs(mean - l.a * 0.8) <= 5 * l.s / std::sqrt(n) + 1e-12);
             CHECK(std::abs(square - l.s * l.s) <= 5 * l.s * l.s * std::sqrt(2.0 / n) + 1e-12);
             ++levels;
@@ -100,8 +110,9 @@ TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the
     // Pairs of normal numbers with correlation 0.9. Given 1 for the first, the second has mean 0.9
     // and deviation 0.436.
     constexpr double kRho = 0.9;
-    const Denoiser<double> denoiser = [](Tensor<const double> xt, int t, Tensor<double> x0) {
-        const Level l = level(t);
+    const Denoiser<double> denoiser = [](Tensor<const double> xt, const Moment& at,
+                                         Tensor<double> x0) {
+        const Level l = at.level;
         for (int i = 0; i < xt.size(0); ++i) {  // along (1, 1) and (1, -1) pixels are independent
             const double sum = (xt(i, 0) + xt(i, 1)) / 2, off = (xt(i, 0) - xt(i, 1)) / 2;
             const auto guess = [&](double y, double v) {
@@ -117,7 +128,7 @@ TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the
     std::vector<double> x(2 * n), known(2 * n, 1.0), keep(2 * n, 0.0);
     for (std::size_t i = 0; i < n; ++i) keep[2 * i] = 1;
     start_noise<double>(5, {x.data(), shape});
-    inpaint<double>(denoiser, cosine(), step_grid("trailing", cosine(), 50), {known.data(), shape},
+    inpaint<double>(denoiser, path(step_grid("trailing", cosine(), 50)), {known.data(), shape},
                     {keep.data(), shape}, {.repeats = 10, .clip = 0, .seed = 6}, {x.data(), shape});
     double mean = 0, square = 0;
     for (std::size_t i = 0; i < n; ++i) mean += x[2 * i + 1] / n;
@@ -129,9 +140,10 @@ TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the
 TEST_CASE("(6.20) an edit begins with pictures noised to its strength") {
     const int n = 20'000;
     std::vector<double> x(n, 0.8);
-    const std::vector<int> times =
-        start_edit<double>(cosine(), std::vector{1000, 500, 0}, 0.6, 7, {x.data(), {n, 1}});
+    const std::vector<int> times = times_from(std::vector{1000, 500, 0}, 1000, 0.6);
+    CHECK(times.front() == 600);
     CHECK(times == std::vector{600, 500, 0});
+    start_edit<double>(moment(600), 7, {x.data(), {n, 1}});
     const Level l = level(600);
     double mean = 0, square = 0;
     for (const double v : x) mean += v / n;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "06_ddim/grids.hpp"
 #include "data/idx.hpp"
 #include "data/strokes.hpp"
 #include "io/csv.hpp"
@@ -65,7 +66,7 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
         INFO(with.err);
         REQUIRE(with.exit_code == 0);
         CHECK(read_csv(folder / threads / "06_ddim" / "quality.csv").rows.size() == 5);
-        CHECK(read_csv(folder / threads / "06_ddim" / "grids.csv").rows.size() == 6);
+        CHECK(read_csv(folder / threads / "06_ddim" / "grids.csv").rows.size() == kGrids.size());
     }
     for (const std::string file : {"quality.csv", "grids.csv"}) {  // all but the seconds
         CAPTURE(file);

@@ -27,13 +27,14 @@ FORMATS = (torch.contiguous_format, torch.channels_last)
 
 
 def ours(program):
-    """Milliseconds by step and precision."""
+    """The device, milliseconds by step and precision, and what went wrong: times are told even if a check failed before them."""
     run = subprocess.run([program, "training"], capture_output=True, text=True)
-    if run.returncode != 0:
-        sys.exit(f"{program}: {run.stderr.strip()}")
-    device = run.stdout.splitlines()[0]
+    device = (run.stdout.splitlines() or [program])[0]
     found = re.findall(r"^  (a step of .*), (\w+) +([0-9.]+) ms", run.stdout, re.M)
-    return device, {(name, precision): float(ms) for name, precision, ms in found}
+    wrong = [line.strip() for line in run.stdout.splitlines() if line.endswith("WRONG")]
+    if run.returncode != 0:
+        wrong.append(f"{program}: {run.stderr.strip()}")
+    return device, {(name, precision): float(ms) for name, precision, ms in found}, wrong
 
 
 def twin(channels, base, multipliers, pixels, batch, precision, form, device="cuda", rounds=10):
@@ -74,10 +75,11 @@ def main():
     options = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("compare_gpu.py: PyTorch finds no GPU")
-    mine, theirs = {}, {}
+    mine, theirs, wrong = {}, {}, []
     for _ in range(options.rounds):
         torch.cuda.empty_cache()  # what PyTorch keeps for later would be missing for ours
-        device, times = ours(options.program)
+        device, times, found = ours(options.program)
+        wrong += found
         for (name, precision), ms in times.items():
             mine.setdefault((name, precision), []).append(ms)
             theirs.setdefault((name, precision), []).append(min(twin(*STEPS[name], precision, form) for form in FORMATS))
@@ -86,6 +88,8 @@ def main():
     for key, ms in mine.items():
         a, b = statistics.median(ms), statistics.median(theirs[key])
         print(f"{', '.join(key):46}{a:10.2f}{b:13.2f}{b / a:7.2f}")
+    if wrong:
+        sys.exit("\n".join(dict.fromkeys(wrong)))
 
 
 if __name__ == "__main__":

@@ -82,12 +82,12 @@ std::vector<double> histogram(std::span<const double> values, double low, double
     return density;
 }
 
-std::vector<Mixture> right_and_wrong(const Schedule& schedule) {
-    std::vector<Mixture> all = {{"right", {}, {}},
-                                {"no_root_in_jump", {}, {}},
-                                {"no_root_in_step", {}, {}},
-                                {"no_shrinking", {}, {}},
-                                {"exploding", {}, {}}};
+std::vector<Recipe> right_and_wrong(const Schedule& schedule) {
+    std::vector<Recipe> all = {{"right", {}, {}},
+                               {"no_root_in_jump", {}, {}},
+                               {"no_root_in_step", {}, {}},
+                               {"no_shrinking", {}, {}},
+                               {"exploding", {}, {}}};
     double sum = 0.0, variance = 0.0;  // of the betas; of the noise when each step adds beta eps
     for (int t = 0; t <= schedule.steps(); ++t) {
         const double a = schedule.signal(t), s = schedule.noise(t);

@@ -39,13 +39,13 @@ std::vector<std::vector<double>> run_chain(const Schedule& schedule, double x0, 
 std::vector<double> histogram(std::span<const double> values, double low, double high, int bins);
 
 /// A way to noise a picture: x_t = signal(t) x_0 + noise(t) eps, for t = 0..T.
-struct Mixture {
+struct Recipe {
     const char* name;
     std::vector<double> signal, noise;
 };
 
 /// The process of this chapter, three bugs that are often seen in place of it, and variance
 /// exploding (1.7). Each bug keeps the betas of the schedule.
-std::vector<Mixture> right_and_wrong(const Schedule& schedule);
+std::vector<Recipe> right_and_wrong(const Schedule& schedule);
 
 }  // namespace diffusion

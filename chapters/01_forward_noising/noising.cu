@@ -81,7 +81,9 @@ void fill_normal(NoiseKey key, std::uint32_t first_sample, int count, int pixels
 namespace {
 
 // ---- The check against the CPU, and the time.
-void stage(Stage& s) {
+}  // namespace
+
+void noising_stage(Stage& s) {
     constexpr int kBlocks = 64;
     const std::array<std::uint32_t, 2> philox_key = {0x12345678, 0x9abcdef0};
     Buffer<std::uint32_t> words(4 * kBlocks);
@@ -147,7 +149,5 @@ void stage(Stage& s) {
         noise_batch(x0.data(), levels.data(), key, 0, kCount, kPixels, eps.data(), xt.data());
     });
 }
-const StageOfChapter registered("01", "noising a batch", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

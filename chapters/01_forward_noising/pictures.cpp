@@ -67,14 +67,14 @@ void draw_schedules(RunFolder& folder, const std::vector<Schedule>& schedules,
 
 void draw_mistakes(RunFolder& folder, const Schedule& schedule, Tensor<const float> x0,
                    Tensor<const float> eps) {
-    const std::vector<Mixture> mixtures = right_and_wrong(schedule);
+    const std::vector<Recipe> recipes = right_and_wrong(schedule);
     std::vector<Image> rows;
     std::vector<std::string> columns = {"t"};
-    for (const Mixture& mixture : mixtures) {
-        columns.push_back(mixture.name);
+    for (const Recipe& recipe : recipes) {
+        columns.push_back(recipe.name);
         rows.push_back(strip(x0.shape(), schedule.steps(), [&](int t, Tensor<float> out) {
-            const float a = static_cast<float>(mixture.signal[schedule.at(t)]);
-            const float s = static_cast<float>(mixture.noise[schedule.at(t)]);
+            const float a = static_cast<float>(recipe.signal[schedule.at(t)]);
+            const float s = static_cast<float>(recipe.noise[schedule.at(t)]);
             for (std::ptrdiff_t i = 0; i < out.numel(); ++i)
                 out.data()[i] = a * x0.data()[i] + s * eps.data()[i];
         }));
@@ -86,7 +86,7 @@ void draw_mistakes(RunFolder& folder, const Schedule& schedule, Tensor<const flo
     CsvWriter csv(folder.path("variance.csv"), columns);
     for (std::size_t t = 0; t < schedule.beta.size(); ++t) {
         std::vector<double> row = {static_cast<double>(t)};
-        for (const Mixture& m : mixtures)
+        for (const Recipe& m : recipes)
             row.push_back(m.signal[t] * m.signal[t] + m.noise[t] * m.noise[t]);
         csv.row(row);
     }

@@ -34,6 +34,12 @@ double Schedule::log_snr(int t) const {
     // <<<
 }
 
+std::vector<Moment> moments(const Schedule& schedule, std::span<const int> times) {
+    std::vector<Moment> all;
+    for (int t : times) all.push_back({static_cast<double>(t), level_at(schedule, t)});
+    return all;
+}
+
 Schedule schedule_from_betas(std::string name, const std::vector<double>& betas) {
     require(!betas.empty(), "schedule ", name, ": needs at least one step");
     Schedule schedule{std::move(name), {0.0}, {1.0}};
@@ -44,6 +50,44 @@ Schedule schedule_from_betas(std::string name, const std::vector<double>& betas)
         schedule.alpha_bar.push_back(schedule.alpha_bar.back() * (1.0 - beta));  // (1.4)
     }
     return schedule;
+}
+
+Schedule schedule_from_alpha_bars(std::string name, const std::vector<double>& alpha_bars) {
+    require(!alpha_bars.empty(), "schedule ", name, ": needs at least one step");
+    Schedule schedule{std::move(name), {0.0}, {1.0}};
+    for (double abar : alpha_bars) {
+        const double before = schedule.alpha_bar.back();
+        require(abar >= 0.0 && abar < before, "schedule ", schedule.name, ": alpha_bar of step ",
+                schedule.beta.size(), " is ", abar, ", expected at least 0 and below ", before);
+        schedule.beta.push_back(1.0 - abar / before);  // (1.17)
+        schedule.alpha_bar.push_back(abar);
+    }
+    return schedule;
+}
+
+Schedule schedule_from_sigmas(std::string name, const std::vector<double>& sigmas) {
+    std::vector<double> alpha_bars;
+    double before = 0.0;
+    for (double sigma : sigmas) {
+        require(sigma > before, "schedule ", name, ": sigma of step ", alpha_bars.size() + 1,
+                " is ", sigma, ", expected above ", before);
+        alpha_bars.push_back(1.0 / (1.0 + sigma * sigma));  // (1.17)
+        before = sigma;
+    }
+    return schedule_from_alpha_bars(std::move(name), alpha_bars);
+}
+
+Schedule zero_terminal_snr(const Schedule& schedule) {
+    const int T = schedule.steps();
+    require(T >= 2, "zero_terminal_snr: schedule ", schedule.name, " has ", T,
+            " steps, expected at least 2");
+    const double first = schedule.signal(1), last = schedule.signal(T);
+    std::vector<double> alpha_bars;
+    for (int t = 1; t <= T; ++t) {
+        const double share = (schedule.signal(t) - last) / (first - last);
+        alpha_bars.push_back(schedule.alpha_bar[1] * share * share);  // (1.18)
+    }
+    return schedule_from_alpha_bars(schedule.name + ", zero terminal SNR", alpha_bars);
 }
 
 namespace {

@@ -2,6 +2,7 @@
 // Noise schedules: how much of the picture is left, and how much noise is in, after t steps.
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,15 +27,31 @@ struct Schedule {
     std::size_t at(int t) const;  ///< t as an index, checked: fails outside 0..T
 };
 
-/// The factors of picture and noise in (1.4), x_t = a x_0 + s eps; a^2 + s^2 = 1.
+/// The factors of picture and noise in (1.4), x_t = a x_0 + s eps. Both are 0 or more. On a
+/// schedule a^2 + s^2 = 1; later chapters have levels of which that is not true.
 template <class T>
 struct LevelOf {
     T a = 1, s = 0;
+
+    template <class U>
+    constexpr LevelOf<U> as() const {
+        return {static_cast<U>(a), static_cast<U>(s)};
+    }
 };
 using Level = LevelOf<double>;
 inline Level level_at(const Schedule& schedule, int t) {
     return {schedule.signal(t), schedule.noise(t)};
 }
+
+/// A point on the path from picture to noise, whatever schedule it is on: what samplers and losses
+/// know of time.
+struct Moment {
+    double t = 0;  ///< in the network's own unit: here 0..T
+    Level level;
+};
+/// The moments of some times of a schedule. Fails on times outside 0..T.
+std::vector<Moment> moments(const Schedule& schedule, std::span<const int> times);
+
 /// (1.4) for one number.
 template <class T>
 constexpr T noised(LevelOf<T> l, T x0, T eps) {
@@ -44,6 +61,19 @@ constexpr T noised(LevelOf<T> l, T x0, T eps) {
 /// The schedule with the given variances beta_1..beta_T. Fails unless there is at least one and all
 /// are in (0, 1].
 Schedule schedule_from_betas(std::string name, const std::vector<double>& betas);
+
+/// The schedule with the given alpha_bar_1..alpha_bar_T (1.17). Fails unless they fall from below 1
+/// to 0 or more.
+Schedule schedule_from_alpha_bars(std::string name, const std::vector<double>& alpha_bars);
+
+/// The schedule with the given noise levels sigma_1..sigma_T of (1.8), made variance preserving
+/// (1.17). Fails unless they rise from above 0. The last may be infinite: pure noise.
+Schedule schedule_from_sigmas(std::string name, const std::vector<double>& sigmas);
+
+/// The schedule rescaled so that it ends in pure noise (1.18): alpha_bar[1] stays and alpha_bar[T]
+/// is 0. Lin et al. 2023, arXiv:2305.08891. Fails on a schedule of one step. A network must then
+/// predict v or x_0: at t = T eps is the input itself.
+Schedule zero_terminal_snr(const Schedule& schedule);
 
 /// Whether the two ends of a beta ramp, which were chosen for T = 1000, are multiplied by 1000 / T.
 /// With it the total amount of noise hardly depends on T; without it (as the diffusers library

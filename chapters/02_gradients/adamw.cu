@@ -17,6 +17,7 @@ constexpr int kPieces = 1024;
 
 __global__ void squares_kernel(const float* x, std::ptrdiff_t n, float* piece) {
     __shared__ float shared[33];
+    uninitialised(shared);
     float own = 0;
     const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(gridDim.x) * blockDim.x;
     for (std::ptrdiff_t i = static_cast<std::ptrdiff_t>(blockIdx.x) * blockDim.x + threadIdx.x;
@@ -27,6 +28,7 @@ __global__ void squares_kernel(const float* x, std::ptrdiff_t n, float* piece) {
 }
 __global__ void sum_kernel(const float* x, int n, float* total) {
     __shared__ float shared[33];
+    uninitialised(shared);
     float own = 0;
     for (int i = static_cast<int>(threadIdx.x); i < n; i += static_cast<int>(blockDim.x))
         own += x[i];
@@ -48,13 +50,13 @@ struct Clip {
     __device__ void operator()(int i) const { clipped[i] = clipping(*s) * gradient[i]; }  // (2.19)
 };
 struct Average {
-    float keep;
+    float keep, take;
     bool of_squares;
     const float* x;
     float* average;
     __device__ void operator()(int i) const {
         const float v = of_squares ? x[i] * x[i] : x[i];
-        average[i] = keep * average[i] + (1 - keep) * v;  // (2.16), (2.20)
+        average[i] = keep * average[i] + take * v;  // (2.16), (2.20)
     }
 };
 struct Move {
@@ -71,10 +73,10 @@ void step_by_step(const FusedStep* step, const FusedStep& same, std::ptrdiff_t n
                   const float* gradient, float* clipped, float* x, float* mean, float* square,
                   float* average) {
     for_each_number(n, Clip{step, gradient, clipped});
-    for_each_number(n, Average{same.adamw.beta1, false, clipped, mean});
-    for_each_number(n, Average{same.adamw.beta2, true, clipped, square});
+    for_each_number(n, Average{same.adamw.beta1, same.adamw.take1, false, clipped, mean});
+    for_each_number(n, Average{same.adamw.beta2, same.adamw.take2, true, clipped, square});
     for_each_number(n, Move{step, mean, square, x});
-    for_each_number(n, Average{same.average_keep, false, x, average});
+    for_each_number(n, Average{same.average_keep, 1 - same.average_keep, false, x, average});
 }
 
 // ---- Version 2: one kernel. Every number is read once and written once, 36 bytes for each
@@ -132,9 +134,9 @@ void check_adamw(Stage& s) {
             cpu.step(x, g, kRate, {std::min(1.0, kMaxNorm / length), average, 0.9});
             const auto gg = Buffer<float>::of(g);
             sum_of_squares(gg.data(), kNumbers, norm.data());
-            off_norm = std::max(
-                off_norm,
-                std::abs(std::sqrt(static_cast<double>(norm.download()[0])) / length - 1));
+            off_norm =
+                std::max(off_norm,
+                         std::abs(std::sqrt(static_cast<double>(norm.download()[0])) / length - 1));
             const FusedStep same{AdamW<float>::numbers(options, k, kRate),
                                  static_cast<float>(kMaxNorm), 0.9f, norm.data()};
             const auto step = Buffer<FusedStep>::of(std::vector<FusedStep>{same});
@@ -175,11 +177,11 @@ void time_all(Stage& s) {
     });
 }
 
-void stage(Stage& s) {
+}  // namespace
+
+void adamw_stage(Stage& s) {
     check_adamw(s);
     if (s.times()) time_all(s);
 }
-const StageOfChapter registered("02", "AdamW", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

@@ -33,6 +33,37 @@ struct Multiply {
     bool add;
     __device__ void operator()(int i) const { y[i] = a[i] * b[i] + (add ? y[i] : 0.0f); }
 };
+struct Sum {
+    const float *a, *b;
+    float* y;
+    __device__ void operator()(int i) const { y[i] = a[i] + b[i]; }
+};
+struct Rows {
+    const float* table;
+    const int* ids;
+    Divisor columns;
+    float* y;
+    __device__ void operator()(int i) const {
+        y[i] = table[static_cast<std::ptrdiff_t>(ids[i / columns]) * columns + i % columns];
+    }
+};
+/// A thread for each number of the table, which looks through all ids: in their order, so that the
+/// sum has the same bits every time.
+struct RowsVjp {
+    const float* dy;
+    const int* ids;
+    int count;
+    Divisor columns;
+    float* dtable;
+    __device__ void operator()(int i) const {
+        const int row = i / columns, column = i % columns;
+        float sum = 0;
+        for (int n = 0; n < count; ++n) {
+            if (ids[n] == row) sum += dy[static_cast<std::ptrdiff_t>(n) * columns + column];
+        }
+        dtable[i] += sum;  // (2.25)
+    }
+};
 struct Silu {
     const float* x;
     float* y;
@@ -102,6 +133,34 @@ using cuda::Float;
 using cuda::raw;
 
 template <>
+Var<Float> add(Var<Float> a, Var<Float> b) {
+    require_same_shape("add", a.value(), b.value());
+    const Var<Float> y = a.tape().result(a.shape(), a, b);
+    cuda::for_each_number(y.value().numel(),
+                          cuda::Sum{raw(a.value()), raw(b.value()), raw(y.value())});
+    a.tape().record(y, [a, b, y] {
+        if (a.needs_grad()) a.add_to_grad(y.grad(), Float(1));
+        if (b.needs_grad()) b.add_to_grad(y.grad(), Float(1));
+    });
+    return y;
+}
+
+template <>
+Var<Float> embedding(Var<Float> table, std::span<const int> ids) {
+    require(table.shape().rank == 2, "embedding: the table is ", table.shape(),
+            ", expected [rows,channels]");
+    const int count = static_cast<int>(ids.size()), columns = table.size(1);
+    const Var<Float> y = table.tape().result({count, columns}, table);
+    cuda::for_each_number(y.value().numel(),
+                          cuda::Rows{raw(table.value()), ids.data(), columns, raw(y.value())});
+    table.tape().record(y, [=] {
+        cuda::for_each_number(table.value().numel(), cuda::RowsVjp{raw(y.grad()), ids.data(), count,
+                                                                   columns, raw(table.grad())});
+    });
+    return y;
+}
+
+template <>
 Var<Float> mul(Var<Float> a, Var<Float> b) {
     require_same_shape("mul", a.value(), b.value());
     const Var<Float> y = a.tape().result(a.shape(), a, b);
@@ -136,7 +195,7 @@ Var<Float> silu(Var<Float> x) {
 
 template <>
 Var<Float> reshape(Var<Float> x, Shape shape) {
-    const Var<Float> y = x.tape().alias(x.value().reshape(shape), x);
+    const Var<Float> y = x.tape().alias(x, x.value().reshape(shape));
     x.tape().record(y, [x, y] { x.add_to_grad(y.grad().reshape(x.shape())); });
     return y;
 }
@@ -211,7 +270,9 @@ namespace cuda {
 namespace {
 
 // ---- The checks against the CPU's code.
-void stage(Stage& s) {
+}  // namespace
+
+void operations_stage(Stage& s) {
     compare_on_tapes(s, "mul", {{7, 5}, {7, 5}}, 1e-6,
                      [](const auto& v) { return mul(v[0], v[1]); });
     compare_on_tapes(s, "silu", {{7, 5}}, 1e-6, [](const auto& v) { return silu(v[0]); });
@@ -223,8 +284,6 @@ void stage(Stage& s) {
     compare_on_tapes(s, "mean squared error", {{3, 4}, {3, 4}}, 1e-6,
                      [](const auto& v) { return mse(v[0], v[1]); });
 }
-const StageOfChapter registered("02", "operations on the tape", stage);
 
-}  // namespace
 }  // namespace cuda
 }  // namespace diffusion

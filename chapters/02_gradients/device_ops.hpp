@@ -22,6 +22,11 @@ namespace diffusion {
 
 // These forms are in device_ops.cu.
 template <>
+Var<cuda::Float> add(Var<cuda::Float> a, Var<cuda::Float> b);
+/// Here the ids lie on the GPU, too, and nobody looks whether they are rows of the table.
+template <>
+Var<cuda::Float> embedding(Var<cuda::Float> table, std::span<const int> ids);
+template <>
 Var<cuda::Float> mul(Var<cuda::Float> a, Var<cuda::Float> b);
 template <>
 Var<cuda::Float> silu(Var<cuda::Float> x);

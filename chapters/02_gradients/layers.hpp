@@ -16,8 +16,9 @@ struct Linear {
     Linear() = default;
     Linear(ParameterList& list, const std::string& name, int inputs, int outputs) {
         const double bound = 1 / std::sqrt(static_cast<double>(inputs));
-        weight = list.add(name + ".weight", {inputs, outputs}, Layout::linear, bound);
-        bias = list.add(name + ".bias", {outputs}, Layout::plain, bound);
+        weight =
+            list.add(name + ".weight", {inputs, outputs}, Layout::linear, Init::uniform(bound));
+        bias = list.add(name + ".bias", {outputs}, Layout::plain, Init::uniform(bound));
     }
     template <class T>
     Var<T> operator()(Var<T> x) const {

@@ -117,7 +117,7 @@ struct Mlp {
 };
 
 /// What the network with these weights draws: `size` x `size` pixels.
-Image draw(const Mlp& mlp, std::vector<float>& values, int size) {
+Image draw(const Mlp& mlp, Array<float>& values, int size) {
     Arena arena;
     Tape<float> tape(arena);
     tape.bind(values.data());
@@ -133,17 +133,17 @@ Image draw(const Mlp& mlp, std::vector<float>& values, int size) {
 enum class Method { descent, adam };
 
 struct Learned {
-    std::vector<float> values, average;
+    Array<float> values, average;
 };
 /// Trains from the same start on the same points; writes the loss of each step into `losses`,
 /// smoothed, and returns the weights and their average.
 Learned learn(const Mlp& mlp, Method method, int steps, std::uint64_t seed,
               std::vector<double>& losses, std::vector<Image>* film) {
     constexpr int kBatch = 256;
-    Learned model{std::vector<float>(static_cast<std::size_t>(mlp.list.block())), {}};
+    Learned model{Array<float>(mlp.list.block()), {}};
     mlp.list.initialise<float>(model.values, seed);
     model.average = model.values;
-    std::vector<float> gradient(model.values.size());
+    Array<float> gradient(mlp.list.block());
     AdamW<float> adam(gradient.size(), {.learning_rate = 3e-3});
     Arena arena;
     Tape<float> tape(arena);

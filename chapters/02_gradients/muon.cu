@@ -43,6 +43,7 @@ struct Momentum {
 constexpr int kPieces = 16;
 __global__ void squares_of_pieces(const float* x, int size, double* sums) {
     __shared__ double shared[kThreads];
+    uninitialised(shared);
     const float* own = x + static_cast<std::ptrdiff_t>(blockIdx.y) * size;
     double sum = 0;
     for (int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x); i < size;
@@ -197,9 +198,7 @@ void DeviceMuon::step(float* values, float* gradient, float* momentum, const flo
     }
 }
 
-namespace {
-
-void stage(Stage& s) {
+void muon_stage(Stage& s) {
     const std::vector<Parameter> matrices = {
         {0, {12, 20}}, {240, {3, 3, 4, 12}}, {672, {12, 20}}, {912, {8, 8}}};
     constexpr std::size_t kSize = 1000;  // the last 24 numbers belong to no matrix
@@ -227,7 +226,5 @@ void stage(Stage& s) {
             largest_difference(on_gradient.download(), gradient), 0);
     s.check("  momentum", largest_difference(on_momentum.download(), cpu.momentum()), 1e-6);
 }
-const StageOfChapter registered("02", "Muon", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "02_gradients/tape.hpp"
+#include "tensor/array.hpp"
 
 namespace diffusion {
 
@@ -43,7 +44,7 @@ private:
 
     std::vector<Parameter> matrices_;
     Options options_;
-    std::vector<T> momentum_;
+    Array<T> momentum_;
     std::vector<std::unique_ptr<Arena>> arenas_;  // one for each thread
 };
 

@@ -191,9 +191,13 @@ Var<T> mse(Var<T> x, Var<T> target) {
     Var<T> y = x.tape().result({1}, x, target);
     const std::ptrdiff_t n = x.value().numel();
     const T *a = x.value().data(), *b = target.value().data();
-    T sum = 0;
-    for (std::ptrdiff_t i = 0; i < n; ++i) sum += (a[i] - b[i]) * (a[i] - b[i]);
-    y.value()(0) = sum / static_cast<T>(n);
+    double sum = 0;  // in double: there may be millions
+#pragma omp simd reduction(+ : sum)
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+        const double d = static_cast<double>(a[i] - b[i]);
+        sum += d * d;
+    }
+    y.value()(0) = static_cast<T>(sum / static_cast<double>(n));
     x.tape().record(y, [=] {
         const T factor = 2 * y.grad()(0) / static_cast<T>(n);  // (2.13)
         for (std::ptrdiff_t i = 0; i < n; ++i) {
@@ -211,20 +215,21 @@ Var<T> cross_entropy(Var<T> x, std::span<const int> labels) {
     const int rows = x.size(0), classes = x.size(1);
     Var<T> y = x.tape().result({1}, x);
     const Tensor<T> difference = x.tape().arena().template make<T>(x.shape());  // softmax - one-hot
-    T sum = 0;
+    double sum = 0;
     for (int r = 0; r < rows; ++r) {
         const int label = labels[static_cast<std::size_t>(r)];
         require(label >= 0 && label < classes, "cross_entropy: label ", label, " in row ", r,
                 " is not in 0..", classes - 1);
         const T* row = x.value()[r].data();
         const T largest = *std::max_element(row, row + classes);
-        T total = 0;
-        for (int i = 0; i < classes; ++i) total += std::exp(row[i] - largest);
-        sum += std::log(total) + largest - row[label];  // the logarithm is never taken of 0
+        double total = 0;
+        for (int i = 0; i < classes; ++i) total += static_cast<double>(std::exp(row[i] - largest));
+        sum += std::log(total) +  // at least log 1
+               static_cast<double>(largest - row[label]);
         softmax_row(row, difference[r].data(), classes);
         difference(r, label) -= 1;
     }
-    y.value()(0) = sum / static_cast<T>(rows);
+    y.value()(0) = static_cast<T>(sum / rows);
     x.tape().record(y, [=] {
         const T factor = y.grad()(0) / static_cast<T>(rows);  // (2.14)
         for (std::ptrdiff_t i = 0; i < x.value().numel(); ++i) {

@@ -45,10 +45,13 @@ template <class T>
 Var<T> tanh(Var<T> x);
 template <class T>
 Var<T> silu(Var<T> x);  ///< x sigmoid(x) (Elfwing, Uchibe, Doya 2017, arXiv:1702.03118)
-/// Its slope at z, from s = 1 / (1 + e^-z) and y = z s; V is a number or a register of them.
+/// Its slope at z, from s = 1 / (1 + e^-z) and y = z s; V is a number or a register of them. Every
+/// SiLU in the book has its slope from here.
 template <class V>
 constexpr V silu_slope(V s, V y) {
+    // >>> exercise 2.1 points=1 hint="(2.6): the product rule for z s(z); the slope of s is s (1 - s)"
     return s + y * (1 - s);  // (2.6)
+    // <<<
 }
 template <class T>
 Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606.08415)
@@ -57,6 +60,9 @@ Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606
 template <class T>
 Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias);
 
+/// x[R, C] as [C, R] (2.28).
+template <class T>
+Var<T> transpose(Var<T> x);
 /// a[M, K] b[K, N], or with `transpose_b` a[M, K] b[N, K]^T: a product of two values (2.28).
 template <class T>
 Var<T> matmul(Var<T> a, Var<T> b, bool transpose_b = false);

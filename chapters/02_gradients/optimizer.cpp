@@ -18,10 +18,15 @@ AdamWStep<T> AdamW<T>::numbers(const Options& options, std::int64_t k, double le
     const auto correction = [k](double beta) {
         return static_cast<T>(1 / (1 - std::pow(beta, static_cast<double>(k))));  // (2.17)
     };
-    return {static_cast<T>(options.beta1), static_cast<T>(options.beta2),
-            static_cast<T>(options.eps),   correction(options.beta1),
-            correction(options.beta2),     static_cast<T>(1 - learning_rate * options.weight_decay),
-            static_cast<T>(learning_rate)};
+    return {.beta1 = static_cast<T>(options.beta1),
+            .beta2 = static_cast<T>(options.beta2),
+            .take1 = static_cast<T>(1 - options.beta1),
+            .take2 = static_cast<T>(1 - options.beta2),
+            .eps = static_cast<T>(options.eps),
+            .correction1 = correction(options.beta1),
+            .correction2 = correction(options.beta2),
+            .keep = static_cast<T>(1 - learning_rate * options.weight_decay),
+            .rate = static_cast<T>(learning_rate)};
 }
 
 template <class T>

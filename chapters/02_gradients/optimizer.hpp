@@ -4,14 +4,17 @@
 #include <cmath>
 #include <cstdint>
 #include <span>
-#include <vector>
+
+#include "tensor/array.hpp"
 
 namespace diffusion {
 
 /// What all parameters share in one step of AdamW.
 template <class T>
 struct AdamWStep {
-    T beta1, beta2, eps;
+    T beta1, beta2;
+    T take1, take2;  ///< 1 - beta, which in float would lose half of its digits
+    T eps;
     T correction1, correction2;  ///< 1 / (1 - beta^k) of (2.17)
     T keep, rate;                ///< 1 - rate * decay; the learning rate
 };
@@ -20,8 +23,8 @@ struct AdamWStep {
 template <class T>
 constexpr void adamw_update(const AdamWStep<T>& s, T gradient, T& x, T& mean, T& square) {
     // >>> exercise 2.5 points=3 hint="(2.16), (2.18): both averages, then the step"
-    mean = s.beta1 * mean + (1 - s.beta1) * gradient;                                     // (2.16)
-    square = s.beta2 * square + (1 - s.beta2) * gradient * gradient;                      // (2.16)
+    mean = s.beta1 * mean + s.take1 * gradient;                                           // (2.16)
+    square = s.beta2 * square + s.take2 * gradient * gradient;                            // (2.16)
     const T update = mean * s.correction1 / (std::sqrt(square * s.correction2) + s.eps);  // (2.17)
     x = s.keep * x - s.rate * update;                                                     // (2.18)
     // <<<
@@ -72,7 +75,7 @@ public:
 private:
     Options options_;
     std::int64_t steps_ = 0;
-    std::vector<T> mean_, square_;
+    Array<T> mean_, square_;
 };
 
 /// The sum of squares, in double. It is the same for any number of threads.

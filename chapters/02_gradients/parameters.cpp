@@ -44,12 +44,11 @@ std::string shape_text(const std::vector<int>& shape) {
 
 }  // namespace
 
-Parameter ParameterList::add(std::string name, Shape shape, Layout layout, double bound,
-                             double constant) {
+Parameter ParameterList::add(std::string name, Shape shape, Layout layout, Init init) {
     for (const Entry& entry : entries_)
         require(entry.name != name, "parameters: two are named ", name);
     const Parameter where{block_, shape};
-    entries_.push_back({std::move(name), where, layout, bound, constant});
+    entries_.push_back({std::move(name), where, layout, init});
     // Every parameter starts on a cache line; the gap holds zeros that no operation reads.
     constexpr std::ptrdiff_t kLine = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
     count_ += shape.numel();
@@ -81,12 +80,19 @@ void ParameterList::initialise(std::span<T> values, std::uint64_t seed) const {
     std::fill(values.begin(), values.end(), T(0));
     for (std::size_t e = 0; e < entries_.size(); ++e) {
         Random random(seed, Purpose::initial_weights, 0, static_cast<std::uint32_t>(e));
-        const Entry& entry = entries_[e];
-        T* x = values.data() + entry.where.offset;
-        for (std::ptrdiff_t i = 0; i < entry.where.shape.numel(); ++i) {
-            x[i] = static_cast<T>(entry.bound > 0 ? entry.bound * (2 * random.uniform() - 1)
-                                                  : entry.constant);
-        }
+        const auto draw = [&random, init = entries_[e].init] {
+            switch (init.kind) {
+                case Init::Kind::uniform:
+                    return init.size * (2 * random.uniform() - 1);
+                case Init::Kind::normal:
+                    return init.size * random.normal();
+                default:
+                    return init.size;
+            }
+        };
+        T* x = values.data() + entries_[e].where.offset;
+        for (std::ptrdiff_t i = 0; i < entries_[e].where.shape.numel(); ++i)
+            x[i] = static_cast<T>(draw());
     }
 }
 
@@ -105,38 +111,57 @@ std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values) cons
     return arrays;
 }
 
-template <class T>
-std::vector<T> ParameterList::from_arrays(const Safetensors& file, const std::string& path) const {
+std::vector<std::pair<const ParameterList::Entry*, const NamedArray*>> ParameterList::found_in(
+    const Safetensors& file, const std::string& path, const Loading& how) const {
     std::map<std::string, const NamedArray*> by_name;
     for (const NamedArray& array : file.arrays) by_name[array.name] = &array;
-    std::vector<const NamedArray*> found;
+    std::vector<std::pair<const Entry*, const NamedArray*>> found;
     for (const Entry& entry : entries_) {
+        if (!entry.name.starts_with(how.prefix)) continue;
         const auto at = by_name.find(entry.name);
-        require(at != by_name.end(), path, ": the parameter ", entry.name, " is missing");
+        if (at == by_name.end()) {
+            require(!how.all, path, ": the parameter ", entry.name, " is missing");
+            continue;
+        }
         const std::vector<int> expected = file_shape(entry.where.shape, entry.layout);
         require(at->second->shape == expected, path, ": the parameter ", entry.name, " has shape ",
                 shape_text(at->second->shape), ", expected ", shape_text(expected));
-        found.push_back(at->second);
+        found.emplace_back(&entry, at->second);
         by_name.erase(at);
     }
-    require(by_name.empty(), path, ": this model has no parameter ",
+    require(by_name.empty() || !how.only, path, ": this model has no parameter ",
             by_name.empty() ? "" : by_name.begin()->first);
-    std::vector<T> values(static_cast<std::size_t>(block_));
-    for (std::size_t e = 0; e < entries_.size(); ++e) {
-        T* x = values.data() + entries_[e].where.offset;
-        for_each_number(entries_[e].where.shape, entries_[e].layout,
-                        [&](std::size_t here, std::size_t there) {
-                            x[here] = static_cast<T>(found[e]->values[there]);
-                        });
+    return found;
+}
+
+template <class T>
+void ParameterList::load(std::span<T> values, const Safetensors& file, const std::string& path,
+                         const Loading& how) const {
+    require(std::ssize(values) == block_, "parameters: ", block_, " numbers, got room for ",
+            values.size());
+    for (const auto& [entry, array] : found_in(file, path, how)) {
+        T* x = values.data() + entry->where.offset;
+        const float* y = array->values.data();
+        for_each_number(
+            entry->where.shape, entry->layout,
+            [=](std::size_t here, std::size_t there) { x[here] = static_cast<T>(y[there]); });
     }
+}
+
+template <class T>
+Array<T> ParameterList::from_arrays(const Safetensors& file, const std::string& path) const {
+    found_in(file, path, {});  // before there is memory for a model that does not fit
+    Array<T> values(block_);
+    load<T>(values, file, path, {});
     return values;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                               \
-    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                \
-    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>) const;       \
-    template std::vector<T> ParameterList::from_arrays(const Safetensors&, const std::string&) \
-        const;
+#define DIFFUSION_INSTANTIATE(T)                                                                \
+    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                 \
+    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>) const;        \
+    template Array<T> ParameterList::from_arrays(const Safetensors&, const std::string&) const; \
+    template void ParameterList::load(std::span<T>, const Safetensors&, const std::string&,     \
+                                      const Loading&) const;
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

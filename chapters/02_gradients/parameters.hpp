@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "02_gradients/tape.hpp"
 #include "io/safetensors.hpp"
+#include "tensor/array.hpp"
 
 namespace diffusion {
 
@@ -15,12 +17,34 @@ namespace diffusion {
 /// in, K, K].
 enum class Layout { plain, linear, conv };
 
+/// What a parameter's values are before training.
+struct Init {
+    enum class Kind { constant, uniform, normal };
+    Kind kind = Kind::constant;
+    double size = 0;
+
+    static Init constant(double value) { return {Kind::constant, value}; }
+    /// In [-bound, bound]. PyTorch's default for linear layers and convolutions has the bound 1 /
+    /// sqrt(inputs of one output).
+    static Init uniform(double bound) {
+        return {bound > 0 ? Kind::uniform : Kind::constant,
+                bound};  // not a random zero of 0 and -0
+    }
+    /// With mean 0.
+    static Init normal(double deviation) { return {Kind::normal, deviation}; }
+};
+
+/// How a file is read. Several modules may stand in one list, each with a prefix to its names.
+struct Loading {
+    std::string prefix = {};  ///< reads only the parameters whose names begin so
+    bool all = true;          ///< fails if one of these is missing; or else leaves it as it is
+    bool only = true;         ///< fails if the file holds anything else; or else ignores that
+};
+
 class ParameterList {
 public:
-    /// Registers a parameter. Its initial values are uniform in [-bound, bound] (PyTorch's default
-    /// has bound 1 / sqrt(inputs of one output)), or `constant` where bound is 0.
-    Parameter add(std::string name, Shape shape, Layout layout, double bound,
-                  double constant = 0.0);
+    /// Registers a parameter. Fails if there is one of this name already.
+    Parameter add(std::string name, Shape shape, Layout layout, Init init);
 
     std::ptrdiff_t count() const { return count_; }  ///< numbers of all parameters
     std::ptrdiff_t block() const {
@@ -38,20 +62,29 @@ public:
     template <class T>
     void initialise(std::span<T> values, std::uint64_t seed) const;
 
-    /// To and from named arrays in PyTorch's layouts. from_arrays fails, naming the file and the
-    /// parameter, if one is missing, unknown or of another shape.
+    /// To and from named arrays in PyTorch's layouts. from_arrays and load fail, naming the file
+    /// and the parameter, if one is missing, unknown or of another shape; `values` are then as
+    /// before.
     template <class T>
     std::vector<NamedArray> to_arrays(std::span<const T> values) const;
     template <class T>
-    std::vector<T> from_arrays(const Safetensors& file, const std::string& path) const;
+    Array<T> from_arrays(const Safetensors& file, const std::string& path) const;
+    template <class T>
+    void load(std::span<T> values, const Safetensors& file, const std::string& path,
+              const Loading& how) const;
 
 private:
     struct Entry {
         std::string name;
         Parameter where;
         Layout layout;
-        double bound, constant;
+        Init init;
     };
+    /// Which array of the file belongs to which parameter. Fails as load does.
+    std::vector<std::pair<const Entry*, const NamedArray*>> found_in(const Safetensors& file,
+                                                                     const std::string& path,
+                                                                     const Loading& how) const;
+
     std::vector<Entry> entries_;
     std::ptrdiff_t count_ = 0, block_ = 0;
 };

@@ -31,6 +31,7 @@ struct Matrix {
         one.x += number * batch_step;
         return one;
     }
+    __device__ const float* memory() const { return x; }
     __device__ const float* place(int i, int k) const {
         return x + (along_k ? static_cast<std::ptrdiff_t>(i) * step + k
                             : static_cast<std::ptrdiff_t>(k) * step + i);
@@ -91,6 +92,11 @@ std::ptrdiff_t tiles_of(int m, int n) {
     return static_cast<std::ptrdiff_t>(blocks_for(m, Tile::kRows)) * blocks_for(n, Tile::kColumns);
 }
 
+/// Whether these tiles, with k in parts, are blocks enough; parts_for leaves a few places free.
+inline bool fills_the_gpu(std::ptrdiff_t tiles, int parts) {
+    return tiles * parts >= blocks_wanted() || (parts > 1 && tiles * (parts + 1) > blocks_wanted());
+}
+
 /// C [m, n] = A B, sums over k in `parts` parts, `batch` times.
 template <Precision precision, class A, class B, class Writer>
 void product_in(A a, B b, Writer write, int m, int n, int k, int parts = 1, int batch = 1) {
@@ -103,7 +109,7 @@ void product_in(A a, B b, Writer write, int m, int n, int k, int parts = 1, int 
         launch_with(Narrow<16>());
     } else if (n <= 32) {
         launch_with(Narrow<32>());
-    } else if (n >= Large::kColumns && tiles_of<Large>(m, n) * parts * batch >= blocks_wanted()) {
+    } else if (n >= Large::kColumns && fills_the_gpu(tiles_of<Large>(m, n) * batch, parts)) {
         launch_with(Large());
     } else {
         launch_with(Small());
@@ -123,13 +129,14 @@ void product(Precision precision, A a, B b, Writer write, int m, int n, int k, i
     }
 }
 
-/// Into how many parts to cut k, so that the tiles of an m x n result keep the GPU busy.
+/// Into how many parts to cut k, so that the tiles of an m x n result keep the GPU busy: rounded
+/// down, for a few blocks more than there are places would take as long as twice as many.
 inline int parts_for(int m, int n, int k) {
     const std::ptrdiff_t tiles = n <= 16               ? tiles_of<Narrow<16>>(m, n)
                                  : n <= 32             ? tiles_of<Narrow<32>>(m, n)
                                  : n < Large::kColumns ? tiles_of<Small>(m, n)
                                                        : tiles_of<Large>(m, n);
-    const std::ptrdiff_t most = k / (16 * kSlab), wanted = (blocks_wanted() + tiles - 1) / tiles;
+    const std::ptrdiff_t most = k / (16 * kSlab), wanted = blocks_wanted() / tiles;
     return static_cast<int>(std::max<std::ptrdiff_t>(1, std::min(most, wanted)));
 }
 

@@ -8,6 +8,7 @@
 //     bool quads;                       four(..) may be used
 //     float at(int i, int k);           the number in row i of A, or in column i of B; 0 outside
 //     const float* four(int i, int k);  where it and its three neighbours lie, or nullptr: zeros
+//     const float* memory();            where all of it lies
 // A writer is told every sum, one(part, row, column, x) or, where the kernel has neighbours at hand
 // (not in float with B along k), pair(part, row, column, x, y) for column and column + 1; `part` is
 // 0 but where k is cut into parts, each with sums of its own. Of many products of one shape, next
@@ -64,21 +65,25 @@ struct Slab {
             return to_bf16(slab[place(i, k)], slab[place(i, k + 1)]);
         }
     }
-    /// Starts to copy rows first .. first + size - 1 from k on; `four` and `at` are the reader's.
-    template <int threads, class Four, class At>
-    static __device__ __forceinline__ void copy(float* to, int first, int k, bool quads, Four four,
-                                                At at) {
+    /// Starts to copy rows first .. first + size - 1 from k on, with zeros from `end` on.
+    template <int threads, class Reader>
+    static __device__ __forceinline__ void copy(float* to, const Reader& reader, int first, int k,
+                                                int end) {
         constexpr int kQuads = along_k ? kSlab / 4 : size / 4;  // in a line of memory
         for (int q = static_cast<int>(threadIdx.x); q < size * kSlab / 4; q += threads) {
             const int line = q / kQuads, along = q % kQuads * 4;
             const int i = along_k ? line : along, depth = along_k ? along : line;
             float* place_of_q = to + place(i, depth);
-            if (quads) {
-                copy_async(place_of_q, four(first + i, k + depth));
+            if (reader.quads) {
+                copy_async(place_of_q,
+                           k + depth < end ? reader.four(first + i, k + depth) : nullptr,
+                           reader.memory());
             } else {
-                for (int e = 0; e < 4; ++e)
-                    place_of_q[e] =
-                        at(first + i + (along_k ? 0 : e), k + depth + (along_k ? e : 0));
+                for (int e = 0; e < 4; ++e) {
+                    const int row = first + i + (along_k ? 0 : e),
+                              d = k + depth + (along_k ? e : 0);
+                    place_of_q[e] = d < end ? reader.at(row, d) : 0.0f;
+                }
             }
         }
     }
@@ -168,6 +173,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
     using SlabB = Slab<precision, B::kAlongK, Tile::kColumns>;
     alignas(16) __shared__ float as[2][SlabA::kFloats];
     alignas(16) __shared__ float bs[2][SlabB::kFloats];
+    uninitialised(as, bs);
     // Tiles are counted along the rows of C: those that are made at one time share rows of A.
     const unsigned tile = blockIdx.x,
                    across = static_cast<unsigned>(n + Tile::kColumns - 1) / Tile::kColumns;
@@ -182,14 +188,8 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
     const int slabs = (k1 - k0 + kSlab - 1) / kSlab;
     const auto bring = [&](int slab) {
         const int at_k = k0 + slab * kSlab;
-        SlabA::template copy<Tile::kThreads>(
-            as[slab % 2], row0, at_k, a.quads,
-            [&](int i, int d) { return d < k1 ? a.four(i, d) : nullptr; },
-            [&](int i, int d) { return d < k1 ? a.at(i, d) : 0.0f; });
-        SlabB::template copy<Tile::kThreads>(
-            bs[slab % 2], column0, at_k, b.quads,
-            [&](int i, int d) { return d < k1 ? b.four(i, d) : nullptr; },
-            [&](int i, int d) { return d < k1 ? b.at(i, d) : 0.0f; });
+        SlabA::template copy<Tile::kThreads>(as[slab % 2], a, row0, at_k, k1);
+        SlabB::template copy<Tile::kThreads>(bs[slab % 2], b, column0, at_k, k1);
         end_of_copies();
     };
     const auto for_each_slab = [&](auto multiply) {

@@ -105,6 +105,7 @@ private:
         Tape<T>* tape;
         Tensor<T> value, grad;
         bool needs_grad;
+        std::ptrdiff_t made;  // how many VJPs had been recorded when its memory was taken
     };
     explicit Var(Node* node) : node_(node) {}
     Node* node_ = nullptr;
@@ -153,20 +154,21 @@ public:
     /// Room for the result of an operation on `inputs`.
     template <class... Inputs>
     Var<T> result(Shape shape, const Inputs&... inputs) {
-        return node(room(shape), {}, (inputs.needs_grad() || ...));
+        return node(room(shape), {}, (inputs.needs_grad() || ...), recorded());
     }
 
-    /// Says, once, that x, the result of an operation, was read by `reader` for the last time. If
-    /// no VJP will read it either, because the reader needs no gradient, the next result of this
-    /// size takes its place, in memory that is still in the cache.
-    void done(Var<T> x, Var<T> reader) {
-        if (!reader.needs_grad()) free_.push_back(x.value());
+    /// Says, once, that x, the result of an operation, was read for the last time. If no VJP will
+    /// read it either, the next result of this size takes its place, in memory that is still in the
+    /// cache. A VJP that reads x was recorded after x was made: where none was recorded since, none
+    /// reads it.
+    void done(Var<T> x) {
+        if (x.node_->made == recorded()) free_.push_back(x.value());
     }
 
-    /// A result that is its input's memory seen differently.
+    /// A result that is the memory of `of` seen differently.
     template <class... Inputs>
-    Var<T> alias(Tensor<T> value, const Inputs&... inputs) {
-        return node(value, {}, (inputs.needs_grad() || ...));
+    Var<T> alias(Var<T> of, Tensor<T> value, const Inputs&... inputs) {
+        return node(value, {}, (of.needs_grad() || ... || inputs.needs_grad()), of.node_->made);
     }
 
     /// Remembers how to pull the gradient of `output` back to the inputs. `vjp` is kept by copy.
@@ -181,25 +183,22 @@ public:
     }
 
     /// (2.4) The gradient of the scalar `loss` with respect to itself is 1; every step passes its
-    /// share on, and its own gradient is then gone: what keeps its gradient are leaves.
+    /// share on.
     void backward(Var<T> loss) {
         require(loss.value().numel() == 1, "backward: the loss must be one number, its shape is ",
                 loss.shape());
         backward_from(loss, T(1));
     }
-    /// The same for any output, started from a given cotangent everywhere equal to `seed`.
+    /// The same for any output, from its own gradient, the cotangent: a tensor of its shape ..
+    void backward(Var<T> output, Tensor<T> cotangent) {
+        require_same_shape("backward", output.value(), cotangent);
+        output.add_to_grad(cotangent);
+        sweep();
+    }
+    /// .. or `seed` everywhere.
     void backward_from(Var<T> output, T seed) {
         fill(output.grad(), seed);
-        std::ptrdiff_t later = last_parameter_;  // of the step whose VJP ran before
-        for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
-            if (watching_) watch(step->output.grad(), later);
-            later = step->parameter;
-            step->run(step->vjp);
-            // Passed on, and never asked for again: the next gradient of this size takes its place.
-            Tensor<T>& passed = step->output.node_->grad;
-            if (passed) free_.push_back(passed);
-            passed = {};
-        }
+        sweep();
     }
 
     /// For the search after a number that is not finite: from now on every result, and on the way
@@ -239,10 +238,29 @@ private:
         std::ptrdiff_t parameter;  // the last one used before
     };
 
-    Var<T> node(Tensor<T> value, Tensor<T> grad, bool needs_grad) {
+    /// Runs the VJPs, the last one first. Its own gradient is then gone: what keeps its gradient
+    /// are leaves.
+    void sweep() {
+        std::ptrdiff_t later = last_parameter_;  // of the step whose VJP ran before
+        for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+            if (watching_) watch(step->output.grad(), later);
+            later = step->parameter;
+            step->run(step->vjp);
+            // Passed on, and never asked for again: the next gradient of this size takes its place.
+            Tensor<T>& passed = step->output.node_->grad;
+            if (passed) free_.push_back(passed);
+            passed = {};
+        }
+    }
+
+    /// How many VJPs have been recorded.
+    std::ptrdiff_t recorded() const { return std::ssize(steps_); }
+
+    static constexpr std::ptrdiff_t kNotOurs = -1;  // the memory of a constant or a leaf
+    Var<T> node(Tensor<T> value, Tensor<T> grad, bool needs_grad, std::ptrdiff_t made = kNotOurs) {
         using Node = typename Var<T>::Node;
         void* memory = arena_.allocate(sizeof(Node));
-        return Var<T>(new (memory) Node{this, value, grad, needs_grad});
+        return Var<T>(new (memory) Node{this, value, grad, needs_grad, made});
     }
 
     void watch(Tensor<T> numbers, std::ptrdiff_t parameter) {
@@ -259,7 +277,7 @@ private:
     std::vector<Tensor<T>> free_;
 };
 
-/// A tape with an arena of its own: each thread of a parallel loop needs one.
+/// A tape with an arena of its own.
 template <class T>
 struct OwnTape {
     Arena arena;

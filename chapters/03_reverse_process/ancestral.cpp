@@ -4,100 +4,124 @@
 #include <cmath>
 
 #include "03_reverse_process/posterior.hpp"
-#include "03_reverse_process/prediction.hpp"
+#include "kernels/threads.hpp"
+#include "tensor/array.hpp"
 #include "tensor/check.hpp"
+#include "tensor/flat.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
 namespace {
 
-void check_times(const Schedule& schedule, std::span<const int> times) {
-    require(times.size() >= 2 && times.back() == 0,
-            "ancestral sampling: times must fall to 0 and hold at least two entries");
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-        require(times[i] > times[i + 1], "ancestral sampling: times must fall, but ", times[i],
-                " is followed by ", times[i + 1]);
-        schedule.at(times[i]);  // fails outside 0..T
-    }
+/// Standard deviation of the fresh noise of a step: none where the picture is to be clean.
+double step_sigma(const Posterior& q, Variance variance, Level to) {
+    if (to.s == 0) return 0.0;
+    return std::sqrt(variance == Variance::small ? q.small_variance : q.large_variance);
 }
 
-// Standard deviation of the fresh noise of the step from t to s: none on the last step.
-double step_sigma(const Posterior& q, Variance variance, int s) {
-    if (s == 0) return 0.0;
-    return std::sqrt(variance == Variance::small ? q.small_variance : q.large_variance);
+/// Every sample of x from a stream of its own.
+template <class T>
+void fill_samples(std::uint64_t seed, Purpose purpose, int step, std::uint32_t first, Tensor<T> x) {
+    parallel_for(x.size(0), in_parallel() ? 1 : thread_count(), [&](int n) {
+        fill_normal(x[n], Random(seed, purpose, static_cast<std::uint32_t>(step),
+                                 first + static_cast<std::uint32_t>(n)));
+    });
 }
 
 }  // namespace
 
-std::vector<int> all_times(const Schedule& schedule) {
+std::vector<int> even_times(int T, int steps) {
+    require(steps >= 1 && steps <= T, "sampling: steps is ", steps, ", expected 1..", T);
     std::vector<int> times;
-    for (int t = schedule.steps(); t >= 0; --t) times.push_back(t);
+    for (int i = steps; i >= 0; --i)
+        times.push_back(static_cast<int>((static_cast<std::int64_t>(T) * i + steps / 2) / steps));
     return times;
+}
+
+std::vector<int> all_times(const Schedule& schedule) {
+    return even_times(schedule.steps(), schedule.steps());
+}
+
+void check_path(const char* sampler, std::span<const Moment> path) {
+    require(path.size() >= 2, sampler, ": a path of ", path.size(),
+            " moments, expected at least two");
+    for (std::size_t i = 0; i < path.size(); ++i) {
+        const Level l = path[i].level;
+        require(l.a >= 0 && l.s >= 0 && l.a + l.s > 0 && std::isfinite(l.a + l.s), sampler,
+                ": t = ", path[i].t, " has the level a = ", l.a, ", s = ", l.s);
+        if (i == 0) continue;
+        const Level before = path[i - 1].level;
+        require(l.s * before.a < before.s * l.a, sampler,
+                ": times must fall, and the noise with them, but t = ", path[i - 1].t,
+                " is followed by t = ", path[i].t);
+    }
+}
+
+template <class T>
+Noise<T> fresh_noise(std::uint64_t seed, std::uint32_t first_sample) {
+    return [=](int step, Tensor<T> z) {
+        fill_samples(seed, Purpose::ancestral_noise, step, first_sample, z);
+    };
 }
 
 template <class T>
 void start_noise(std::uint64_t seed, Tensor<T> x, std::uint32_t first_sample) {
-    for (int n = 0; n < x.size(0); ++n) {
-        const auto sample = first_sample + static_cast<std::uint32_t>(n);
-        fill_normal(x[n], Random(seed, Purpose::start_noise, 0, sample));
-    }
+    fill_samples(seed, Purpose::start_noise, 0, first_sample, x);
 }
 
 template <class T>
-void ancestral_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
-                      std::span<const int> times, const AncestralOptions& options, Tensor<T> x,
-                      const Observer<T>& observer) {
-    check_times(schedule, times);
-    require(options.clip >= 0.0, "ancestral sampling: clip must not be negative: ", options.clip);
-    std::vector<T> memory(static_cast<std::size_t>(x.numel()));
-    const Tensor<T> guess(memory.data(), x.shape());
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-        const int t = times[i], s = times[i + 1];
-        const Posterior q = posterior(schedule, t, s);
-        const double sigma = step_sigma(q, options.variance, s);
-        denoiser(x, t, guess);
-        for (int n = 0; n < x.size(0); ++n) {
-            Random random(options.seed, Purpose::ancestral_noise, static_cast<std::uint32_t>(t),
-                          options.first_sample + static_cast<std::uint32_t>(n));
-            const Tensor<T> xn = x[n], gn = guess[n];
-            for (std::ptrdiff_t k = 0; k < xn.numel(); ++k) {
-                const double xt = static_cast<double>(xn.data()[k]);
-                double x0 = static_cast<double>(gn.data()[k]);
-                if (options.clip > 0.0) x0 = std::clamp(x0, -options.clip, options.clip);  // (3.18)
-                // >>> exercise 3.3 points=2 hint="(3.17): the posterior with the guess for x_0"
-                double xs = q.x0 * x0 + q.xt * xt;               // (3.17)
-                if (sigma > 0.0) xs += sigma * random.normal();  // (3.17)
-                xn.data()[k] = static_cast<T>(xs);  // a draw from (3.1)
-                // <<<
-            }
-        }
-        if (observer) observer(s, x);
+void guess_x0(const Denoiser<T>& denoiser, Tensor<const T> xt, const Moment& at, double clip,
+              Tensor<T> x0) {
+    denoiser(xt, at, x0);
+    const T most = static_cast<T>(clip);
+    if (clip > 0) flat(x0) = flat(x0).max(-most).min(most);  // (3.18)
+}
+
+template <class T>
+void ancestral_sample(const Denoiser<T>& denoiser, std::span<const Moment> path,
+                      const SamplerOptions<T>& options, Tensor<T> x) {
+    check_path("ancestral sampling", path);
+    Array<T> guess(x.shape()), fresh(x.shape());
+    const Tensor<T> x0 = guess.tensor(), z = fresh.tensor();
+    for (std::size_t i = 0; i + 1 < path.size(); ++i) {
+        const Level from = path[i].level, to = path[i + 1].level;
+        const Posterior q = posterior(from, to);
+        const T of_x0 = static_cast<T>(q.x0), of_xt = static_cast<T>(q.xt),
+                sigma = static_cast<T>(step_sigma(q, options.variance, to));
+        guess_x0<T>(denoiser, x, path[i], options.clip, x0);
+        if (sigma > 0) options.noise(static_cast<int>(i), z);
+        // >>> exercise 3.3 points=2 hint="(3.17): the posterior with the guess for x_0"
+        flat(x) = of_x0 * flat(x0) + of_xt * flat(x);  // (3.17)
+        if (sigma > 0) flat(x) += sigma * flat(z);     // a draw from (3.1)
+        // <<<
+        if (options.observer) options.observer(path[i + 1], x);
     }
 }
 
-PixelMoments ancestral_moments(const Schedule& schedule, std::span<const int> times,
-                               Variance variance, PixelMoments data) {
-    check_times(schedule, times);
+PixelMoments ancestral_moments(std::span<const Moment> path, Variance variance, PixelMoments data) {
+    check_path("ancestral_moments", path);
     require(data.variance >= 0.0, "ancestral_moments: negative variance: ", data.variance);
     PixelMoments x{0.0, 1.0};
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-        const int t = times[i], s = times[i + 1];
-        const double a = schedule.signal(t), noise = schedule.noise(t);
-        const Posterior q = posterior(schedule, t, s);
-        const double sigma = step_sigma(q, variance, s);
-        const double total = a * a * data.variance + noise * noise;     // variance of q(x_t)
-        const double factor = q.x0 * a * data.variance / total + q.xt;  // (3.22)
-        x.mean = schedule.signal(s) * data.mean + factor * (x.mean - a * data.mean);  // (3.23)
-        x.variance = factor * factor * x.variance + sigma * sigma;                    // (3.23)
+    for (std::size_t i = 0; i + 1 < path.size(); ++i) {
+        const Level from = path[i].level, to = path[i + 1].level;
+        const Posterior q = posterior(from, to);
+        const double sigma = step_sigma(q, variance, to);
+        const double total = from.a * from.a * data.variance + from.s * from.s;  // of q(x_t)
+        const double factor = q.x0 * from.a * data.variance / total + q.xt;      // (3.22)
+        x.mean = to.a * data.mean + factor * (x.mean - from.a * data.mean);      // (3.23)
+        x.variance = factor * factor * x.variance + sigma * sigma;               // (3.23)
     }
     return x;
 }
 
-template void start_noise(std::uint64_t, Tensor<float>, std::uint32_t);
-template void start_noise(std::uint64_t, Tensor<double>, std::uint32_t);
-template void ancestral_sample(const Denoiser<float>&, const Schedule&, std::span<const int>,
-                               const AncestralOptions&, Tensor<float>, const Observer<float>&);
-template void ancestral_sample(const Denoiser<double>&, const Schedule&, std::span<const int>,
-                               const AncestralOptions&, Tensor<double>, const Observer<double>&);
+#define DIFFUSION_INSTANTIATE(T)                                                                   \
+    template Noise<T> fresh_noise(std::uint64_t, std::uint32_t);                                   \
+    template void start_noise(std::uint64_t, Tensor<T>, std::uint32_t);                            \
+    template void guess_x0(const Denoiser<T>&, Tensor<const T>, const Moment&, double, Tensor<T>); \
+    template void ancestral_sample(const Denoiser<T>&, std::span<const Moment>,                    \
+                                   const SamplerOptions<T>&, Tensor<T>);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
 
 }  // namespace diffusion

@@ -1,6 +1,7 @@
 #pragma once
 // Ancestral sampling: walk the chain back from noise, drawing each x_s from a Gaussian around what
-// the denoiser believes. Ho, Jain, Abbeel 2020, arXiv:2006.11239, algorithm 2.
+// the denoiser believes. Ho, Jain, Abbeel 2020, arXiv:2006.11239, algorithm 2. And what all
+// samplers have in common: what they ask, what they are told, along which moments they go.
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -11,38 +12,58 @@
 
 namespace diffusion {
 
-/// The guess of x_0 given a batch x_t [N, ...] at time t, into x0 of the same shape. The sampler
+/// The guess of x_0 given a batch x_t [N, ...] at a moment, into x0 of the same shape. The sampler
 /// asks for x_0 and not for eps because near t = T, where a(t) is tiny, x_0 from eps would be a
 /// small difference divided by a(t): in float only its rounding would be left.
 template <class T>
-using Denoiser = std::function<void(Tensor<const T> xt, int t, Tensor<T> x0)>;
+using Denoiser = std::function<void(Tensor<const T> xt, const Moment& at, Tensor<T> x0)>;
 
-/// Sees the batch x_s after each step.
+/// Fills z [N, ...] with fresh N(0, 1) for step number `step` of a path, counted from 0.
 template <class T>
-using Observer = std::function<void(int s, Tensor<const T> xs)>;
+using Noise = std::function<void(int step, Tensor<T> z)>;
+/// Noise that depends on the seed, the step's number and the sample's: Random(seed,
+/// ancestral_noise, step, sample). x[0] is sample number `first_sample`.
+template <class T>
+Noise<T> fresh_noise(std::uint64_t seed, std::uint32_t first_sample = 0);
+
+/// Sees the batch after each step, and the moment at which it has arrived.
+template <class T>
+using Observer = std::function<void(const Moment& at, Tensor<const T> xs)>;
 
 enum class Variance { small, large };  ///< (3.5) or (3.6)
 
-struct AncestralOptions {
-    Variance variance = Variance::small;
-    double clip = 0.0;               ///< keeps the guess of x_0 in [-clip, clip]; 0: does not clip
-    std::uint64_t seed = 1;          ///< noise: Random(seed, ancestral_noise, t, sample)
-    std::uint32_t first_sample = 0;  ///< the sample number of x[0]
+/// What every sampler may be told.
+template <class T>
+struct SamplerOptions {
+    double clip = 0;  ///< keeps the guess of x_0 in [-clip, clip] (3.18); 0: does not clip
+    Variance variance = Variance::small;  ///< of ancestral sampling
+    double eta = 0;                       ///< of chapter 6's DDIM: how much fresh noise
+    Noise<T> noise = fresh_noise<T>(1);
+    Observer<T> observer = {};
 };
 
-/// The times T, T-1, ..., 0 of the full chain.
+/// `steps` times from T down to 0, as evenly spaced as whole numbers allow; and all of them.
+std::vector<int> even_times(int T, int steps);
 std::vector<int> all_times(const Schedule& schedule);
+
+/// Fails, naming the place, unless a path has two moments at least and the noise for the picture,
+/// s / a, falls from each to the next.
+void check_path(const char* sampler, std::span<const Moment> path);
 
 /// Fills x [N, ...] with N(0, 1), one stream of numbers for each sample.
 template <class T>
 void start_noise(std::uint64_t seed, Tensor<T> x, std::uint32_t first_sample = 0);
 
-/// Takes x [N, ...] from times.front() to times.back() = 0 by (3.17). The last step adds no noise.
-/// Fails unless the times fall strictly, end in 0 and lie in 0..T.
+/// The denoiser's guess, clipped (3.18).
 template <class T>
-void ancestral_sample(const Denoiser<T>& denoiser, const Schedule& schedule,
-                      std::span<const int> times, const AncestralOptions& options, Tensor<T> x,
-                      const Observer<T>& observer = {});
+void guess_x0(const Denoiser<T>& denoiser, Tensor<const T> xt, const Moment& at, double clip,
+              Tensor<T> x0);
+
+/// (3.17) Takes x [N, ...] from path.front() to path.back(), in place. A step to a level without
+/// noise adds none.
+template <class T>
+void ancestral_sample(const Denoiser<T>& denoiser, std::span<const Moment> path,
+                      const SamplerOptions<T>& options, Tensor<T> x);
 
 /// Mean and variance of one pixel.
 struct PixelMoments {
@@ -50,8 +71,7 @@ struct PixelMoments {
 };
 
 /// Where ancestral sampling ends for data N(mean, variance) and the exact denoiser, started from
-/// N(0, 1): the recursion (3.23), without drawing anything. Same conditions on the times.
-PixelMoments ancestral_moments(const Schedule& schedule, std::span<const int> times,
-                               Variance variance, PixelMoments data);
+/// N(0, 1): the recursion (3.23), without drawing anything.
+PixelMoments ancestral_moments(std::span<const Moment> path, Variance variance, PixelMoments data);
 
 }  // namespace diffusion

@@ -7,6 +7,7 @@
 
 #include "01_forward_noising/q_sample.hpp"
 #include "02_gradients/optimizer.hpp"
+#include "02_gradients/tape_pool.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
@@ -42,12 +43,12 @@ void features_of(Tensor<const float> x, std::span<const int> t, const Schedule& 
     }
 }
 
-std::vector<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
-                         const Schedule& schedule, int steps, std::uint64_t seed) {
+Array<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
+                   const Schedule& schedule, int steps, std::uint64_t seed) {
     constexpr int kBatch = 256;
-    std::vector<float> values(static_cast<std::size_t>(net.list.block())), gradient(values.size());
+    Array<float> values(net.list.block()), gradient(net.list.block());
     net.list.initialise<float>(values, seed);
-    std::vector<float> average = values;
+    Array<float> average = values;
     AdamW<float> adam(values.size(), {});
     Arena arena;
     Tape<float> tape(arena);
@@ -78,27 +79,23 @@ std::vector<float> learn(const NoisePredictor& net, const GaussianMixture& shape
     return average;
 }
 
-Denoiser<float> learned_denoiser(const NoisePredictor& net, std::vector<float>& values,
+Denoiser<float> learned_denoiser(const NoisePredictor& net, std::span<float> values,
                                  const Schedule& schedule) {
-    struct Memory {
-        Arena arena;
-        Tape<float> tape{arena};
-        std::vector<int> t;
-    };
-    const auto memory = std::make_shared<Memory>();
-    return [&net, &values, &schedule, memory](Tensor<const float> xt, int t, Tensor<float> x0) {
-        Tape<float>& tape = memory->tape;
-        tape.reset();
+    const auto tapes = std::make_shared<TapePool<float>>();
+    return [&net, values, &schedule, tapes](Tensor<const float> xt, const Moment& at,
+                                            Tensor<float> x0) {
+        const TapePool<float>::Lent lent(*tapes);
+        Tape<float>& tape = lent.tape();
         tape.bind(values.data());
-        memory->t.assign(static_cast<std::size_t>(xt.size(0)), t);
+        const std::span<int> times = tape.arena().make<int>({xt.size(0)}).flat();
+        std::fill(times.begin(), times.end(), static_cast<int>(at.t));
         const Tensor<float> input =
             tape.arena().make<float>({xt.size(0), NoisePredictor::kFeatures});
-        features_of(xt, memory->t, schedule, input);
+        features_of(xt, times, schedule, input);
         const Tensor<float> eps = net(tape.constant(input)).value();
-        const Level level = level_at(schedule, t);
         for (std::ptrdiff_t i = 0; i < eps.numel(); ++i) {
             x0.data()[i] =
-                static_cast<float>(x0_from_eps(level, static_cast<double>(xt.data()[i]),
+                static_cast<float>(x0_from_eps(at.level, static_cast<double>(xt.data()[i]),
                                                static_cast<double>(eps.data()[i])));  // (3.11)
         }
     };

@@ -1,7 +1,7 @@
 #pragma once
 // A small network that learns to predict the noise in points of the plane.
 #include <cstdint>
-#include <vector>
+#include <span>
 
 #include "02_gradients/layers.hpp"
 #include "03_reverse_process/shapes.hpp"
@@ -26,11 +26,12 @@ void features_of(Tensor<const float> x, std::span<const int> t, const Schedule& 
 
 /// Trains on `steps` batches of fresh points, with the loss (3.9) without its weight. Returns the
 /// averaged weights.
-std::vector<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
-                         const Schedule& schedule, int steps, std::uint64_t seed);
+Array<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
+                   const Schedule& schedule, int steps, std::uint64_t seed);
 
-/// The trained network as a denoiser: x_0 from its eps (3.11). All three arguments must outlive it.
-Denoiser<float> learned_denoiser(const NoisePredictor& net, std::vector<float>& values,
+/// The trained network as a denoiser: x_0 from its eps (3.11). The network, what `values` points to
+/// and the schedule must outlive it.
+Denoiser<float> learned_denoiser(const NoisePredictor& net, std::span<float> values,
                                  const Schedule& schedule);
 
 }  // namespace diffusion

@@ -75,15 +75,16 @@ double mean_log_density(const GaussianMixture& shape, Tensor<const float> points
 std::vector<Image> walk(const Denoiser<float>& denoiser, const Schedule& schedule,
                         std::uint64_t seed, Tensor<float> x, std::vector<Image>& film) {
     start_noise<float>(seed, x);
-    std::vector<Image> moments{picture(x)};
-    film.push_back(moments[0]);
-    ancestral_sample<float>(denoiser, schedule, all_times(schedule), {.clip = 3.0, .seed = seed}, x,
-                            [&](int s, Tensor<const float> xs) {
-                                if (s == 150 || s == 100 || s == 50 || s == 20 || s == 0)
-                                    moments.push_back(picture(xs));
-                                if (s % 5 == 0) film.push_back(picture(xs));
-                            });
-    return moments;
+    std::vector<Image> stops{picture(x)};
+    film.push_back(stops[0]);
+    const auto look = [&](const Moment& at, Tensor<const float> xs) {
+        const int s = static_cast<int>(at.t);
+        if (s == 150 || s == 100 || s == 50 || s == 20 || s == 0) stops.push_back(picture(xs));
+        if (s % 5 == 0) film.push_back(picture(xs));
+    };
+    ancestral_sample<float>(denoiser, moments(schedule, all_times(schedule)),
+                            {.clip = 3.0, .noise = fresh_noise<float>(seed), .observer = look}, x);
+    return stops;
 }
 
 void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
@@ -98,8 +99,8 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
     for (int k = 0; k < 4; ++k) {
         const GaussianMixture shape = make_shape(kShapeNames[static_cast<std::size_t>(k)]);
         const NoisePredictor net;
-        std::vector<float> values = learn(net, shape, schedule, work.steps, seed);
-        const Denoiser<float> exact = exact_denoiser<float>(shape, schedule),
+        Array<float> values = learn(net, shape, schedule, work.steps, seed);
+        const Denoiser<float> exact = exact_denoiser<float>(shape),
                               learned = learned_denoiser(net, values, schedule);
         Arena arena;
         const Shape points{work.points, 2};
@@ -135,9 +136,10 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
             grid(i, 1) = -2.5f + 5.0f * static_cast<float>(row) / (kGrid - 1);
         }
         for (const int t : {40, 100}) {
-            exact(grid, t, a);
-            learned(grid, t, b);
             const Level level = level_at(schedule, t);
+            const Moment moment{static_cast<double>(t), level};
+            exact(grid, moment, a);
+            learned(grid, moment, b);
             const auto score = [&](float x, float x0) {  // (3.14) with (3.11)
                 return score_from_eps(
                     level, eps_from_x0(level, static_cast<double>(x), static_cast<double>(x0)));
@@ -182,8 +184,9 @@ void remember(RunFolder& folder, const CommonOptions& options, const Work& work)
                         nearest = arena.make<float>(x.shape());
     const Schedule schedule = make_schedule("cosine", 50);
     start_noise<float>(options.seed, x);
-    ancestral_sample<float>(exact_denoiser<float>(empirical_mixture(train), schedule), schedule,
-                            all_times(schedule), {.seed = options.seed}, x);
+    ancestral_sample<float>(exact_denoiser<float>(empirical_mixture(train)),
+                            moments(schedule, all_times(schedule)),
+                            {.noise = fresh_noise<float>(options.seed)}, x);
     double largest = 0;
     for (int n = 0; n < kShown; ++n) {
         double best = 1e300;

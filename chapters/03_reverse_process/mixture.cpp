@@ -143,16 +143,15 @@ void exact_eps(const GaussianMixture& data, Level level, std::span<const double>
 }
 
 template <class T>
-Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule) {
-    return [data = std::move(data), schedule = std::move(schedule)](Tensor<const T> xt, int t,
-                                                                    Tensor<T> x0) {
+Denoiser<T> exact_denoiser(GaussianMixture data) {
+    return [data = std::move(data)](Tensor<const T> xt, const Moment& at, Tensor<T> x0) {
         require_same_shape("exact_denoiser", xt, x0);
         const int count = xt.size(0);
         require(xt.numel() == static_cast<std::ptrdiff_t>(count) * data.dimensions,
                 "exact_denoiser: samples of ", data.dimensions, " numbers expected, got ",
                 xt.shape());
-        const Level level = level_at(schedule, t);
-        require(level.s > 0.0, "exact_denoiser: there is no noise to predict at t = ", t);
+        const Level level = at.level;
+        require(level.s > 0.0, "exact_denoiser: there is no noise to predict at t = ", at.t);
         const GaussianMixture marginal = noised(data, level);
         parallel_for(count, thread_count(), [&](int n) {
             const std::vector<double> x(xt[n].begin(), xt[n].end());
@@ -163,7 +162,7 @@ Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule) {
     };
 }
 
-template Denoiser<float> exact_denoiser(GaussianMixture, Schedule);
-template Denoiser<double> exact_denoiser(GaussianMixture, Schedule);
+template Denoiser<float> exact_denoiser(GaussianMixture);
+template Denoiser<double> exact_denoiser(GaussianMixture);
 
 }  // namespace diffusion

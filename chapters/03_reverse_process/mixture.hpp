@@ -49,8 +49,8 @@ void exact_x0(const GaussianMixture& data, Level level, std::span<const double> 
 void exact_eps(const GaussianMixture& data, Level level, std::span<const double> xt,
                std::span<double> eps);
 
-/// exact_x0 for batches [N, ...] with D numbers in each sample, at the times of a schedule.
+/// exact_x0 for batches [N, ...] with D numbers in each sample, on any schedule.
 template <class T>
-Denoiser<T> exact_denoiser(GaussianMixture data, Schedule schedule);
+Denoiser<T> exact_denoiser(GaussianMixture data);
 
 }  // namespace diffusion

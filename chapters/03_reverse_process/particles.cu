@@ -22,7 +22,7 @@ struct Component {
 /// What a step needs: the level, the posterior's coefficients, and the deviation of its noise.
 struct ReverseStep {
     float a, s, of_x0, of_xt, sigma;
-    std::uint32_t t;  ///< the stream of its noise
+    std::uint32_t number;  ///< the stream of its noise
 };
 
 /// A component at one level: its mean there, log of weight over variance, 1 / (2 variance), and the
@@ -69,7 +69,7 @@ __device__ __forceinline__ float2 step_back(const ReverseStep& r, float2 p, floa
                                             std::uint64_t seed, std::uint32_t sample) {
     float2 to = make_float2(r.of_x0 * x0.x + r.of_xt * p.x, r.of_x0 * x0.y + r.of_xt * p.y);
     if (r.sigma > 0) {  // (3.17)
-        const float2 z = two_normals({seed, Purpose::ancestral_noise, r.t}, sample, 0);
+        const float2 z = two_normals({seed, Purpose::ancestral_noise, r.number}, sample, 0);
         to.x += r.sigma * z.x;
         to.y += r.sigma * z.y;
     }
@@ -96,6 +96,7 @@ __global__ void walk_back(float2* particles, int count, const Component* compone
                           const ReverseStep* steps, int step_count, std::uint64_t seed) {
     __shared__ Noised noised_ones[kMostComponents];
     __shared__ Component data[kMostComponents];
+    uninitialised(noised_ones, data);
     const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     for (int c = static_cast<int>(threadIdx.x); c < k; c += kThreads) data[c] = components[c];
     float2 p = i < count ? particles[i] : make_float2(0, 0);
@@ -119,7 +120,7 @@ struct Walk {
     Buffer<ReverseStep> steps;
     std::vector<ReverseStep> host_steps;
 
-    Walk(const GaussianMixture& mixture, const Schedule& schedule, std::span<const int> times) {
+    Walk(const GaussianMixture& mixture, std::span<const Moment> path) {
         require(mixture.dimensions == 2 && mixture.components() <= kMostComponents,
                 "particles: a mixture in the plane with at most ", kMostComponents,
                 " components, got ", mixture.components(), " in ", mixture.dimensions,
@@ -131,14 +132,13 @@ struct Walk {
                           static_cast<float>(mixture.variances[k]),
                           static_cast<float>(std::log(mixture.weights[k]))});
         }
-        for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-            const int t = times[i], s = times[i + 1];
-            const Level l = level_at(schedule, t);
-            const Posterior q = posterior(schedule, t, s);
+        for (std::size_t i = 0; i + 1 < path.size(); ++i) {
+            const Level l = path[i].level;
+            const Posterior q = posterior(l, path[i + 1].level);
             host_steps.push_back({static_cast<float>(l.a), static_cast<float>(l.s),
                                   static_cast<float>(q.x0), static_cast<float>(q.xt),
-                                  s == 0 ? 0.0f : static_cast<float>(std::sqrt(q.small_variance)),
-                                  static_cast<std::uint32_t>(t)});
+                                  static_cast<float>(std::sqrt(q.small_variance)),
+                                  static_cast<std::uint32_t>(i)});
         }
         components = Buffer<Component>::of(of);
         steps = Buffer<ReverseStep>::of(host_steps);
@@ -165,19 +165,20 @@ struct Start {
     }
 };
 
-void stage(Stage& s) {
+}  // namespace
+
+void particles_stage(Stage& s) {
     const Schedule schedule = make_schedule("cosine", 100);
     const GaussianMixture moons = make_shape("moons");
-    std::vector<int> times;
-    for (int t = 100; t >= 0; t -= 10) times.push_back(t);
-    const Walk walk(moons, schedule, times);
+    const std::vector<Moment> path = moments(schedule, even_times(100, 10));
+    const Walk walk(moons, path);
     constexpr int kFew = 300;
     constexpr std::uint64_t kSeed = 11;
     std::vector<float> expected(2 * kFew);
     const Tensor<float> x(expected.data(), {kFew, 2});
     start_noise<float>(kSeed, x);
-    ancestral_sample<float>(exact_denoiser<float>(moons, schedule), schedule, times,
-                            {.seed = kSeed}, x);
+    ancestral_sample<float>(exact_denoiser<float>(moons), path,
+                            {.noise = fresh_noise<float>(kSeed)}, x);
     const Buffer<float2> particles(kFew);
     const auto difference = [&] {
         std::vector<float> found;
@@ -199,9 +200,7 @@ void stage(Stage& s) {
 
     if (!s.times()) return;
     constexpr int kMany = 1 << 20;
-    std::vector<int> all;
-    for (int t = 100; t >= 0; --t) all.push_back(t);
-    const Walk long_walk(moons, schedule, all);
+    const Walk long_walk(moons, moments(schedule, all_times(schedule)));
     const Buffer<float2> many(kMany);
     for_each_number(kMany, Start{kSeed, many.data()});
     // Of a component: twice 7 for its distance, 11 for its part of the guess; the exponential is
@@ -212,7 +211,5 @@ void stage(Stage& s) {
     s.time("a million particles, 100 steps in one", 0, operations,
            [&] { long_walk.fused(many.data(), kMany, kSeed); });
 }
-const StageOfChapter registered("03", "a million particles", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

@@ -12,12 +12,12 @@ struct Posterior {
     double x0 = 0.0;              ///< coefficient of x_0 (3.4)
     double xt = 0.0;              ///< coefficient of x_t (3.4)
     double small_variance = 0.0;  ///< the posterior's own variance (3.5): right for a single point
-    double large_variance = 0.0;  ///< 1 - abar_t / abar_s (3.6), beta_t for s = t - 1: right for
-                                  ///< data of variance 1
+    double large_variance = 0.0;  ///< beta of the step (3.6): right for data of variance 1
 };
 
-/// The posterior from the two levels of (1.4). Fails unless 0 <= abar_t < abar_s <= 1.
-Posterior posterior(double abar_t, double abar_s);
+/// The posterior at level s from level t. Fails unless there is less noise for the picture at s:
+/// s.s / s.a < t.s / t.a.
+Posterior posterior(Level t, Level s);
 
 /// The same at two times of a schedule. Fails unless 0 <= s < t <= T.
 Posterior posterior(const Schedule& schedule, int t, int s);

@@ -134,6 +134,7 @@ __global__ void attention_obvious(Heads a, float* y) {
 template <int width>
 __global__ void attention_kernel(Heads a, float* y, float* log_sum) {
     __shared__ Rows<width> keys, values;
+    uninitialised(keys, values);
     const Place at = place_of_thread();
     const bool busy = at.i < a.queries;
     float q[width / 32], sum[width / 32] = {}, largest = -INFINITY, total = 0;
@@ -166,6 +167,7 @@ template <int width>
 __global__ void attention_vjp_of_queries(Heads a, const float* y, const float* dy,
                                          const float* log_sum, float* means, float* dq) {
     __shared__ Rows<width> keys, values;
+    uninitialised(keys, values);
     const Place at = place_of_thread();
     const bool busy = at.i < a.queries;
     const std::ptrdiff_t row = busy ? a.row(at.n, a.queries, at.i, at.h) : 0;
@@ -197,6 +199,7 @@ template <int width>
 __global__ void attention_vjp_of_keys(Heads a, const float* dy, const float* log_sum,
                                       const float* means, float* dk, float* dv) {
     __shared__ Rows<width> queries, gradients;
+    uninitialised(queries, gradients);
     const Place at = place_of_thread();
     const bool busy = at.i < a.keys;
     const std::ptrdiff_t row = busy ? a.row(at.n, a.keys, at.i, at.h) : 0;
@@ -265,13 +268,19 @@ struct SliceVjp {
     __device__ void operator()(int i) const { dx[i / count * from + begin + i % count] += dy[i]; }
 };
 
-Heads heads_of(Var<Float> q, Var<Float> k, Var<Float> v, int heads) {
-    const int width = q.size(2) / heads;
-    return {raw(q.value()), raw(k.value()),
-            raw(v.value()), q.size(0),
-            heads,          q.size(1),
-            k.size(1),      q.size(2),
-            width,          1 / std::sqrt(static_cast<float>(width))};
+Heads heads_of(Var<Float> q, Var<Float> k, Var<Float> v, const Attend<Float>& how) {
+    const int heads = how.heads, width = q.size(2) / heads;
+    return {
+        raw(q.value()),
+        raw(k.value()),
+        raw(v.value()),
+        q.size(0),
+        heads,
+        q.size(1),
+        k.size(1),
+        q.size(2),
+        width,
+        how.scale == 0 ? 1 / std::sqrt(static_cast<float>(width)) : static_cast<float>(how.scale)};
 }
 
 }  // namespace
@@ -300,27 +309,27 @@ Var<Float> slice_channels(Var<Float> x, int begin, int count) {
 }
 
 template <>
-Var<Float> attention(Var<Float> q, Var<Float> k, Var<Float> v, int heads,
-                     std::span<const unsigned char> keep) {
+Var<Float> attention(Var<Float> q, Var<Float> k, Var<Float> v, const Attend<Float>& how) {
+    const int heads = how.heads;
     require(q.shape().rank == 3 && k.shape() == v.shape() && k.shape().rank == 3 &&
                 k.size(0) == q.size(0) && k.size(2) == q.size(2) && heads > 0 &&
                 q.size(2) % heads == 0 && q.size(2) / heads <= cuda::kMostWidth,
             "attention: q is ", q.shape(), ", k is ", k.shape(), ", v is ", v.shape(), ", heads ",
             heads, ", expected [N,L,C], [N,S,C], [N,S,C] and C a multiple of the heads, ",
             cuda::kMostWidth, " channels each at most");
-    require(keep.empty(), "attention: on a GPU all keys are kept");
-    const cuda::Heads all = cuda::heads_of(q, k, v, heads);
+    require(how.keep.empty() && !how.causal && !how.bias,
+            "attention: on a GPU every query sees every key, and there is no bias");
+    const cuda::Heads all = cuda::heads_of(q, k, v, how);
     const Tensor<Float> log_sum = q.tape().numbers().make<Float>({all.images, heads, all.queries});
     const Var<Float> y = q.tape().result(q.shape(), q, k, v);
     cuda::attention_forward(all, raw(y.value()), raw(log_sum));
     q.tape().record(y, [=] {
         require(q.needs_grad() && k.needs_grad() && v.needs_grad(),
                 "attention: on a GPU q, k and v all need gradients, or none");
-        const cuda::Heads a = cuda::heads_of(q, k, v, heads);
         Arena& scratch = q.tape().scratch();
         Arena::Scope scope(scratch);
         float* means = raw(scratch.make<Float>(log_sum.shape()));
-        cuda::attention_vjp(a, raw(y.value()), raw(y.grad()), raw(log_sum), means, raw(q.grad()),
+        cuda::attention_vjp(all, raw(y.value()), raw(y.grad()), raw(log_sum), means, raw(q.grad()),
                             raw(k.grad()), raw(v.grad()));
     });
     return y;
@@ -337,7 +346,7 @@ void check(Stage& s) {
                              k = random_numbers(keys.numel(), 2),
                              v = random_numbers(keys.numel(), 3);
     const ByTape<> tape({{&q, queries}, {&k, keys}, {&v, keys}}, q,
-                        [](const auto& in) { return attention(in[0], in[1], in[2], 3); });
+                        [](const auto& in) { return attention(in[0], in[1], in[2], {3}); });
     const auto gq = Buffer<float>::of(q), gk = Buffer<float>::of(k), gv = Buffer<float>::of(v);
     const Buffer<float> y(q.size());
     launch_apart(attention_obvious, blocks_for(queries.numel(), kThreads), kThreads,
@@ -345,11 +354,11 @@ void check(Stage& s) {
                  y.data());
     s.check("attention 1: result", largest_difference(y.download(), tape.y), 1e-5);
     compare_on_tapes(s, "attention 2", {queries, keys, keys}, 3e-5,
-                     [](const auto& in) { return attention(in[0], in[1], in[2], 3); });
+                     [](const auto& in) { return attention(in[0], in[1], in[2], {3}); });
     compare_on_tapes(s, "attention 2, a head of 100", {{1, 3, 100}, {1, 2, 100}, {1, 2, 100}}, 3e-5,
-                     [](const auto& in) { return attention(in[0], in[1], in[2], 1); });
+                     [](const auto& in) { return attention(in[0], in[1], in[2], {1}); });
     compare_on_tapes(s, "attention 2, a head of 40", {{1, 5, 40}, {1, 33, 40}, {1, 33, 40}}, 3e-5,
-                     [](const auto& in) { return attention(in[0], in[1], in[2], 1); });
+                     [](const auto& in) { return attention(in[0], in[1], in[2], {1}); });
     compare_on_tapes(s, "slice of channels", {{2, 5, 12}}, 0,
                      [](const auto& in) { return slice_channels(in[0], 3, 6); });
 }
@@ -377,12 +386,12 @@ void time_all(Stage& s) {
     });
 }
 
-void stage(Stage& s) {
+}  // namespace
+
+void attention_stage(Stage& s) {
     check(s);
     if (s.times()) time_all(s);
 }
-const StageOfChapter registered("04", "attention", stage);
 
-}  // namespace
 }  // namespace cuda
 }  // namespace diffusion

@@ -1,118 +1,191 @@
 #pragma once
-// A convolution on the tape, whatever its input, for any kind of number: image_ops.cpp makes it for
-// the CPU's, unet.cu for those on a GPU. The kernels that it calls are in kernels/conv.hpp and
-// group_norm.hpp; and the sums of rows, below.
-#include "04_unet/group_norm.hpp"
+// Convolution and group norm on the tape, for any kind of number: image_ops.cpp makes them for the
+// CPU's, unet.cu for those on a GPU. The kernels that they call are in kernels/conv.hpp and
+// kernels/group_norm.hpp; and the sums of rows, below.
 #include "04_unet/image_ops.hpp"
-#include "kernels/conv.hpp"
+#include "kernels/group_norm.hpp"
 
 namespace diffusion {
 
-/// bias[O] + shift[N,O] for each image: what (4.12) adds to every pixel.
+/// shift[N,O], plus bias[O] if there is one, for each image: what (4.12) adds to every pixel.
 template <class T>
 Tensor<T> sum_of_rows(Var<T> bias, Var<T> shift);
 /// Adds dy's sums over the pixels to the gradient of shift, if it is there, and those over the
 /// images, too, to that of bias.
 template <class T>
-void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift);
+void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift, Arena& scratch);
 
-/// The weights of a part's channels: a range of rows, as K = 1 if there are two parts.
+// ---- A norm: what the kernel is told of it, forward and back.
+
 template <class T>
-Tensor<T> rows_of_part(Tensor<T> weight, int first, int channels) {
-    return {&weight(0, 0, first, 0), {weight.size(0), weight.size(1), channels, weight.size(3)}};
+GroupNormInput<T> norm_input(const ConvInput<T>& x) {
+    const Norm<T>& norm = x.norm;
+    const Shape shape = x.shape();
+    const Shape row{shape[3]};
+    require(norm.groups > 0 && shape[3] % norm.groups == 0, "group_norm: ", shape, " in ",
+            norm.groups, " groups");
+    require(norm.gain.shape() == row && norm.bias.shape() == row, "group_norm: x ends in ",
+            shape[3], " channels, gain is ", norm.gain.shape(), ", bias is ", norm.bias.shape());
+    return {x.a.value(),       x.b ? x.b.value() : Tensor<T>(),
+            norm.gain.value(), norm.bias.value(),
+            norm.groups,       norm.eps,
+            norm.silu};
 }
 
-// What a convolution needs of an input that is still to be computed: its values, which come with
-// something to keep for the way back; and there the values once more, while the gradients of what
-// they are made of are added to. dy is lost.
 template <class T>
-NormLines<T> compute_input(const Normed<T>& in, Tensor<T> y) {
-    return group_norm_forward(in, y);
-}
-template <class T>
-void compute_input_vjp(const Normed<T>& in, const NormLines<T>& kept, Tensor<T> dy, Tensor<T> y) {
-    group_norm_vjp(in, kept, dy, y);
+GroupNormLines<T> norm_forward(const ConvInput<T>& x, Tensor<T> y) {
+    Tape<T>& tape = x.tape();
+    const GroupNormInput<T> in = norm_input(x);
+    const GroupNormLines<T> lines(y.size(0), y.size(3), in.groups, tape.numbers());
+    group_norm_forward(in, lines, y, tape.scratch());  // (4.5)
+    return lines;
 }
 
-struct NothingKept {};
+/// With SiLU, y is written once more and dy is lost.
 template <class T>
-NothingKept compute_input(const Upsampled<T>& in, Tensor<T> y) {
-    upsample<T>(in.x.value(), y);  // (4.8)
+void norm_vjp(const ConvInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> dy, Tensor<T> y) {
+    GroupNormGradients<T> to;
+    if (x.a.needs_grad()) to.a = x.a.grad_or_room(to.add_a);
+    if (x.b.needs_grad()) to.b = x.b.grad_or_room(to.add_b);
+    if (x.norm.gain.needs_grad()) to.gain = x.norm.gain.grad();
+    if (x.norm.bias.needs_grad()) to.bias = x.norm.bias.grad();
+    group_norm_vjp(norm_input(x), lines, dy, y, to, x.tape().scratch());  // (4.6)
+}
+
+template <class T>
+Var<T> group_norm(Var<T> x, const std::type_identity_t<Norm<T>>& norm) {
+    const ConvInput<T> in = normed(ConvInput<T>(x), norm);
+    const Var<T> y = x.tape().result(x.shape(), in);
+    const GroupNormLines<T> lines = norm_forward(in, y.value());
+    x.tape().record(y, [=] { norm_vjp(in, lines, y.grad(), y.value()); });
+    return y;
+}
+
+// ---- A convolution of an image that is still to be computed.
+
+/// Writes the image that the convolution reads. The lines are the norm's.
+template <class T>
+GroupNormLines<T> compute_image(const ConvInput<T>& in, Tensor<T> y) {
+    if (in.normed()) return norm_forward(in, y);
+    upsample<T>(in.a.value(), y);  // (4.8)
     return {};
 }
+/// Writes it once more, and adds to the gradients of what it is made of. dy is lost.
 template <class T>
-void compute_input_vjp(const Upsampled<T>& in, NothingKept, Tensor<T> dy, Tensor<T> y) {
-    upsample<T>(in.x.value(), y);
-    if (!in.needs_grad()) return;
+void compute_image_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> dy,
+                       Tensor<T> y) {
+    if (in.normed()) {
+        norm_vjp(in, lines, dy, y);
+        return;
+    }
+    upsample<T>(in.a.value(), y);
+    if (!in.a.needs_grad()) return;
     bool add = true;
-    const Tensor<T> dx = in.x.grad_or_room(add);
+    const Tensor<T> dx = in.a.grad_or_room(add);
     upsample_vjp<T>(dy, add, dx);  // (4.8): a pixel that was copied to four places collects four
 }
 
-template <class T, class In>
-Var<T> convolution(In in, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
-                   bool onto) {
-    constexpr bool joined = std::is_same_v<In, Joined<T>>;
+template <class T>
+void convolve_computed_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Var<T> weight,
+                           ConvOptions options, Tensor<T> dy, Arena& scratch) {
+    Arena::Scope scope(scratch);
+    const Tensor<T> x = scratch.template make<T>(in.shape()),
+                    dx = scratch.template make<T>(in.shape());
+    conv2d_data_vjp<T>(dy, weight.value(), options, false, dx, scratch);  // (4.2)
+    compute_image_vjp(in, lines, dx, x);
+    if (weight.needs_grad()) conv2d_weight_vjp<T>(x, dy, options, weight.grad(), scratch);  // (4.3)
+}
+
+// ---- A convolution of one or two images that lie in memory: y = x_a W_a + x_b W_b.
+
+/// f(x, the rows of `weight` for its channels) for each image.
+template <class T, class F>
+void for_each_part(const ConvInput<T>& in, Tensor<T> weight, F f) {
+    if (!in.b) {
+        f(in.a, weight);
+        return;
+    }
+    int first = 0;
+    for (const Var<T> x : {in.a, in.b}) {
+        f(x, Tensor<T>(&weight(0, 0, first, 0), {1, 1, x.size(3), weight.size(3)}));
+        first += x.size(3);
+    }
+}
+
+template <class T>
+void convolve_stored(const ConvInput<T>& in, Tensor<T> weight, ConvOptions options, Plus<T> plus,
+                     Tensor<T> y, Arena& scratch) {
+    for_each_part(in, weight, [&](Var<T> x, Tensor<T> w) {
+        conv2d<T>(x.value(), w, options, y, scratch, plus);  // (4.1)
+        plus = {nullptr, 0, y.data()};
+    });
+}
+
+template <class T>
+void convolve_stored_vjp(const ConvInput<T>& in, Var<T> weight, ConvOptions options, Tensor<T> dy,
+                         Arena& scratch) {
+    if (weight.needs_grad()) {
+        for_each_part(in, weight.grad(), [&](Var<T> x, Tensor<T> dw) {
+            conv2d_weight_vjp<T>(x.value(), dy, options, dw, scratch);  // (4.3)
+        });
+    }
+    for_each_part(in, weight.value(), [&](Var<T> x, Tensor<T> w) {
+        if (!x.needs_grad()) return;
+        bool add = true;
+        const Tensor<T> dx = x.grad_or_room(add);
+        conv2d_data_vjp<T>(dy, w, options, add, dx, scratch);  // (4.2)
+    });
+}
+
+// ---- The operation.
+
+template <class T>
+Var<T> conv2d(std::type_identity_t<ConvInput<T>> in, Var<T> weight,
+              std::type_identity_t<Var<T>> bias, ConvOptions options,
+              std::type_identity_t<Added<T>> added) {
     Tape<T>& tape = weight.tape();
     Arena& scratch = tape.scratch();
-    const Shape in_shape = in.shape(), shape = conv2d_shape(in_shape, weight.shape(), stride);
+    const Shape shape = conv2d_shape(in.shape(), weight.shape(), options);
     const int images = shape[0], outputs = shape[3];
-    require(bias.shape() == Shape{outputs}, "conv2d: bias is ", bias.shape(), ", expected [",
-            outputs, "]");
+    const bool computed = in.normed() || in.doubled();
+    const Var<T> shift = added.shift, other = added.image;
+    require(!bias || bias.shape() == Shape{outputs}, "conv2d: bias is ",
+            bias ? bias.shape() : Shape{}, ", expected [", outputs, "]");
     require(!shift || shift.shape() == Shape{images, outputs}, "conv2d: shift is ",
             shift ? shift.shape() : Shape{}, ", expected [", images, ",", outputs, "]");
     require(!other || other.shape() == shape, "conv2d: the result is ", shape,
             ", what is added to it ", other ? other.shape() : Shape{});
-    require(!onto || (other && !in.reads(other.value().data())),
-            "conv2d: onto needs something to add to that is not its input");
-    Var<T> y = onto ? tape.alias(other.value(), in, weight, bias, shift, other)
-                    : tape.result(shape, in, weight, bias, shift, other);
-    Plus<T> plus{bias.value().data()};
+    require(!added.in_place || (other && !in.reads(other.value().data())),
+            "conv2d: in_place needs an image to add to that is not its input");
+    require(computed || !in.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
+
+    Plus<T> plus;
+    if (bias) plus.row = bias.value().data();
     if (shift) {
         plus.row = sum_of_rows(bias, shift).data();
         plus.row_step = outputs;
     }
     if (other) plus.pixels = other.value().data();
-    if constexpr (joined) {
-        require(!in.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
-        in.for_each_part([&](Var<T> x, int first) {
-            if (first > 0) plus = {nullptr, 0, y.value().data()};
-            conv2d<T>(x.value(), rows_of_part(weight.value(), first, x.size(3)), stride, y.value(),
-                      scratch, plus);
-        });
-        tape.record(y, [=, &scratch] {
-            sum_of_rows_vjp(y.grad(), bias, shift);
-            const Tensor<T> dy = y.grad();
-            in.for_each_part([&](Var<T> x, int first) {
-                const Tensor<T> w = rows_of_part(weight.value(), first, x.size(3));
-                if (weight.needs_grad()) {
-                    const Tensor<T> dw = rows_of_part(weight.grad(), first, x.size(3));
-                    conv2d_weight_vjp<T>(x.value(), dy, stride, dw, scratch);  // (4.3)
-                }
-                if (x.needs_grad()) {
-                    bool add = true;
-                    const Tensor<T> dx = x.grad_or_room(add);
-                    conv2d_data_vjp<T>(dy, w, stride, add, dx, scratch);  // (4.2)
-                }
-            });
-            if (other.needs_grad()) y.hand_gradient_to(other);  // (4.13)
-        });
-    } else {
+    const Var<T> y = added.in_place ? tape.alias(other, other.value(), in, weight, bias, shift)
+                                    : tape.result(shape, in, weight, bias, shift, other);
+    GroupNormLines<T> lines;
+    if (computed) {
         Arena::Scope scope(scratch);
-        const Tensor<T> x = scratch.template make<T>(in_shape);
-        const auto kept = compute_input(in, x);
-        conv2d<T>(x, weight.value(), stride, y.value(), scratch, plus);
-        tape.record(y, [=, &scratch] {
-            Arena::Scope again(scratch);
-            sum_of_rows_vjp(y.grad(), bias, shift);
-            const Tensor<T> dy = y.grad(), z = scratch.template make<T>(in_shape),
-                            dz = scratch.template make<T>(in_shape);
-            conv2d_data_vjp<T>(dy, weight.value(), stride, false, dz, scratch);
-            compute_input_vjp(in, kept, dz, z);
-            if (weight.needs_grad()) conv2d_weight_vjp<T>(z, dy, stride, weight.grad(), scratch);
-            if (other.needs_grad()) y.hand_gradient_to(other);  // (4.13)
-        });
+        const Tensor<T> x = scratch.template make<T>(in.shape());
+        lines = compute_image(in, x);
+        conv2d<T>(x, weight.value(), options, y.value(), scratch, plus);  // (4.1)
+    } else {
+        convolve_stored(in, weight.value(), options, plus, y.value(), scratch);
     }
+    tape.record(y, [=, &scratch] {
+        sum_of_rows_vjp(y.grad(), bias, shift, scratch);
+        if (computed) {
+            convolve_computed_vjp(in, lines, weight, options, y.grad(), scratch);
+        } else {
+            convolve_stored_vjp(in, weight, options, y.grad(), scratch);
+        }
+        if (other.needs_grad()) y.hand_gradient_to(other);  // (4.13)
+    });
     return y;
 }
 

@@ -1,90 +1,73 @@
 #pragma once
-// What the UNet is trained for, and how a trained one is asked.
+// How a network is trained to remove noise, and how a trained one is asked: the loss (4.15) and
+// chapter 3's denoiser, for any network, any source of pictures or latents and any objective.
 #include <cstdint>
-#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
 #include <vector>
 
-#include "01_forward_noising/schedule.hpp"
 #include "03_reverse_process/ancestral.hpp"
-#include "03_reverse_process/prediction.hpp"
-#include "04_unet/shuffle.hpp"
+#include "04_unet/batch.hpp"
+#include "04_unet/condition.hpp"
+#include "04_unet/objective.hpp"
 #include "04_unet/trainer.hpp"
-#include "04_unet/unet.hpp"
-#include "data/dataset.hpp"
+#include "04_unet/weighted_mse.hpp"
 
 namespace diffusion {
 
-/// {1, 2, 4} as "1,2,4": how a network's multipliers stand in files and arguments.
-std::string joined(const std::vector<int>& numbers);
+namespace cuda {
+struct Float;
+}
 
-/// A network with all that its use depends on.
-struct DenoisingModel {
-    UNet unet;
-    Schedule schedule;
-    Prediction prediction;
-    int height, width;
-    std::string data;  ///< the name of the data set that it learns
-
-    DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
-                   const std::string& prediction_name, int height, int width,
-                   std::string data = "");
-
-    /// Values in PyTorch's names and layouts, with the configuration beside them.
-    void save(const std::filesystem::path& path, std::span<const float> values) const;
+/// A network as loss and samplers see it: noised pictures [N, ...], a time for each, in its own
+/// unit, and what goes with them, to a tensor like the pictures.
+template <class T>
+using NetworkOf =
+    std::function<Var<T>(Var<T> xt, std::span<const float> t, const Condition<T>& condition)>;
+struct Network {
+    NetworkOf<float> on_cpu;
+    NetworkOf<cuda::Float> on_gpu;  ///< empty in a program without CUDA
 };
 
-/// A model from its file, and its values.
-struct LoadedModel {
-    DenoisingModel model;
-    std::vector<float> values;
+/// A part of a batch, noised: what the network sees, and what it should say.
+template <class T>
+struct Noised {
+    Tensor<T> xt, wanted;      ///< [n, ...]
+    std::span<const float> t;  ///< [n]
+    Tensor<T> weight;          ///< [n], w_t of (4.15)
+    Condition<T> condition;
 };
-LoadedModel load_model(const std::filesystem::path& path);
+
+/// The loss of a network for a noised batch, on the tape's kind of number.
+template <class T>
+WeightedError<T> network_loss(const NetworkOf<T>& network, Tape<T>& tape, const Noised<T>& noised) {
+    const Var<T> guess = network(tape.constant(noised.xt), noised.t, noised.condition);
+    return weighted_mse(guess, noised.wanted, noised.weight);  // (4.15)
+}
+
+/// The moment of sample k of a step. Times are stratified: it draws from the k-th of `batch`
+/// equally likely parts, which makes the mean over the batch less noisy (4.15).
+Moment draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
+                   int k);
 
 /// The time of each sample of a batch, and the mean square of its prediction's error, without w_t.
 struct SampleErrors {
-    std::vector<int> t;
-    std::vector<double> error;
+    std::vector<double> t, error;
     explicit SampleErrors(int batch) : t(static_cast<std::size_t>(batch)), error(t.size()) {}
 };
 
-/// The w_t of (4.15): 1 for eps and v; min(1 / s^2, 5) (a + 0.1) for x_0: the weight of v, cut off
-/// where there is hardly any noise, and less where little can be known.
-double loss_weight(Prediction prediction, Level level);
+/// (4.15) as the trainer wants it. t and noise of sample k of step s depend on the seed, s and k
+/// alone. `samples` receives the details of the last step, if given, and must outlive the result.
+Trainer::Loss denoising_loss(NetworkOf<float> network, Source source, Objective objective,
+                             int batch, std::uint64_t seed, SampleErrors* samples = nullptr);
 
-inline constexpr double kTimePower = 0.35;  ///< p of (4.15), unless told otherwise
-
-struct DenoisingTask {
-    int batch;
-    double time_power;  ///< p of (4.15); below 1: more late times
-    bool flip;          ///< half of the pictures, left to right
-    std::uint64_t seed;
-};
-
-/// What sample number `number` of a step is made of: a picture, and the time to which it is noised.
-struct DrawnSample {
-    int picture;
-    bool flip;
-    int t;
-};
-DrawnSample draw_sample(const DenoisingTask& task, const Schedule& schedule, Shuffle& shuffle,
-                        std::int64_t step, int number);
-
-/// Weighted mean squared error of the prediction for noised images (4.15). Sample k of step s is
-/// image number s * batch + k of an endless row of shuffled passes over the data; its t and noise
-/// depend on the seed, s and k alone. Times are stratified: sample k draws from the k-th of `batch`
-/// equally likely parts of 1..T, which makes the mean over the batch less noisy. `samples` receives
-/// the details of the last step, if given. `model`, `data` and `samples` must outlive the result.
-Trainer::Loss denoising_loss(const DenoisingModel& model, const Dataset& data,
-                             const DenoisingTask& task, SampleErrors* samples = nullptr);
-
-/// The network's guess of x_0, for the samplers. Works through a batch in pieces of 8, in
-/// parallel.
-Denoiser<float> make_denoiser(const DenoisingModel& model, std::span<float> values);
-
-/// What one call of it takes for one of n pictures, by the second of two calls with up to 32.
-double seconds_per_picture(const DenoisingModel& model, const Denoiser<float>& denoiser, int n);
-
-/// `steps` times from T down to 0, as evenly spaced as whole numbers allow.
-std::vector<int> even_times(int T, int steps);
+/// The network's guess of x_0, for the samplers: values are bound to the parameters, and what it
+/// says is turned into x_0 (prediction.hpp). Works through a batch in pieces of 8, in parallel.
+/// `values` must outlive the result; so must what `condition` gives for samples first .. first +
+/// count - 1, if there is one.
+using ConditionSource = std::function<Condition<float>(Tape<float>& tape, int first, int count)>;
+Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction,
+                                 std::span<float> values, ConditionSource condition = {});
 
 }  // namespace diffusion

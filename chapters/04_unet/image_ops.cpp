@@ -21,15 +21,15 @@ template <class T>
 Tensor<T> sum_of_rows(Var<T> bias, Var<T> shift) {
     const Tensor<T> row = shift.tape().arena().template make<T>(shift.shape());
     for (int n = 0; n < row.size(0); ++n) {
-        for (int o = 0; o < row.size(1); ++o) row(n, o) = bias.value()(o) + shift.value()(n, o);
+        for (int o = 0; o < row.size(1); ++o)
+            row(n, o) = (bias ? bias.value()(o) : T(0)) + shift.value()(n, o);
     }
     return row;
 }
 
 template <class T>
-void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift) {
+void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift, Arena& scratch) {
     const int images = dy.size(0), outputs = dy.size(3);
-    Arena& scratch = bias.tape().scratch();
     if (shift.needs_grad()) {  // (4.12) a sum over the pixels; the bias's is one over images too
         for (int n = 0; n < images; ++n) {
             Arena::Scope image(scratch);
@@ -41,22 +41,6 @@ void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift) {
     } else if (bias.needs_grad()) {  // (2.7)
         add_rows(dy.data(), dy.rows().size(0), outputs, bias.grad().data());
     }
-}
-
-template <class T>
-Var<T> conv2d(Joined<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
-              bool onto) {
-    return convolution(x, weight, bias, stride, shift, other, onto);
-}
-template <class T>
-Var<T> conv2d(Normed<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
-              bool onto) {
-    return convolution(x, weight, bias, stride, shift, other, onto);
-}
-template <class T>
-Var<T> conv2d(Upsampled<T> x, Var<T> weight, Var<T> bias, int stride, Var<T> shift, Var<T> other,
-              bool onto) {
-    return convolution(x, weight, bias, stride, shift, other, onto);
 }
 
 template <class T>
@@ -76,10 +60,11 @@ Var<T> slice_channels(Var<T> x, int begin, int count) {
     return y;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                     \
-    template Var<T> conv2d(Joined<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
-    template Var<T> conv2d(Normed<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool);    \
-    template Var<T> conv2d(Upsampled<T>, Var<T>, Var<T>, int, Var<T>, Var<T>, bool); \
+#define DIFFUSION_INSTANTIATE(T)                                                 \
+    template Tensor<T> sum_of_rows(Var<T>, Var<T>);                              \
+    template void sum_of_rows_vjp(Tensor<T>, Var<T>, Var<T>, Arena&);            \
+    template Var<T> conv2d(ConvInput<T>, Var<T>, Var<T>, ConvOptions, Added<T>); \
+    template Var<T> group_norm(Var<T>, const Norm<T>&);                          \
     template Var<T> slice_channels(Var<T>, int, int);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

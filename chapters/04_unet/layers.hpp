@@ -10,66 +10,67 @@ namespace diffusion {
 
 struct Conv2d {
     Parameter weight, bias;
-    int stride = 1;
+    ConvOptions options;
+    bool has_bias = true;
 
     Conv2d() = default;
     /// `zero`: starts as the map to 0, for the last layer of a residual branch or of the network.
     Conv2d(ParameterList& list, const std::string& name, int inputs, int outputs, int kernel,
-           int stride_ = 1, bool zero = false)
-        : stride(stride_) {
+           ConvOptions options_ = {}, bool zero = false, bool with_bias = true)
+        : options(options_), has_bias(with_bias) {
         const double bound =
             zero ? 0 : 1 / std::sqrt(static_cast<double>(kernel * kernel * inputs));
-        weight = list.add(name + ".weight", {kernel, kernel, inputs, outputs}, Layout::conv, bound);
-        bias = list.add(name + ".bias", {outputs}, Layout::plain, bound);
+        weight = list.add(name + ".weight", {kernel, kernel, inputs, outputs}, Layout::conv,
+                          Init::uniform(bound));
+        if (has_bias)
+            bias = list.add(name + ".bias", {outputs}, Layout::plain, Init::uniform(bound));
     }
-    /// X is a Var, Joined images, or one still to be computed: Normed, Upsampled.
-    template <class X>
-    auto operator()(X x) const {
-        auto& tape = x.tape();
-        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride);
-    }
-    /// With shift[N,C] added to every pixel of an image.
-    template <class X, class T>
-    Var<T> shifted(X x, Var<T> shift) const {
+    /// The convolution of x, plus what is to be added to it.
+    template <class T>
+    Var<T> operator()(const ConvInput<T>& x,
+                      const std::type_identity_t<Added<T>>& added = {}) const {
         Tape<T>& tape = x.tape();
-        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride, shift);
+        const Var<T> w = tape.parameter(weight);
+        return conv2d(x, w, has_bias ? tape.parameter(bias) : Var<T>(), options, added);
     }
-    /// other + the convolution.
-    template <class X, class T>
-    Var<T> added_to(Var<T> other, X x) const {
-        Tape<T>& tape = x.tape();
-        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride, {}, other);
-    }
-    /// The same in the memory of `other`, which nothing else may read.
-    template <class X, class T>
-    Var<T> added_onto(Var<T> other, X x) const {
-        Tape<T>& tape = x.tape();
-        return conv2d(x, tape.parameter(weight), tape.parameter(bias), stride, Var<T>(), other,
-                      true);
+    template <class T>
+    Var<T> operator()(Var<T> x, const std::type_identity_t<Added<T>>& added = {}) const {
+        return (*this)(ConvInput<T>(x), added);
     }
 };
 
 struct GroupNorm {
-    static constexpr int kGroups = 8;
     Parameter gain, bias;
+    int groups = 1;
+    double eps = 1e-5;
 
     GroupNorm() = default;
-    GroupNorm(ParameterList& list, const std::string& name, int channels) {
-        gain = list.add(name + ".weight", {channels}, Layout::plain, 0, 1);
-        bias = list.add(name + ".bias", {channels}, Layout::plain, 0, 0);
+    GroupNorm(ParameterList& list, const std::string& name, int channels, int groups_,
+              double eps_ = 1e-5)
+        : groups(groups_), eps(eps_) {
+        require(groups > 0 && channels % groups == 0, name, ": ", channels,
+                " channels do not fall into ", groups, " groups");
+        gain = list.add(name + ".weight", {channels}, Layout::plain, Init::constant(1));
+        bias = list.add(name + ".bias", {channels}, Layout::plain, Init::constant(0));
     }
     template <class T>
     Var<T> operator()(Var<T> x) const {
-        return group_norm(x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups);
+        return group_norm(x, on(x.tape(), false));
     }
     /// The norm and SiLU after it, for a convolution to compute.
     template <class T>
-    Normed<T> silu(Joined<T> x) const {
-        return {x, x.tape().parameter(gain), x.tape().parameter(bias), kGroups, true};
+    ConvInput<T> silu(const ConvInput<T>& x) const {
+        return normed(x, on(x.tape(), true));
     }
     template <class T>
-    Normed<T> silu(Var<T> x) const {
-        return silu(Joined<T>(x));
+    ConvInput<T> silu(Var<T> x) const {
+        return silu(ConvInput<T>(x));
+    }
+
+private:
+    template <class T>
+    Norm<T> on(Tape<T>& tape, bool with_silu) const {
+        return {tape.parameter(gain), tape.parameter(bias), groups, eps, with_silu};
     }
 };
 

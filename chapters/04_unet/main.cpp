@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
     add_common_options(app, common, "04_unet");
     TrainSettings train;
     SampleSettings sample;
+    std::string device_name = "cpu", precision = "tf32";
 
     CLI::App* train_command = app.add_subcommand(
         "train", "train and write model.safetensors, train.csv and sample grids");
@@ -51,8 +52,8 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::Range(0.1, 10.0));
 
-    const auto add_device = [](CLI::App* command, std::string& device, std::string& precision) {
-        command->add_option("--device", device, "where the network runs: cpu or cuda")
+    const auto add_device = [&](CLI::App* command) {
+        command->add_option("--device", device_name, "where the network runs: cpu or cuda")
             ->capture_default_str()
             ->check(CLI::IsMember({"cpu", "cuda"}));
         command
@@ -61,35 +62,37 @@ int main(int argc, char** argv) {
             ->capture_default_str()
             ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
     };
-    add_device(train_command, train.device, train.precision);
+    add_device(train_command);
 
     CLI::App* sample_command = app.add_subcommand("sample", "draw pictures with a trained model");
     sample_command->add_option("--model", sample.model, "model.safetensors")->required();
     sample_command
-        ->add_option("--n", sample.n, "how many pictures (with --noise: as many as it holds)")
+        ->add_option("--n", sample.drawing.n,
+                     "how many pictures (with --noise: as many as it holds)")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
     sample_command->add_option("--steps", sample.steps, "steps from noise to picture")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
-    sample_command->add_option("--noise", sample.noise,
+    sample_command->add_option("--noise", sample.drawing.noise,
                                "start from this .npy file, float32 [N,H,W,C]");
-    add_device(sample_command, sample.device, sample.precision);
-    sample_command->add_flag("--save-npy", sample.save_npy, "write samples.npy too");
+    add_device(sample_command);
+    sample_command->add_flag("--save-npy", sample.drawing.save_npy, "write samples.npy too");
     app.require_subcommand(0, 1);
 
     return run_app(app, argc, argv, [&] {
         pick_threads(common.threads);
         catch_interrupt();
+        const Device device = find_device(device_name, precision);
         RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
         if (*sample_command) {
             no_state_to_resume(common);
-            run_sample(common, sample, folder);
-        } else if (run_train(common, train, folder) && !*train_command) {
+            run_sample(common, sample, device, folder);
+        } else if (run_train(common, train, device, folder) && !*train_command) {
             sample.model = common.out / "model.safetensors";
             sample.steps =
                 common.preset == "smoke" ? 10 : 250;  // a quarter of the chain, to save time
-            run_sample(common, sample, folder);
+            run_sample(common, sample, device, folder);
         }
     });
 }

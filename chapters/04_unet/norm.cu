@@ -8,9 +8,9 @@
 namespace diffusion::cuda {
 namespace {
 
-// Blocks are large, so that few groups are at work at a time, and what is read twice may still be
-// in the cache.
-constexpr int kThreads = kOnGpu ? 512 : 64;
+// The VJP takes 48 registers a thread. A multiprocessor's 65,536 serve five blocks of 256 threads,
+// but only two of 512.
+constexpr int kThreads = kOnGpu ? 256 : 64;
 
 /// One channel of one image: number p is x[p step].
 template <class F>
@@ -20,7 +20,7 @@ struct Column {
     __device__ F& operator[](int p) const { return x[static_cast<std::ptrdiff_t>(p) * step]; }
 };
 
-/// One or two images, read as one (Joined).
+/// One or two images, read as one (ConvInput).
 template <class F>
 struct Parts {
     F *a, *b;  ///< nullptr: not there
@@ -106,6 +106,7 @@ __global__ void __launch_bounds__(kThreads)
     group_norm_kernel(Parts<const float> x, int groups, int per_group, const float* gain,
                       const float* bias, float eps, bool silu, Lines lines, float* y) {
     __shared__ float shared[33];
+    uninitialised(shared);
     const int n = static_cast<int>(blockIdx.y), g = static_cast<int>(blockIdx.x);
     const int channels = groups * per_group;
     const Share share = share_of_thread(per_group);
@@ -141,9 +142,10 @@ struct Gradients {
 /// [N,C]: of each image, what gradients of bias and gain are the sums of.
 __global__ void __launch_bounds__(kThreads)
     group_norm_vjp_kernel(Parts<const float> x, int groups, int per_group, const float* gain,
-                          bool silu, Lines lines, const float* dy, float* y, Gradients dx,
-                          float* sums, float* alongs) {
+                          bool silu, Lines lines, const float* __restrict__ dy,
+                          float* __restrict__ y, Gradients dx, float* sums, float* alongs) {
     __shared__ float total[kThreads], along[kThreads], of_group[2];
+    uninitialised(total, along, of_group);
     const int n = static_cast<int>(blockIdx.y), g = static_cast<int>(blockIdx.x);
     const int channels = groups * per_group, tid = static_cast<int>(threadIdx.x);
     const Share share = share_of_thread(per_group);
@@ -160,6 +162,8 @@ __global__ void __launch_bounds__(kThreads)
         return silu ? silu_slope(s, again) * of_y[p] : of_y[p];
     };
     float own = 0, own_along = 0, again = 0;
+    // Nothing else points to y, so four pixels may be read before the first is written.
+#pragma unroll 4
     for (int p = share.begin; share.busy && p < x.pixels; p += share.step) {
         const float v = in[p], dz = gradient_of_line(p, v, again);
         if (y != nullptr) y[before + static_cast<std::ptrdiff_t>(p) * channels] = again;
@@ -201,19 +205,18 @@ __global__ void __launch_bounds__(kThreads)
     }
 }
 
-int channels_of_group(const Normed<Float>& norm) {
-    const Shape s = norm.x.shape();
-    require(norm.groups > 0 && s[3] % norm.groups == 0 && s[3] / norm.groups <= kThreads,
-            "group_norm: ", s, " in ", norm.groups, " groups");
-    return s[3] / norm.groups;
+int channels_of_group(const GroupNormInput<Float>& x) {
+    const int per_group = x.channels() / x.groups;
+    require(per_group <= kThreads, "group_norm: ", x.channels(), " channels in ", x.groups,
+            " groups, on a GPU at most ", kThreads, " in a group");
+    return per_group;
 }
-Parts<const float> parts_of(const Normed<Float>& norm) {
-    const Var<Float> a = norm.x.a, b = norm.x.b;
-    return {raw(a.value()), b ? raw(b.value()) : nullptr, a.size(3), b ? b.size(3) : 0,
-            a.size(1) * a.size(2)};
+Parts<const float> parts_of(const GroupNormInput<Float>& x) {
+    return {raw(x.a), x.b ? raw(x.b) : nullptr, x.a.size(3), x.b ? x.b.size(3) : 0,
+            x.a.size(1) * x.a.size(2)};
 }
 
-Lines lines_of(const NormLines<Float>& lines) {
+Lines lines_of(const GroupNormLines<Float>& lines) {
     return {raw(lines.scale), raw(lines.shift), raw(lines.mean), raw(lines.inverse)};
 }
 
@@ -226,55 +229,33 @@ using cuda::Float;
 using cuda::raw;
 
 template <>
-NormLines<Float> group_norm_forward(const Normed<Float>& norm, Tensor<Float> y) {
-    const int images = y.size(0), channels = y.size(3), groups = norm.groups;
-    require(norm.gain.shape() == Shape{channels} && norm.bias.shape() == Shape{channels},
-            "group_norm: x ends in ", channels, " channels, gain is ", norm.gain.shape(),
-            ", bias is ", norm.bias.shape());
-    Arena& numbers = norm.tape().numbers();
-    const NormLines<Float> lines{
-        numbers.make<Float>({images, channels}), numbers.make<Float>({images, channels}),
-        numbers.make<Float>({images, groups}), numbers.make<Float>({images, groups})};
+void group_norm_forward(const GroupNormInput<Float>& x, const GroupNormLines<Float>& lines,
+                        Tensor<Float> y, Arena&) {
     cuda::launch(cuda::group_norm_kernel,
-                 dim3(static_cast<unsigned>(groups), static_cast<unsigned>(images)), cuda::kThreads,
-                 cuda::parts_of(norm), groups, cuda::channels_of_group(norm),
-                 raw(norm.gain.value()), raw(norm.bias.value()), norm.eps.value, norm.silu,
-                 cuda::lines_of(lines), raw(y));
-    return lines;
+                 dim3(static_cast<unsigned>(x.groups), static_cast<unsigned>(y.size(0))),
+                 cuda::kThreads, cuda::parts_of(x), x.groups, cuda::channels_of_group(x),
+                 raw(x.gain), raw(x.bias), static_cast<float>(x.eps), x.silu, cuda::lines_of(lines),
+                 raw(y));
 }
 
 template <>
-void group_norm_vjp(const Normed<Float>& norm, const NormLines<Float>& lines, Tensor<Float> dy,
-                    Tensor<Float> y) {
-    const int images = dy.size(0), channels = dy.size(3), groups = norm.groups;
-    const cuda::Parts<const float> x = cuda::parts_of(norm);
-    cuda::Gradients dx{{nullptr, nullptr, x.a_channels, x.b_channels, x.pixels}, false, false};
-    const auto wanted = [](Var<Float> v, float*& to, bool& add) {
-        if (v.needs_grad()) to = raw(v.grad_or_room(add));
-    };
-    wanted(norm.x.a, dx.to.a, dx.add_a);
-    wanted(norm.x.b, dx.to.b, dx.add_b);
-    Arena& scratch = norm.tape().scratch();
+void group_norm_vjp(const GroupNormInput<Float>& x, const GroupNormLines<Float>& lines,
+                    Tensor<Float> dy, Tensor<Float> y, const GroupNormGradients<Float>& to,
+                    Arena& scratch) {
+    const int images = dy.size(0), channels = dy.size(3);
+    const cuda::Parts<const float> in = cuda::parts_of(x);
+    const auto wanted = [](Tensor<Float> t) { return t ? raw(t) : nullptr; };
+    const cuda::Gradients dx{
+        {wanted(to.a), wanted(to.b), in.a_channels, in.b_channels, in.pixels}, to.add_a, to.add_b};
     Arena::Scope scope(scratch);
     float *sums = raw(scratch.make<Float>({images, channels})),
           *alongs = raw(scratch.make<Float>({images, channels}));
     cuda::launch(cuda::group_norm_vjp_kernel,
-                 dim3(static_cast<unsigned>(groups), static_cast<unsigned>(images)), cuda::kThreads,
-                 x, groups, cuda::channels_of_group(norm), raw(norm.gain.value()), norm.silu,
-                 cuda::lines_of(lines), raw(dy), norm.silu ? raw(y) : nullptr, dx, sums, alongs);
-    if (norm.gain.needs_grad())
-        cuda::add_column_sums(alongs, images, channels, raw(norm.gain.grad()), scratch);
-    if (norm.bias.needs_grad())
-        cuda::add_column_sums(sums, images, channels, raw(norm.bias.grad()), scratch);
-}
-
-template <>
-Var<Float> group_norm(Var<Float> x, Var<Float> gain, Var<Float> bias, int groups, Float eps) {
-    const Normed<Float> norm{x, gain, bias, groups, false, eps};
-    const Var<Float> y = x.tape().result(x.shape(), x, gain, bias);
-    const NormLines<Float> lines = group_norm_forward(norm, y.value());
-    x.tape().record(y, [=] { group_norm_vjp(norm, lines, y.grad(), {}); });
-    return y;
+                 dim3(static_cast<unsigned>(x.groups), static_cast<unsigned>(images)),
+                 cuda::kThreads, in, x.groups, cuda::channels_of_group(x), raw(x.gain), x.silu,
+                 cuda::lines_of(lines), raw(dy), x.silu ? raw(y) : nullptr, dx, sums, alongs);
+    if (to.gain) cuda::add_column_sums(alongs, images, channels, raw(to.gain), scratch);
+    if (to.bias) cuda::add_column_sums(sums, images, channels, raw(to.bias), scratch);
 }
 
 namespace cuda {
@@ -282,21 +263,23 @@ namespace {
 
 // ---- The checks against the CPU's code, and the times.
 
+constexpr auto norm_of_eight = []<class V>(const std::vector<V>& v) {
+    return group_norm(v[0], {v[1], v[2], 8});
+};
+
 void check(Stage& s) {
     // Version 1 alone; version 2, as all others, on the tape.
     const Shape shape{2, 5, 3, 24};
     const std::vector<float> x = random_numbers(shape.numel(), 1), gain = random_numbers(24, 2),
                              bias = random_numbers(24, 3);
-    const ByTape<> tape({{&x, shape}, {&gain, {24}}, {&bias, {24}}}, x,
-                        [](const auto& v) { return group_norm(v[0], v[1], v[2], 8); });
+    const ByTape<> tape({{&x, shape}, {&gain, {24}}, {&bias, {24}}}, x, norm_of_eight);
     const auto gx = Buffer<float>::of(x), ggain = Buffer<float>::of(gain),
                gbias = Buffer<float>::of(bias);
     const Buffer<float> y(x.size());
     launch_apart(group_norm_obvious, 1, kThreads, Parts<const float>{gx.data(), nullptr, 24, 0, 15},
                  8, 3, 2, ggain.data(), gbias.data(), 1e-5f, false, y.data());
     s.check("group norm 1: result", largest_difference(y.download(), tape.y), 1e-5);
-    compare_on_tapes(s, "group norm 2", {shape, {24}, {24}}, 3e-5,
-                     [](const auto& v) { return group_norm(v[0], v[1], v[2], 8); });
+    compare_on_tapes(s, "group norm 2", {shape, {24}, {24}}, 3e-5, norm_of_eight);
 
     // Numbers around 1000 whose deviation is 1: of their squares a float keeps no digit of it.
     std::vector<float> far = x;
@@ -305,11 +288,12 @@ void check(Stage& s) {
     const auto constant = [&](const std::vector<float>& numbers, Shape of) {
         return gpu.tape.constant(put(numbers, of, gpu.tape));
     };
-    const std::vector<float> found = take(
-        group_norm(constant(far, {1, 30, 1, 24}), constant(gain, {24}), constant(bias, {24}), 8)
-            .value());
+    const std::vector<float> found =
+        take(norm_of_eight(std::vector{constant(far, {1, 30, 1, 24}), constant(gain, {24}),
+                                       constant(bias, {24})})
+                 .value());
     const ByTape<double> exact({{&far, {1, 30, 1, 24}}, {&gain, {24}}, {&bias, {24}}}, far,
-                               [](const auto& v) { return group_norm(v[0], v[1], v[2], 8); });
+                               norm_of_eight);
     s.check("group norm 2 of numbers around 1000, against double",
             largest_difference(found, exact.y), 1e-3);
 }
@@ -332,25 +316,25 @@ void time_all(Stage& s) {
     const auto leaf = [&](const Buffer<float>& of, Shape s_) {
         return gpu.tape.leaf({as_device(of.data()), s_});
     };
-    const Normed<Float> norm{leaf(x, shape), leaf(gain, {kChannels}), leaf(bias, {kChannels}),
-                             kGroups, true};
+    const ConvInput<Float> norm =
+        normed(ConvInput<Float>(leaf(x, shape)),
+               Norm<Float>{leaf(gain, {kChannels}), leaf(bias, {kChannels}), kGroups, 1e-5, true});
     const Tensor<Float> out{as_device(y.data()), shape};
-    NormLines<Float> lines = group_norm_forward(norm, out);
+    GroupNormLines<Float> lines = norm_forward(norm, out);
     s.time("group norm and SiLU 2: a block for a group", 2 * bytes, 0,
-           [&] { lines = group_norm_forward(norm, out); });
+           [&] { lines = norm_forward(norm, out); });
     // The first run makes room for the gradient, the others add to it: one more reading.
     s.time("its VJP, adding to dx", 5 * bytes, 0, [&] {
-        group_norm_vjp(norm, lines, {as_device(dy.data()), shape},
-                       {as_device(again.data()), shape});
+        norm_vjp(norm, lines, {as_device(dy.data()), shape}, {as_device(again.data()), shape});
     });
 }
 
-void stage(Stage& s) {
+}  // namespace
+
+void norm_stage(Stage& s) {
     check(s);
     if (s.times()) time_all(s);
 }
-const StageOfChapter registered("04", "group norm", stage);
 
-}  // namespace
 }  // namespace cuda
 }  // namespace diffusion

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "04_unet/denoising.hpp"
+#include "04_unet/device.hpp"
+#include "04_unet/samples.hpp"
 #include "app/app.hpp"
 #include "io/run_folder.hpp"
 
@@ -23,8 +24,6 @@ struct TrainSettings {
     std::string prediction = "x0";
     double time_power = kTimePower;
     int save_every = 200;  ///< steps between checkpoints
-    std::string device = "cpu";      ///< or "cuda"
-    std::string precision = "tf32";  ///< of products, on a GPU: fp32, tf32 or bf16
 };
 
 /// Trains and writes model.safetensors (averaged weights), state.safetensors (for --resume),
@@ -32,18 +31,17 @@ struct TrainSettings {
 /// Returns false if Ctrl-C ended it early; the state is then saved. With --resume it goes on from
 /// the saved state and ends with the same files as a run that was never stopped, but for the times
 /// in train.csv.
-bool run_train(const CommonOptions& common, const TrainSettings& settings, RunFolder& folder);
+bool run_train(const CommonOptions& common, const TrainSettings& settings, const Device& device,
+               RunFolder& folder);
 
 struct SampleSettings {
     std::filesystem::path model;
-    int n = 64;
     int steps = 1000;
-    std::filesystem::path noise;  ///< empty: noise from the seed
-    bool save_npy = false;
-    std::string device = "cpu", precision = "tf32";  ///< as in TrainSettings
+    DrawingSettings drawing;
 };
 
 /// Draws and writes samples.png, samples.idx, denoising.gif and, if asked, samples.npy.
-void run_sample(const CommonOptions& common, const SampleSettings& settings, RunFolder& folder);
+void run_sample(const CommonOptions& common, const SampleSettings& settings, const Device& device,
+                RunFolder& folder);
 
 }  // namespace diffusion

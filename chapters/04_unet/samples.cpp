@@ -9,14 +9,14 @@
 
 namespace diffusion {
 
-Pictures find_noise(const std::filesystem::path& path, const DenoisingModel& model, int n,
-                    std::uint64_t seed) {
-    const int channels = model.unet.config().channels;
+Array<float> find_noise(const std::filesystem::path& path, const DenoisingModel& model, int n,
+                        std::uint64_t seed) {
     if (path.empty()) {
-        Pictures x({n, model.height, model.width, channels});
+        Array<float> x(model.shape(n));
         start_noise<float>(seed, x.tensor());
         return x;
     }
+    const int channels = model.unet.config().in_channels;
     const NpyArray noise = read_npy(path);
     require(noise.shape.size() == 4 && noise.shape[0] > 0 && noise.shape[1] == model.height &&
                 noise.shape[2] == model.width && noise.shape[3] == channels,
@@ -24,8 +24,8 @@ Pictures find_noise(const std::filesystem::path& path, const DenoisingModel& mod
             channels, "]");
     require(std::ranges::all_of(noise.values, [](float v) { return std::isfinite(v); }),
             path.string(), ": holds numbers that are not finite");
-    Pictures x({noise.shape[0], model.height, model.width, channels});
-    std::copy(noise.values.begin(), noise.values.end(), x.memory.begin());
+    Array<float> x(model.shape(noise.shape[0]));
+    std::copy(noise.values.begin(), noise.values.end(), x.begin());
     return x;
 }
 

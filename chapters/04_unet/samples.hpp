@@ -3,28 +3,25 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
-#include <vector>
 
-#include "04_unet/denoising.hpp"
+#include "04_unet/model.hpp"
 #include "data/dataset.hpp"
 #include "io/run_folder.hpp"
+#include "tensor/array.hpp"
 
 namespace diffusion {
 
-/// Pictures in memory of their own.
-struct Pictures {
-    std::vector<float> memory;
-    Shape shape;  ///< [N,H,W,C]
-
-    explicit Pictures(Shape shape_)
-        : memory(static_cast<std::size_t>(shape_.numel())), shape(shape_) {}
-    Tensor<float> tensor() { return {memory.data(), shape}; }
+/// Where drawing starts, and what is written at its end.
+struct DrawingSettings {
+    int n = 64;                   ///< pictures; with `noise`, as many as it holds
+    std::filesystem::path noise;  ///< a .npy file; empty: noise from the seed
+    bool save_npy = false;
 };
 
-/// The noise of a .npy file, or, where the path is empty, n noises from the seed. Fails, naming the
-/// file, if its shape is not the model's or a number is not finite.
-Pictures find_noise(const std::filesystem::path& path, const DenoisingModel& model, int n,
-                    std::uint64_t seed);
+/// The noise of a .npy file, or, where the path is empty, n noises from the seed [N,H,W,C]. Fails,
+/// naming the file, if its shape is not the model's or a number is not finite.
+Array<float> find_noise(const std::filesystem::path& path, const DenoisingModel& model, int n,
+                        std::uint64_t seed);
 
 /// x [N,H,W,C] in [-1, 1] as bytes.
 Dataset to_dataset(Tensor<const float> x, const std::string& source);

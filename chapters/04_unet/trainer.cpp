@@ -23,29 +23,28 @@ double learning_rate_at(std::int64_t step, const TrainOptions& options) {
 Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
     : list_(list),
       options_(options),
-      values_(static_cast<std::size_t>(list.block())),
-      gradient_(values_.size()),
+      values_(list.block()),
+      gradient_(list.block()),
       muon_(options.muon ? list.matrices() : std::vector<Parameter>(), values_.size(), {}),
-      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}),
-      tapes_(static_cast<std::size_t>(thread_count())) {
+      adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
     require(options.batch > 0 && options.lane >= 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
     if (options_.lane == 0) options_.lane = std::clamp(options_.batch / 8, 4, 8);
     list.initialise<float>(values_, options.seed);
     average_ = values_;
     const int lanes = (options_.batch + options_.lane - 1) / options_.lane;
-    lane_gradients_.assign(static_cast<std::size_t>(lanes), std::vector<float>(values_.size()));
+    lane_gradients_.assign(static_cast<std::size_t>(lanes), Array<float>(list.block()));
     lane_losses_.resize(static_cast<std::size_t>(lanes));
 }
 
 Trainer::Report Trainer::step(const Loss& loss) {
     const std::int64_t number = steps();
     const int lanes = static_cast<int>(lane_gradients_.size());
-    parallel_for(lanes, static_cast<int>(tapes_.size()), [&](int lane) {
-        Tape<float>& tape = tapes_[thread_number()].tape;
-        std::vector<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
+    parallel_for(lanes, thread_count(), [&](int lane) {
+        const TapePool<float>::Lent lent(tapes_);
+        Tape<float>& tape = lent.tape();
+        Array<float>& gradient = lane_gradients_[static_cast<std::size_t>(lane)];
         std::fill(gradient.begin(), gradient.end(), 0.0f);
-        tape.reset();
         tape.bind(values_.data(), gradient.data());
         const int first = lane * options_.lane,
                   count = std::min(options_.lane, options_.batch - first);
@@ -60,7 +59,7 @@ Trainer::Report Trainer::step(const Loss& loss) {
 
     for_each_block(std::ssize(gradient_), [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
         std::fill(gradient_.data() + begin, gradient_.data() + end, 0.0f);
-        for (const std::vector<float>& gradient : lane_gradients_)
+        for (const Array<float>& gradient : lane_gradients_)
             for (std::ptrdiff_t i = begin; i < end; ++i) gradient_.data()[i] += gradient.data()[i];
     });
     Report report;
@@ -86,7 +85,7 @@ std::string Trainer::find_culprit(const Loss& loss) {
     };
     Arena arena;
     Tape<float> tape(arena);
-    std::vector<float> gradient(values_.size());
+    Array<float> gradient(list_.block());
     for (int first = 0; first < options_.batch; first += options_.lane) {
         tape.reset();
         tape.bind(values_.data(), gradient.data());

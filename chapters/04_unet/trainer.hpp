@@ -13,6 +13,7 @@
 #include "02_gradients/muon.hpp"
 #include "02_gradients/optimizer.hpp"
 #include "02_gradients/parameters.hpp"
+#include "02_gradients/tape_pool.hpp"
 
 namespace diffusion {
 
@@ -59,8 +60,8 @@ public:
     AdamWStep<float> adamw_step(std::int64_t k, double learning_rate) const {
         return AdamW<float>::numbers(adam_.options(), k, learning_rate);
     }
-    std::vector<float>& values() { return values_; }
-    std::vector<float>& average() { return average_; }
+    Array<float>& values() { return values_; }
+    Array<float>& average() { return average_; }
 
     /// All that a step changes, by name, and the number of steps: for a trainer that makes the
     /// steps elsewhere (training.cu).
@@ -81,12 +82,12 @@ private:
 
     const ParameterList& list_;
     TrainOptions options_;
-    std::vector<float> values_, average_, gradient_;
+    Array<float> values_, average_, gradient_;
     Muon<float> muon_;
     AdamW<float> adam_;
-    std::vector<std::vector<float>> lane_gradients_;
+    std::vector<Array<float>> lane_gradients_;
     std::vector<double> lane_losses_;
-    std::vector<OwnTape<float>> tapes_;  // one for each thread
+    TapePool<float> tapes_;
 };
 
 }  // namespace diffusion

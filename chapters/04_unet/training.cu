@@ -1,8 +1,8 @@
-// Chapter 4's training step and its denoiser on a GPU. The data set lies there from the beginning;
-// the host only says which pictures come next, and at which times. Then everything happens where
-// the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2). A small
-// network would leave the GPU waiting for the host, which starts a thousand kernels in a step; from
-// the third step on it starts recordings of them.
+// Chapter 4's training step and its denoiser on a GPU, for any network, source and objective. The
+// host composes a batch and says at which times its pictures are noised. Then everything happens
+// where the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2). A
+// small network would leave the GPU waiting for the host, which starts a thousand kernels in a
+// step; from the third step on it starts recordings of them.
 #include <memory>
 
 #include "01_forward_noising/noising.hpp"
@@ -10,59 +10,36 @@
 #include "02_gradients/device_muon.hpp"
 #include "02_gradients/gradients.hpp"
 #include "03_reverse_process/prediction.hpp"
-#include "04_unet/backend.hpp"
 #include "04_unet/conv.hpp"
+#include "04_unet/device.hpp"
+#include "04_unet/gpu_batch.hpp"
 #include "04_unet/unet.hpp"
 #include "cuda/reduce.hpp"
 
 namespace diffusion {
-extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<const int>) const;
+
+extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<const float>,
+                                                  const Condition<cuda::Float>&) const;
+
+NetworkOf<cuda::Float> network_on_gpu(const UNet& unet) {
+    return [&unet](Var<cuda::Float> xt, std::span<const float> t,
+                   const Condition<cuda::Float>& condition) { return unet(xt, t, condition); };
 }
+
+}  // namespace diffusion
 
 namespace diffusion::cuda {
 namespace {
 
-/// What the host says of one sample of a batch.
-struct Sample {
-    int picture, flip, t;
-    float root;  ///< of the loss's weight (4.15)
-    LevelOf<float> level;
-};
-struct Unpack {
-    const Sample* samples;
-    int* t;
-    LevelOf<float>* level;
-    __device__ void operator()(int n) const {
-        t[n] = samples[n].t;
-        level[n] = samples[n].level;
-    }
-};
-
-/// Bytes of the chosen pictures as numbers, some mirrored.
-struct Decode {
-    const std::uint8_t* bytes;
-    const Sample* samples;
-    Divisor width, channels, size;  ///< size: numbers of a picture
-    float* x0;
-    __device__ void operator()(int i) const {
-        const int n = i / size, at = i % size;
-        const int column = at / channels % width;
-        const int from = samples[n].flip != 0 ? at + (width - 1 - 2 * column) * channels : at;
-        x0[i] = from_byte(bytes[static_cast<std::ptrdiff_t>(samples[n].picture) * size + from]);
-    }
-};
-
-/// What the network is asked for, times the root of the weight; and that root (4.15).
-struct Target {
+/// What a network is asked for (prediction.hpp).
+struct Wanted {
     const float *x0, *eps;
-    const Sample* samples;
+    const LevelOf<float>* level;
     Prediction prediction;
     Divisor size;
-    float *target, *root;
+    float* wanted;
     __device__ void operator()(int i) const {
-        const Sample& s = samples[i / size];
-        root[i] = s.root;
-        target[i] = s.root * wanted_from(prediction, s.level, x0[i], eps[i]);
+        wanted[i] = wanted_from(prediction, level[i / size], x0[i], eps[i]);
     }
 };
 
@@ -75,41 +52,27 @@ struct Guess {
     __device__ void operator()(int i) const { x0[i] = x0_from(prediction, level, xt[i], y[i]); }
 };
 
-LevelOf<float> level_of(const Schedule& schedule, int t) {
-    return {static_cast<float>(schedule.signal(t)), static_cast<float>(schedule.noise(t))};
-}
-
-/// The state of a training on the GPU.
-class DeviceTraining {
+/// A training under way.
+class DeviceTraining : public Training {
 public:
-    DeviceTraining(Trainer& trainer, const DenoisingModel& model, const Dataset& data,
-                   const DenoisingTask& task)
+    DeviceTraining(Trainer& trainer, const TrainingTask& task)
         : trainer_(trainer),
-          model_(model),
-          data_(data),
           task_(task),
-          shuffle_(data.count, task.seed),
-          shape_{task.batch, data.height, data.width, data.channels},
-          bytes_(Buffer<std::uint8_t>::of(data.pixels)),
           gradient_(trainer.values().size()),
-          x0_(static_cast<std::size_t>(shape_.numel())),
-          eps_(x0_.size()),
-          xt_(x0_.size()),
-          target_(x0_.size()),
-          roots_(x0_.size()),
-          samples_(static_cast<std::size_t>(task.batch)),
-          t_(samples_.size()),
-          level_(samples_.size()),
+          t_(static_cast<std::size_t>(task.batch)),
+          weight_(t_.size()),
+          level_(t_.size()),
           numbers_(2),
           muon_(trainer.options().muon ? trainer.parameters().matrices() : std::vector<Parameter>(),
                 {}) {
+        require(static_cast<bool>(task.network.on_gpu), "training: this network is not on a GPU");
         for (const auto& [name, values] : trainer.state()) state_[name] = Buffer<float>::of(values);
     }
 
-    Trainer::Report step() {
+    Trainer::Report step() override {
         const std::int64_t number = trainer_.steps();
         const TrainOptions& options = trainer_.options();
-        make_samples(number);
+        make_batch(number);
         const double rate = learning_rate_at(number, options);
         const StepNumbers numbers{
             {trainer_.adamw_step(number + 1, rate), static_cast<float>(options.max_norm),
@@ -123,7 +86,8 @@ public:
                                      std::sqrt(static_cast<double>(found[1]))};
         if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
             fetch();
-            trainer_.step(denoising_loss(model_, data_, task_));  // fails, naming the layer
+            trainer_.step(denoising_loss(task_.network.on_cpu, task_.source, task_.objective,
+                                         task_.batch, task_.seed));  // fails, naming the layer
             fail("training: the loss is ", report.loss, " at step ", number + 1,
                  " on the GPU only");
         }
@@ -132,7 +96,7 @@ public:
         return report;
     }
 
-    void fetch() {
+    void fetch() override {
         for (const auto& [name, values] : trainer_.state()) state_.at(name).download(values.data());
     }
 
@@ -140,27 +104,34 @@ private:
     float* at(const char* name) const { return state_.at(name).data(); }
 
     /// x_t, and what the network shall say of it, for the batch of a step.
-    void make_samples(std::int64_t number) {
-        std::vector<Sample> samples;
+    void make_batch(std::int64_t number) {
+        host_.reset();
+        const Batch batch = task_.source(host_, number, 0, task_.batch);
+        shape_ = batch.x0.shape();
+        condition_.upload(batch);
+        std::vector<float> t, weight;
+        std::vector<LevelOf<float>> level;
         for (int i = 0; i < task_.batch; ++i) {
-            const DrawnSample drawn = draw_sample(task_, model_.schedule, shuffle_, number, i);
-            const double weight =
-                loss_weight(model_.prediction, level_at(model_.schedule, drawn.t));
-            samples.push_back({drawn.picture, drawn.flip ? 1 : 0, drawn.t,
-                               static_cast<float>(std::sqrt(weight)),
-                               level_of(model_.schedule, drawn.t)});
+            const Moment at = draw_moment(task_.objective, task_.batch, task_.seed, number, i);
+            t.push_back(static_cast<float>(at.t));
+            weight.push_back(static_cast<float>(task_.objective.weight(at)));
+            level.push_back(at.level.as<float>());
         }
-        samples_.upload(samples.data());
-        for_each_number(task_.batch, Unpack{samples_.data(), t_.data(), level_.data()});
-        const int size = static_cast<int>(data_.image_size());
-        for_each_number(shape_.numel(), Decode{bytes_.data(), samples_.data(), data_.width,
-                                               data_.channels, size, x0_.data()});
+        t_.upload(t.data());
+        weight_.upload(weight.data());
+        level_.upload(level.data());
+        const auto numbers = static_cast<std::size_t>(shape_.numel());
+        if (x0_.size() != numbers) {
+            for (Buffer<float>* buffer : {&x0_, &eps_, &xt_, &wanted_})
+                *buffer = Buffer<float>(numbers);
+        }
+        x0_.upload(batch.x0.data());
+        const int size = static_cast<int>(shape_.numel() / task_.batch);
         noise_batch(x0_.data(), level_.data(),
                     {task_.seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0,
                     task_.batch, size, eps_.data(), xt_.data());
-        for_each_number(shape_.numel(),
-                        Target{x0_.data(), eps_.data(), samples_.data(), model_.prediction, size,
-                               target_.data(), roots_.data()});
+        for_each_number(shape_.numel(), Wanted{x0_.data(), eps_.data(), level_.data(),
+                                               task_.objective.prediction, size, wanted_.data()});
     }
 
     /// Makes launches; from the third step on from a recording, for by then the tape's memory has
@@ -181,15 +152,20 @@ private:
         Tape<Float>& tape = tape_.tape;
         tape.reset();
         tape.bind(as_device(at("values")), as_device(gradient_.data()));
-        const auto constant = [&](const Buffer<float>& numbers) {
-            return tape.constant({as_device(numbers.data()), shape_});
+        const auto of_batch = [&](const Buffer<float>& numbers) {
+            return Tensor<Float>(as_device(numbers.data()), shape_);
         };
-        const Var<Float> y = model_.unet(constant(xt_), std::span<const int>(t_.data(), t_.size()));
-        const Var<Float> loss = mse(mul(y, constant(roots_)), constant(target_));  // (4.15)
+        const Noised<Float> noised{of_batch(xt_),
+                                   of_batch(wanted_),
+                                   {t_.data(), t_.size()},
+                                   {as_device(weight_.data()), {task_.batch}},
+                                   condition_.on(tape)};
+        const Var<Float> loss = network_loss(task_.network.on_gpu, tape, noised).loss;  // (4.15)
         fill({as_device(gradient_.data()), {static_cast<int>(gradient_.size())}}, Float(0));
         tape.backward_from(loss, Float(1));
         copy_bytes(numbers_.data(), raw(loss.value()), sizeof(float));
-        sum_of_squares(gradient_.data(), std::ssize(trainer_.values()), numbers_.data() + 1);
+        sum_of_squares(gradient_.data(), static_cast<std::ptrdiff_t>(gradient_.size()),
+                       numbers_.data() + 1);
     }
 
     /// The optimisers' step, from the gradient and step_numbers_.
@@ -199,8 +175,9 @@ private:
             muon_.step(at("values"), gradient_.data(), at("momentum"), numbers_.data() + 1,
                        max_norm, &step_numbers_.data()->learning_rate);
         }
-        fused_step(&step_numbers_.data()->fused, std::ssize(trainer_.values()), gradient_.data(),
-                   at("values"), at("first_moment"), at("second_moment"), at("average"));
+        fused_step(&step_numbers_.data()->fused, static_cast<std::ptrdiff_t>(gradient_.size()),
+                   gradient_.data(), at("values"), at("first_moment"), at("second_moment"),
+                   at("average"));
     }
 
     /// What a step of the optimisers takes that is not the same in every step.
@@ -210,19 +187,16 @@ private:
     };
 
     Trainer& trainer_;
-    const DenoisingModel& model_;
-    const Dataset& data_;
-    DenoisingTask task_;
+    TrainingTask task_;
     std::int64_t first_step_ = trainer_.steps();
-    Shuffle shuffle_;
-    Shape shape_;  ///< of a batch
-    Buffer<std::uint8_t> bytes_;
+    Arena host_;   ///< of a batch
+    Shape shape_;  ///< of its pictures
     std::map<std::string, Buffer<float>> state_;
     Buffer<float> gradient_;
-    Buffer<float> x0_, eps_, xt_, target_, roots_;
-    Buffer<Sample> samples_;
-    Buffer<int> t_;
+    Buffer<float> x0_, eps_, xt_, wanted_;
+    Buffer<float> t_, weight_;
     Buffer<LevelOf<float>> level_;
+    GpuCondition condition_;
     Buffer<float> numbers_;  ///< the loss, and the sum of squares of the gradient
     DeviceMuon muon_;
     DeviceTape tape_;
@@ -230,62 +204,73 @@ private:
     Graph network_recording_, step_recording_;
 };
 
-GpuTraining make_training(Trainer& trainer, const DenoisingModel& model, const Dataset& data,
-                          const DenoisingTask& task) {
-    const auto training = std::make_shared<DeviceTraining>(trainer, model, data, task);
-    return {[training] { return training->step(); }, [training] { training->fetch(); }};
-}
-
 constexpr int kPiece = 512;  // pictures whose activations lie on the GPU at a time
 
-Denoiser<float> make_gpu_denoiser(const DenoisingModel& model, std::span<const float> values) {
+Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction,
+                             std::span<float> values) {
+    require(static_cast<bool>(network.on_gpu), "drawing: this network is not on a GPU");
     const auto on_gpu = std::make_shared<Buffer<float>>(Buffer<float>::of(values));
     const auto memory = std::make_shared<DeviceTape>();
-    return [&model, on_gpu, memory](Tensor<const float> xt, int t, Tensor<float> x0) {
-        Tape<Float>& tape = memory->tape;
-        for (int first = 0; first < xt.size(0); first += kPiece) {
-            const int count = std::min(kPiece, xt.size(0) - first);
-            tape.reset();
-            tape.bind(as_device(on_gpu->data()));
-            const Shape shape{count, xt.size(1), xt.size(2), xt.size(3)};
-            const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * sizeof(float);
-            const Tensor<Float> x = tape.numbers().make<Float>(shape);
-            copy_bytes(raw(x), xt[first].data(), bytes);
-            const Buffer<int> times =
-                Buffer<int>::of(std::vector<int>(static_cast<std::size_t>(count), t));
-            const Tensor<Float> y =
-                model.unet(tape.constant(x), std::span<const int>(times.data(), times.size()))
-                    .value();
-            for_each_number(shape.numel(), Guess{model.prediction, level_of(model.schedule, t),
-                                                 raw(x), raw(y), raw(y)});
-            copy_bytes(x0[first].data(), raw(y), bytes);
-            synchronize("drawing");
-        }
-    };
+    return
+        [=, network = network.on_gpu](Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
+            Tape<Float>& tape = memory->tape;
+            for (int first = 0; first < xt.size(0); first += kPiece) {
+                const int count = std::min(kPiece, xt.size(0) - first);
+                tape.reset();
+                tape.bind(as_device(on_gpu->data()));
+                Shape shape = xt.shape();
+                shape.n[0] = count;
+                const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * sizeof(float);
+                const Tensor<Float> x = tape.numbers().make<Float>(shape);
+                copy_bytes(raw(x), xt[first].data(), bytes);
+                const Buffer<float> times = Buffer<float>::of(
+                    std::vector<float>(static_cast<std::size_t>(count), static_cast<float>(at.t)));
+                const Tensor<Float> y =
+                    network(tape.constant(x), {times.data(), times.size()}, {}).value();
+                for_each_number(shape.numel(),
+                                Guess{prediction, at.level.as<float>(), raw(x), raw(y), raw(y)});
+                copy_bytes(x0[first].data(), raw(y), bytes);
+                synchronize("drawing");
+            }
+        };
 }
 
-const bool filled_in = [] {
-    gpu_backend() = {[] { return device_name() + ", products in " + precision_name(precision()); },
-                     [](const std::string& name) {
-                         precision() = name == "fp32" || !has_tensor_cores() ? Precision::fp32
-                                       : name == "bf16"                      ? Precision::bf16
-                                                                             : Precision::tf32;
-                     },
-                     make_training, make_gpu_denoiser};
-    return true;
-}();
+}  // namespace
+}  // namespace diffusion::cuda
+
+namespace diffusion {
+
+Device cuda_device(const std::string& precision) {
+    cuda::precision() = precision == "fp32" || !cuda::has_tensor_cores() ? cuda::Precision::fp32
+                        : precision == "bf16"                            ? cuda::Precision::bf16
+                                                                         : cuda::Precision::tf32;
+    return {cuda::device_name() + ", products in " + cuda::precision_name(cuda::precision()), true,
+            [](Trainer& trainer, const TrainingTask& task) -> std::unique_ptr<Training> {
+                return std::make_unique<cuda::DeviceTraining>(trainer, task);
+            },
+            cuda::gpu_denoiser};
+}
+
+}  // namespace diffusion
+
+namespace diffusion::cuda {
+namespace {
+
+TrainingTask task_of(const DenoisingModel& model, const Dataset& data, int batch, bool flip) {
+    return {model.network(), picture_source(data, {.batch = batch, .flip = flip, .seed = 5}),
+            model.objective(), batch, 5};
+}
 
 void time_steps(Stage& s, const std::string& what, const UNetConfig& config, int side, int batch) {
     const DenoisingModel model(config, "cosine", 1000, "eps", side, side, "test");
-    Dataset data{"test", "test", batch, side, side, config.channels, {}, {}};
+    Dataset data{"test", "test", batch, side, side, config.in_channels, {}, {}};
     data.pixels.resize(static_cast<std::size_t>(batch) * data.image_size(), 77);
-    Trainer trainer(model.unet.parameters(), {.batch = batch, .muon = false});
+    Trainer trainer(model.parameters, {.batch = batch, .muon = false});
     const Precision before = precision();
     for (const Precision p : {Precision::fp32, Precision::tf32, Precision::bf16}) {
         if (p != Precision::fp32 && !has_tensor_cores()) continue;
         precision() = p;
-        const GpuTraining training =
-            make_training(trainer, model, data, {batch, kTimePower, false, 1});
+        DeviceTraining training(trainer, task_of(model, data, batch, false));
         for (int i = 0; i < 3; ++i) training.step();  // until they are recorded
         s.time(what + ", " + precision_name(p), 0, 0, [&] { training.step(); });
     }
@@ -293,25 +278,57 @@ void time_steps(Stage& s, const std::string& what, const UNetConfig& config, int
 }
 
 void time_all(Stage& s) {
-    time_steps(s, "a step of 64 digits, base 32", {1, 32, {1, 2, 2}, 4}, 28, 64);
-    time_steps(s, "a step of 128, DDPM's CIFAR-10 size", {3, 128, {1, 2, 2, 2}, 4}, 32, 128);
+    time_steps(s, "a step of 64 digits, base 32", unet_config(1, 32, {1, 2, 2}), 28, 64);
+    time_steps(s, "a step of 128, DDPM's CIFAR-10 size", unet_config(3, 128, {1, 2, 2, 2}), 32,
+               128);
+}
+
+/// The weighted loss of random numbers, and its gradient.
+void check_loss(Stage& s) {
+    const Shape shape{3, 5, 7, 2};
+    const std::vector<float> x = random_numbers(shape.numel(), 1),
+                             target = random_numbers(shape.numel(), 2), w{0.5f, 2.0f, 1.25f};
+    std::vector<float> dx(x.size());
+    Arena arena;
+    Tape<float> cpu(arena);
+    std::vector<float> x_copy = x, target_copy = target, w_copy = w;
+    const WeightedError<float> expected =
+        weighted_mse(cpu.leaf({x_copy.data(), shape}, {dx.data(), shape}),
+                     {target_copy.data(), shape}, {w_copy.data(), {3}});
+    cpu.backward_from(expected.loss, 0.7f);
+    DeviceTape gpu;
+    const auto on_x = Buffer<float>::of(x), on_target = Buffer<float>::of(target),
+               on_w = Buffer<float>::of(w), on_dx = Buffer<float>::of(std::vector<float>(x.size()));
+    const WeightedError<Float> found = weighted_mse(
+        gpu.tape.leaf({as_device(on_x.data()), shape}, {as_device(on_dx.data()), shape}),
+        {as_device(on_target.data()), shape}, {as_device(on_w.data()), {3}});
+    gpu.tape.backward_from(found.loss, Float(0.7));
+    s.check("weighted loss",
+            largest_difference(take(found.loss.value()), take(expected.loss.value())), 1e-6);
+    s.check("weighted loss: of each sample",
+            largest_difference(take(found.of_sample), take(expected.of_sample)), 1e-6);
+    s.check("weighted loss: gradient", largest_difference(on_dx.download(), dx), 1e-7);
 }
 
 // ---- The check: some steps of training beside the CPU's, from the same state; and a guess.
 
-void stage(Stage& s) {
-    static_cast<void>(filled_in);
+}  // namespace
+
+void training_stage(Stage& s) {
     constexpr int kSide = 8;
+    check_loss(s);
     Dataset data{"test", "test", 12, kSide, kSide, 1, {}, {}};
     for (int i = 0; i < 12 * kSide * kSide; ++i)
         data.pixels.push_back(static_cast<std::uint8_t>(i * 37 % 256));
     for (const char* kind : {"x0", "v"}) {
-        const DenoisingModel model({1, 8, {1, 2, 2}, 2}, "cosine", 100, kind, kSide, kSide, "test");
+        const DenoisingModel model(unet_config(1, 8, {1, 2, 2}, 2), "cosine", 100, kind, kSide,
+                                   kSide, "test");
         const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
-        const DenoisingTask task{4, kTimePower, true, 5};
-        Trainer cpu(model.unet.parameters(), options), beside(model.unet.parameters(), options);
-        const Trainer::Loss loss = denoising_loss(model, data, task);
-        const GpuTraining gpu = make_training(beside, model, data, task);
+        const TrainingTask task = task_of(model, data, 4, true);
+        Trainer cpu(model.parameters, options), beside(model.parameters, options);
+        const Trainer::Loss loss =
+            denoising_loss(task.network.on_cpu, task.source, task.objective, task.batch, task.seed);
+        DeviceTraining gpu(beside, task);
         double off = 0, off_norm = 0, off_matrix = 0;
         const std::int64_t before = launch_count();
         for (int k = 0; k < 4; ++k) {  // two as they are, two recorded
@@ -333,10 +350,10 @@ void stage(Stage& s) {
         // So values are compared where Muon makes the steps, and all of them by what they lead to.
         // (Of the matrices, too, some have no gradient but rounding: eight groups of eight channels
         // undo every shift.)
-        for (const Parameter& m : model.unet.parameters().matrices()) {
-            const auto numbers = [&](const std::vector<float>& all) {
-                return std::span(all).subspan(static_cast<std::size_t>(m.offset),
-                                              static_cast<std::size_t>(m.shape.numel()));
+        for (const Parameter& m : model.parameters.matrices()) {
+            const auto numbers = [&](const Array<float>& all) {
+                return all.span().subspan(static_cast<std::size_t>(m.offset),
+                                          static_cast<std::size_t>(m.shape.numel()));
             };
             const std::span<float> momentum = cpu.state().at("momentum");
             const auto own = momentum.subspan(static_cast<std::size_t>(m.offset),
@@ -352,13 +369,13 @@ void stage(Stage& s) {
         const std::vector<float> x = random_numbers(3 * kSide * kSide, 4);
         std::vector<float> expected(x.size()), found(x.size());
         const Shape shape{3, kSide, kSide, 1};
-        make_denoiser(model, cpu.values())({x.data(), shape}, 70, {expected.data(), shape});
-        make_gpu_denoiser(model, cpu.values())({x.data(), shape}, 70, {found.data(), shape});
+        const Moment at = model.path(std::array{70}).front();
+        model_denoiser(model, cpu.values())({x.data(), shape}, at, {expected.data(), shape});
+        gpu_denoiser(model.network(), model.prediction, cpu.values())({x.data(), shape}, at,
+                                                                      {found.data(), shape});
         s.check(std::string("the denoiser, ") + kind, largest_difference(found, expected), 1e-4);
     }
     if (s.times()) time_all(s);
 }
-const StageOfChapter registered("04", "training", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

@@ -6,19 +6,51 @@
 
 namespace diffusion {
 
+void UNetConfig::check() const {
+    require(in_channels > 0 && out_channels > 0, "unet: ", in_channels, " channels in, ",
+            out_channels, " out");
+    require(!channels.empty() && blocks > 0, "unet: ", channels.size(), " levels of ", blocks,
+            " blocks");
+    require(groups > 0, "unet: ", groups, " groups");
+    require(heads.size() == 1 || heads.size() == channels.size(), "unet: heads for ", heads.size(),
+            " levels, there are ", channels.size());
+    require(attention.empty() || attention.size() == channels.size(), "unet: attention for ",
+            attention.size(), " levels, there are ", channels.size());
+    for (int i = 0; i < levels(); ++i) {
+        require(channels_at(i) > 0 && channels_at(i) % groups == 0, "unet: level ", i, " has ",
+                channels_at(i), " channels, expected a multiple of ", groups);
+        const bool used = attends(i) || (middle_attention && i + 1 == levels());
+        require(!used || (heads_at(i) > 0 && channels_at(i) % heads_at(i) == 0),
+                "unet: ", channels_at(i), " channels do not fall into ", heads_at(i), " heads");
+    }
+    require(channels_at(0) % 2 == 0, "unet: the time is told in ", channels_at(0),
+            " numbers, expected an even number");
+}
+
+UNetConfig unet_config(int image_channels, int base, const std::vector<int>& multipliers,
+                       int heads) {
+    UNetConfig config;
+    config.in_channels = config.out_channels = image_channels;
+    config.channels.clear();
+    for (const int multiplier : multipliers) config.channels.push_back(base * multiplier);
+    config.heads = {heads};
+    return config;
+}
+
 template <class T>
-Tensor<T> timestep_embedding(std::span<const int> t, int width, Arena& arena) {
+Tensor<T> timestep_embedding(std::span<const float> t, int width, const TimeEmbedding& how,
+                             Arena& arena) {
     require(width > 0 && width % 2 == 0, "timestep_embedding: width is ", width,
             ", expected an even number");
-    const int half = width / 2;
+    const int half = width / 2, cosines = how.cosine_first ? 0 : half, sines = half - cosines;
     const Tensor<T> embedding = arena.make<T>({static_cast<int>(t.size()), width});
     for (int n = 0; n < embedding.size(0); ++n) {
-        // >>> exercise 4.3 points=2 hint="(4.7): cosines first, then sines"
+        const double time = static_cast<double>(t[static_cast<std::size_t>(n)]);
+        // >>> exercise 4.3 points=2 hint="(4.7): for each frequency a cosine and a sine of time times frequency, each in its own half"
         for (int i = 0; i < half; ++i) {  // (4.7)
-            const double angle =
-                t[static_cast<std::size_t>(n)] * std::pow(10000.0, -static_cast<double>(i) / half);
-            embedding(n, i) = static_cast<T>(std::cos(angle));
-            embedding(n, half + i) = static_cast<T>(std::sin(angle));
+            const double angle = time * std::pow(how.period, -i / (half - how.shift));
+            embedding(n, cosines + i) = static_cast<T>(std::cos(angle));
+            embedding(n, sines + i) = static_cast<T>(std::sin(angle));
         }
         // <<<
     }
@@ -26,9 +58,9 @@ Tensor<T> timestep_embedding(std::span<const int> t, int width, Arena& arena) {
 }
 
 ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int outputs,
-                   int time_width)
-    : norm1(list, name + ".norm1", inputs),
-      norm2(list, name + ".norm2", outputs),
+                   int time_width, const UNetConfig& config)
+    : norm1(list, name + ".norm1", inputs, config.groups, config.eps),
+      norm2(list, name + ".norm2", outputs, config.groups, config.eps),
       conv1(list, name + ".conv1", inputs, outputs, 3),
       conv2(list, name + ".conv2", outputs, outputs, 3, 1, true),
       time(list, name + ".time", time_width, outputs) {
@@ -36,65 +68,23 @@ ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int
 }
 
 AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int channels,
-                               int heads_)
-    : norm(list, name + ".norm", channels),
+                               int heads_, const UNetConfig& config)
+    : norm(list, name + ".norm", channels, config.groups, config.eps),
       qkv(list, name + ".qkv", channels, 3 * channels, 1),
       out(list, name + ".out", channels, channels, 1),
-      heads(heads_) {}
-
-UNet::UNet(const UNetConfig& config) : config_(config) {
-    require(config.base > 0 && config.base % GroupNorm::kGroups == 0, "unet: base is ", config.base,
-            ", expected a multiple of ", GroupNorm::kGroups);
-    require(!config.multipliers.empty() && config.channels > 0, "unet: no levels or no channels");
-    const int time_width = 4 * config.base;
-    time1_ = Linear(list_, "time1", config.base, time_width);
-    time2_ = Linear(list_, "time2", time_width, time_width);
-    in_ = Conv2d(list_, "in", config.channels, config.base, 3);
-    int width = config.base;
-    std::vector<int> skips{width};
-    const int levels = static_cast<int>(config.multipliers.size());
-    for (int i = 0; i < levels; ++i) {
-        const int next = config.base * config.multipliers[static_cast<std::size_t>(i)];
-        const std::string name = "down." + std::to_string(i);
-        Level level;
-        for (int b = 0; b < 2; ++b) {
-            level.blocks.emplace_back(list_, name + ".block" + std::to_string(b), width, next,
-                                      time_width);
-            skips.push_back(width = next);
-        }
-        if (i + 1 < levels) {
-            level.resample.emplace(list_, name + ".resample", width, width, 3, 2);
-            skips.push_back(width);
-        }
-        down_.push_back(std::move(level));
-    }
-    middle1_.emplace(list_, "middle.block1", width, width, time_width);
-    require(config.heads > 0 && width % config.heads == 0, "unet: ", width,
-            " channels do not fall into ", config.heads, " heads");
-    attention_.emplace(list_, "middle.attention", width, config.heads);
-    middle2_.emplace(list_, "middle.block2", width, width, time_width);
-    for (int i = levels - 1; i >= 0; --i) {
-        const int next = config.base * config.multipliers[static_cast<std::size_t>(i)];
-        const std::string name = "up." + std::to_string(i);
-        Level level;
-        for (int b = 0; b < 3; ++b) {
-            level.blocks.emplace_back(list_, name + ".block" + std::to_string(b),
-                                      width + skips.back(), next, time_width);
-            skips.pop_back();
-            width = next;
-        }
-        if (i > 0) level.resample.emplace(list_, name + ".resample", width, width, 3);
-        up_.push_back(std::move(level));
-    }
-    norm_ = GroupNorm(list_, "out.norm", width);
-    out_ = Conv2d(list_, "out.conv", width, config.channels, 3, 1, true);
+      heads(heads_) {
+    require(config.cross_width == 0, "unet: ", name, " reads no text, but cross_width is ",
+            config.cross_width);
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                              \
-    template Tensor<T> timestep_embedding(std::span<const int>, int, Arena&); \
-    template Var<T> ResBlock::operator()(Joined<T>, Var<T>) const;            \
-    template Var<T> AttentionBlock::operator()(Var<T>) const;                 \
-    template Var<T> UNet::operator()(Var<T>, std::span<const int>) const;
+#define DIFFUSION_INSTANTIATE(T)                                                             \
+    template Tensor<T> timestep_embedding(std::span<const float>, int, const TimeEmbedding&, \
+                                          Arena&);                                           \
+    template Var<T> ResBlock::operator()(const ConvInput<T>&, Var<T>) const;                 \
+    template Var<T> AttentionBlock::operator()(Var<T>, const Condition<T>&) const;           \
+    template Var<T> UNet::operator()(Var<T>, std::span<const float>,                         \
+                                     const std::type_identity_t<Condition<T>>&) const;
+template UNetOf<AttentionBlock>::UNetOf(ParameterList&, const std::string&, const UNetConfig&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

@@ -1,6 +1,8 @@
 #pragma once
-// The UNet's way forward, for any kind of number: unet.cpp makes it for the CPU's, unet.cu for
-// those on a GPU.
+// The UNet, for any kind of number and any kind of block that lets pixels see each other: unet.cpp
+// makes it with this chapter's for the CPU's numbers, unet.cu for those on a GPU.
+#include <utility>
+
 #include "02_gradients/ops.hpp"
 #include "04_unet/attention.hpp"
 #include "04_unet/unet.hpp"
@@ -8,60 +10,147 @@
 namespace diffusion {
 
 template <class T>
-Var<T> ResBlock::operator()(Joined<T> x, Var<T> silu_time) const {
+Var<T> ResBlock::operator()(const ConvInput<T>& x, Var<T> silu_time) const {
     // >>> exercise 4.5 points=2 hint="(4.11) and (4.12) make h; (4.11) and (4.13) the result"
-    const Var<T> h = conv1.shifted(norm1.silu(x), time(silu_time));  // (4.11), (4.12)
-    const Var<T> y = skip ? conv2.added_onto((*skip)(x), norm2.silu(h))
-                          : conv2.added_to(x.a, norm2.silu(h));  // (4.11), (4.13)
-    h.tape().done(h, y);
+    const Var<T> h = conv1(norm1.silu(x), {.shift = time(silu_time)});  // (4.11), (4.12)
+    const Added<T> past =
+        skip ? Added<T>{.image = (*skip)(x), .in_place = true} : Added<T>{.image = x.a};
+    const Var<T> y = conv2(norm2.silu(h), past);  // (4.11), (4.13)
+    h.tape().done(h);
     return y;
     // <<<
 }
 
 template <class T>
-Var<T> AttentionBlock::operator()(Var<T> x) const {
+Var<T> AttentionBlock::operator()(Var<T> x, const Condition<T>&) const {
     const int channels = x.size(3);
     const Var<T> all = qkv(norm(x));
     const auto tokens = [&](int part) {  // [N,H,W,3C] to [N,HW,C]
         return reshape(slice_channels(all, part * channels, channels),
                        {x.size(0), x.size(1) * x.size(2), channels});
     };
-    const Var<T> mixed = attention(tokens(0), tokens(1), tokens(2), heads);  // (4.9)
-    return out.added_to(x, reshape(mixed, x.shape()));
+    const Var<T> mixed = attention(tokens(0), tokens(1), tokens(2), {.heads = heads});  // (4.9)
+    return out(reshape(mixed, x.shape()), {.image = x});
 }
 
-template <class T>
-Var<T> UNet::operator()(Var<T> x, std::span<const int> t) const {
-    require(x.shape().rank == 4 && x.size(3) == config_.channels && x.size(0) == std::ssize(t),
-            "unet: x is ", x.shape(), " with ", t.size(), " times, expected [N,H,W,",
-            config_.channels, "] and one time for each image");
-    Tape<T>& tape = x.tape();
-    const Var<T> embedding = tape.constant(timestep_embedding<T>(t, config_.base, tape.numbers()));
-    const Var<T> time = silu(time2_(silu(time1_(embedding))));
+template <class Mixer>
+UNetOf<Mixer>::UNetOf(ParameterList& list, const std::string& prefix, const UNetConfig& config)
+    : config_(config) {
+    config.check();
+    const int time_width = 4 * config.channels_at(0), levels = config.levels();
+    time1_ = Linear(list, prefix + "time1", config.channels_at(0), time_width);
+    time2_ = Linear(list, prefix + "time2", time_width, time_width);
+    if (config.classes > 0)
+        classes_ = list.add(prefix + "classes.weight", {config.classes, time_width}, Layout::plain,
+                            Init::normal(1));
+    if (config.pooled_width > 0)
+        pooled_ = Linear(list, prefix + "pooled", config.pooled_width, time_width);
+    in_ = Conv2d(list, prefix + "in", config.in_channels, config.channels_at(0), 3);
 
-    const Tensor<Var<T>> stack =
-        tape.arena().template make<Var<T>>({static_cast<int>(4 * down_.size())});
+    // A block of level i, and attention after it where the level has it.
+    int width = config.channels_at(0);
+    const auto add_blocks = [&](Level& level, int i, const std::string& name, int b, int inputs) {
+        width = config.channels_at(i);
+        level.blocks.emplace_back(list, name + ".block" + std::to_string(b), inputs, width,
+                                  time_width, config);
+        if (config.attends(i))
+            level.mixers.emplace_back(list, name + ".attention" + std::to_string(b), width,
+                                      config.heads_at(i), config);
+    };
+    std::vector<int> skips{width};  // channels of what the way down leaves for the way up
+    for (int i = 0; i < levels; ++i) {
+        const std::string name = prefix + "down." + std::to_string(i);
+        Level level;
+        for (int b = 0; b < config.blocks; ++b) {
+            add_blocks(level, i, name, b, width);
+            skips.push_back(width);
+        }
+        if (i + 1 < levels) {
+            level.resample.emplace(list, name + ".resample", width, width, 3,
+                                   ConvOptions{2, config.padding});
+            skips.push_back(width);
+        }
+        down_.push_back(std::move(level));
+    }
+    middle1_.emplace(list, prefix + "middle.block1", width, width, time_width, config);
+    if (config.middle_attention)
+        middle_mixer_.emplace(list, prefix + "middle.attention", width, config.heads_at(levels - 1),
+                              config);
+    middle2_.emplace(list, prefix + "middle.block2", width, width, time_width, config);
+    for (int i = levels - 1; i >= 0; --i) {
+        const std::string name = prefix + "up." + std::to_string(i);
+        Level level;
+        for (int b = 0; b <= config.blocks; ++b) {
+            add_blocks(level, i, name, b, width + skips.back());
+            skips.pop_back();
+        }
+        if (i > 0) level.resample.emplace(list, name + ".resample", width, width, 3);
+        up_.push_back(std::move(level));
+    }
+    norm_ = GroupNorm(list, prefix + "out.norm", width, config.groups, config.eps);
+    out_ = Conv2d(list, prefix + "out.conv", width, config.out_channels, 3, 1, true);
+}
+
+template <class Mixer>
+template <class T>
+Var<T> UNetOf<Mixer>::embed(Tape<T>& tape, std::span<const float> t,
+                            const Condition<T>& condition) const {
+    const Var<T> clocks = tape.constant(
+        timestep_embedding<T>(t, config_.channels_at(0), config_.time, tape.numbers()));
+    Var<T> all = time2_(silu(time1_(clocks)));
+    if (config_.classes > 0) {
+        require(condition.labels.size() == t.size(), "unet: ", condition.labels.size(),
+                " labels for ", t.size(), " images");
+        all = add(all, embedding(tape.parameter(classes_), condition.labels));
+    }
+    if (config_.pooled_width > 0) {
+        require(static_cast<bool>(condition.pooled), "unet: the vector that it is told is missing");
+        all = add(all, pooled_(condition.pooled));
+    }
+    return silu(all);
+}
+
+template <class Mixer>
+template <class T>
+Var<T> UNetOf<Mixer>::operator()(Var<T> x, std::span<const float> t,
+                                 const std::type_identity_t<Condition<T>>& condition) const {
+    require(x.shape().rank == 4 && x.size(3) == config_.in_channels && x.size(0) == std::ssize(t),
+            "unet: x is ", x.shape(), " with ", t.size(), " times, expected [N,H,W,",
+            config_.in_channels, "] and one time for each image");
+    Tape<T>& tape = x.tape();
+    const Var<T> time = embed(tape, t, condition);
+    const auto mixed = [&](const Level& level, std::size_t b, Var<T> h) {  // after block b
+        if (level.mixers.empty()) return h;
+        const Var<T> y = level.mixers[b](h, condition);
+        tape.done(h);
+        return y;
+    };
+
+    const int skips = (config_.blocks + 1) * config_.levels();
+    const Tensor<Var<T>> stack = tape.arena().template make<Var<T>>({skips});
     int top = 0;  // what the way down leaves for the way up
     const auto push = [&](Var<T> v) { return stack(top++) = v; };
-    Var<T> h = in_(x);
-    push(h);
+    Var<T> h = push(in_(x));
     for (const Level& level : down_) {
-        for (const ResBlock& block : level.blocks) h = push(block(h, time));
+        for (std::size_t b = 0; b < level.blocks.size(); ++b)
+            h = push(mixed(level, b, level.blocks[b](h, time)));
         if (level.resample) h = push((*level.resample)(h));
     }
-    h = (*middle2_)((*attention_)((*middle1_)(h, time)), time);
+    h = (*middle1_)(h, time);
+    if (middle_mixer_) h = (*middle_mixer_)(h, condition);
+    h = (*middle2_)(h, time);
     for (const Level& level : up_) {
-        for (const ResBlock& block : level.blocks) {
-            const Joined<T> both(h, stack(--top));
-            h = block(both, time);
-            tape.done(both.a, h);
-            tape.done(both.b, h);
+        for (std::size_t b = 0; b < level.blocks.size(); ++b) {
+            const ConvInput<T> both(h, stack(--top));
+            h = level.blocks[b](both, time);
+            tape.done(both.a);
+            tape.done(both.b);
+            h = mixed(level, b, h);
         }
         if (level.resample) {
-            const Var<T> next = stack(top - 1);  // the finer level's size
-            const Var<T> small = h;
-            h = (*level.resample)(Upsampled<T>{small, next.size(1), next.size(2)});
-            tape.done(small, h);
+            const Var<T> next = stack(top - 1), small = h;  // `next` has the finer level's size
+            h = (*level.resample)(doubled(small, next.size(1), next.size(2)));
+            tape.done(small);
         }
     }
     return out_(norm_.silu(h));

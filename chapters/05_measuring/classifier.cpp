@@ -5,9 +5,10 @@
 #include <memory>
 
 #include "02_gradients/ops.hpp"
-#include "04_unet/shuffle.hpp"
+#include "02_gradients/tape_pool.hpp"
 #include "app/interrupt.hpp"
 #include "app/progress.hpp"
+#include "data/shuffle.hpp"
 #include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
@@ -15,6 +16,7 @@ namespace diffusion {
 namespace {
 
 constexpr int kBatch = 64;
+constexpr int kGroups = 8;     // of the norms
 constexpr int kMostMoved = 2;  // pixels, each way
 constexpr int kPiece = 32;     // pictures that one core judges at a time
 
@@ -94,10 +96,10 @@ Classifier::Classifier(int channels, int classes) {
     for (const Size s :
          {Size{16, 32, 2}, Size{32, 32, 1}, Size{32, 64, 2}, Size{64, kFeatures, 1}}) {
         const std::string name = "block" + std::to_string(i++);
-        blocks_.push_back({GroupNorm(list_, name + ".norm", s.inputs),
+        blocks_.push_back({GroupNorm(list_, name + ".norm", s.inputs, kGroups),
                            Conv2d(list_, name + ".conv", s.inputs, s.outputs, 3, s.stride)});
     }
-    norm_ = GroupNorm(list_, "norm", kFeatures);
+    norm_ = GroupNorm(list_, "norm", kFeatures, kGroups);
     out_ = Linear(list_, "out", kFeatures, classes);
 }
 
@@ -183,14 +185,13 @@ Predictions judge(TrainedClassifier& classifier, const Dataset& pictures) {
             "x", classifier.channels);
     const int n = pictures.count;
     Predictions predictions;
-    predictions.features.resize(static_cast<std::size_t>(n) * Classifier::kFeatures);
+    predictions.features = Array<float>({n, Classifier::kFeatures});
     predictions.label.resize(static_cast<std::size_t>(n));
     predictions.confidence.resize(static_cast<std::size_t>(n));
-    std::vector<std::unique_ptr<OwnTape<float>>> tapes;  // one for each thread
-    for (int i = 0; i < thread_count(); ++i) tapes.push_back(std::make_unique<OwnTape<float>>());
+    TapePool<float> tapes;
     parallel_for((n + kPiece - 1) / kPiece, thread_count(), [&](int piece) {
-        Tape<float>& tape = tapes[thread_number()]->tape;
-        tape.reset();
+        const TapePool<float>::Lent lent(tapes);
+        Tape<float>& tape = lent.tape();
         tape.bind(classifier.values.data());
         const int first = piece * kPiece, count = std::min(kPiece, n - first);
         const Tensor<float> x =
@@ -198,9 +199,7 @@ Predictions judge(TrainedClassifier& classifier, const Dataset& pictures) {
         for (int i = 0; i < count; ++i) decode(pictures, first + i, false, x[i]);
         const Classifier::Answer<float> answer = classifier.network(tape.constant(x));
         const Tensor<float> p = softmax(answer.logits).value(), f = answer.features.value();
-        std::copy(f.begin(), f.end(),
-                  predictions.features.begin() +
-                      static_cast<std::ptrdiff_t>(first) * Classifier::kFeatures);
+        std::copy(f.begin(), f.end(), predictions.features.tensor()[first].data());
         for (int i = 0; i < count; ++i) {
             const auto at = static_cast<std::size_t>(first) + static_cast<std::size_t>(i);
             const float* most = std::max_element(p[i].begin(), p[i].end());

@@ -63,7 +63,7 @@ struct TrainedClassifier {
     std::string checksum;  ///< of its pictures and labels
     std::int64_t images;   ///< that it saw
     std::string seed;      ///< from which it started
-    std::vector<float> values;
+    Array<float> values;
 
     void save(const std::filesystem::path& path) const;
 };
@@ -77,12 +77,12 @@ TrainedClassifier train_classifier(const Dataset& data, std::int64_t images, std
 
 /// What the classifier predicts for a set of pictures.
 struct Predictions {
-    std::vector<float> features;    ///< [N, kFeatures]
+    Array<float> features;          ///< [N, kFeatures]
     std::vector<int> label;         ///< the most likely class of each
     std::vector<float> confidence;  ///< and its probability
 
     int count() const { return static_cast<int>(label.size()); }
-    Tensor<const float> rows() const { return {features.data(), {count(), Classifier::kFeatures}}; }
+    Tensor<const float> rows() const { return features.tensor(); }
 };
 
 /// The share of the pictures that are named as their labels say.

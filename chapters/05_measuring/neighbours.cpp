@@ -8,6 +8,7 @@
 #include "kernels/gemm.hpp"
 #include "kernels/threads.hpp"
 #include "tensor/arena.hpp"
+#include "tensor/array.hpp"
 
 namespace diffusion {
 namespace {
@@ -35,9 +36,10 @@ void for_each_row_of_distances(Tensor<const float> x, Tensor<const float> y,
     Arena memory;
     const Packed<float> packed = pack<float>(d, m, transposed(y.data(), d), memory);
     parallel_for((n + kRows - 1) / kRows, thread_count(), [&](int block) {
-        thread_local std::vector<float> products;
+        thread_local Array<float> products;
         const int first = block * kRows, count = std::min(kRows, n - first);
-        products.resize(static_cast<std::size_t>(count) * static_cast<std::size_t>(m));
+        if (std::ssize(products) < static_cast<std::ptrdiff_t>(count) * m)
+            products = Array<float>({count, m});
         gemm<float>(count, by_rows(x[first].data(), d), packed, products.data(), false);
         for (int i = 0; i < count; ++i) {
             float* row = products.data() + static_cast<std::ptrdiff_t>(i) * m;

@@ -58,10 +58,6 @@ TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& s
     return judge;
 }
 
-Split find_split(const CommonOptions& common, const std::string& dataset) {
-    return {find_dataset(dataset, common.data, true), find_dataset(dataset, common.data, false)};
-}
-
 std::filesystem::path model_of_chapter_4(const CommonOptions& common,
                                          const std::filesystem::path& given) {
     return given.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors" : given;

@@ -4,9 +4,11 @@
 #include <filesystem>
 #include <string>
 
-#include "04_unet/denoising.hpp"
+#include "04_unet/model.hpp"
 #include "05_measuring/scores.hpp"
 #include "app/app.hpp"
+#include "app/stages.hpp"
+#include "data/find.hpp"
 
 namespace diffusion {
 
@@ -33,12 +35,6 @@ double judge_seconds(const CommonOptions& common, const JudgeSettings& settings,
 TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& settings,
                              const Dataset& train);
 
-/// The training and the test pictures of one data set.
-struct Split {
-    Dataset train, test;
-};
-Split find_split(const CommonOptions& common, const std::string& dataset);
-
 /// The given model, or, where none is given, what chapter 4 leaves in a folder beside --out.
 std::filesystem::path model_of_chapter_4(const CommonOptions& common,
                                          const std::filesystem::path& given);
@@ -55,23 +51,6 @@ Reference find_reference(const CommonOptions& common, const JudgeSettings& setti
 /// Pictures from an IDX file or a folder, to be scored.
 Dataset read_pictures(const std::filesystem::path& path);
 
-/// A progress line of few steps, each with its text. Fails after Ctrl-C.
-class Stages {
-public:
-    explicit Stages(int count) : progress_("measure", count, "steps") {}
-    void operator()(const std::string& text) {
-        require(!interrupted(), "stopped while measuring");
-        progress_.update(done_++, text);
-    }
-    void finish() {
-        progress_.update(done_);
-        progress_.finish();
-    }
-
-private:
-    Progress progress_;
-    int done_ = 0;
-};
 inline constexpr int kReferenceStages = 2;  ///< that make_reference tells of
 inline constexpr int kScoreStages = 4;      ///< that score tells of
 

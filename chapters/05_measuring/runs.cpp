@@ -54,18 +54,18 @@ void print_head() {
                 "kernel", "precision", "recall", "classes", "copies", "closer");
 }
 
-Pictures draw(LoadedModel& loaded, int n, int steps, std::uint64_t seed) {
+Array<float> draw(LoadedModel& loaded, int n, int steps, std::uint64_t seed) {
     const DenoisingModel& model = loaded.model;
-    Pictures pictures = find_noise({}, model, n, seed);
-    const Tensor<float> x = pictures.tensor();
-    const std::vector<int> times = even_times(model.schedule.steps(), steps);
+    Array<float> pictures = find_noise({}, model, n, seed);
     Progress progress("draw", steps, "steps");
     int done = 0;
-    ancestral_sample<float>(make_denoiser(model, loaded.values), model.schedule, times,
-                            {.clip = 1.0, .seed = seed}, x, [&](int, Tensor<const float>) {
-                                require(!interrupted(), "stopped while drawing");
-                                progress.update(++done);
-                            });
+    const auto observer = [&](const Moment&, Tensor<const float>) {
+        require(!interrupted(), "stopped while drawing");
+        progress.update(++done);
+    };
+    ancestral_sample<float>(
+        model_denoiser(model, loaded.values), model.path(even_times(model.schedule.steps(), steps)),
+        {.clip = 1.0, .noise = fresh_noise<float>(seed), .observer = observer}, pictures);
     progress.finish();
     return pictures;
 }
@@ -106,7 +106,7 @@ void run_train_judge(const CommonOptions& common, const JudgeSettings& settings)
     const auto start = Clock::now();
     RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
     no_state_to_resume(common);
-    const auto [train, test] = find_split(common, settings.dataset);
+    const auto [train, test] = find_split(settings.dataset, common.data);
     banner("Chapter 5: the judge learns", {{"data", train.source},
                                            {"images", std::to_string(judge_images(common.preset))},
                                            {"seed", std::to_string(common.seed)},
@@ -127,7 +127,7 @@ namespace {
 
 /// The data, if samples can be held against it.
 Split find_comparable(const CommonOptions& common, const std::string& dataset) {
-    Split split = find_split(common, dataset);
+    Split split = find_split(dataset, common.data);
     require(split.test.count >= kFewest, split.test.source, ": ", split.test.count,
             " test pictures, expected at least ", kFewest, " to compare with");
     return split;
@@ -212,7 +212,7 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
                              {"n", n},
                              {"data", split.train.source},
                              {"seed", common.seed}});
-    Stages stages(kReferenceStages + 2 * kScoreStages);
+    Stages stages("measure", kReferenceStages + 2 * kScoreStages);
     const auto stage = [&](const std::string& text) { stages(text); };
     Reference r = find_reference(common, settings.judge, std::move(split), stage);
     const Scores s = score(r, samples, common.seed, stage);
@@ -259,7 +259,7 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     if (draws) {
         loaded.emplace(load_model(model_path));
         require_same_data(loaded->model, model_path, split.train);
-        const Denoiser<float> denoiser = make_denoiser(loaded->model, loaded->values);
+        const Denoiser<float> denoiser = model_denoiser(loaded->model, loaded->values);
         drawing = static_cast<double>(n) * steps * seconds_per_picture(loaded->model, denoiser, n);
     }
     banner(
@@ -279,7 +279,7 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
         folder.setting("steps", steps);
     }
 
-    Stages stages(kReferenceStages);
+    Stages stages("measure", kReferenceStages);
     const auto stage = [&](const std::string& text) { stages(text); };
     Reference r = find_reference(common, settings.judge, std::move(split), stage);
     stages.finish();
@@ -309,7 +309,7 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     };
     for (const FaultySet& set : sets) measure(set.name, set.pictures);
     if (draws) {
-        Pictures drawn = draw(*loaded, n, steps, common.seed);
+        Array<float> drawn = draw(*loaded, n, steps, common.seed);
         write_samples(folder, drawn.tensor(), false,
                       "of chapter 4's model, in " + std::to_string(steps) + " steps");
         const Dataset samples = to_dataset(drawn.tensor(), model_path.string());

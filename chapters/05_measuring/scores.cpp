@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "04_unet/shuffle.hpp"
+#include "data/shuffle.hpp"
 
 namespace diffusion {
 namespace {
@@ -13,14 +13,18 @@ constexpr double kNearShare =
     0.01;  // of the test pictures of a class are called near copies (5.15)
 
 /// Pictures as rows of numbers in [-1, 1].
-std::vector<float> pixels_of(const Dataset& data) {
-    std::vector<float> pixels(data.pixels.size());
+Array<float> pixels_of(const Dataset& data) {
+    Array<float> pixels({data.count, static_cast<int>(data.image_size())});
     std::ranges::transform(data.pixels, pixels.begin(), from_byte);
     return pixels;
 }
 
-Tensor<const float> rows_of(const std::vector<float>& pixels, int rows) {
-    return {pixels.data(), {rows, static_cast<int>(std::ssize(pixels) / rows)}};
+/// Rows pick(0) .. pick(n - 1) of x.
+template <class Pick>
+Array<float> rows_of(Tensor<const float> x, int n, Pick pick) {
+    Array<float> rows({n, x.size(1)});
+    for (int i = 0; i < n; ++i) std::ranges::copy(x[pick(i)], rows.tensor()[i].begin());
+    return rows;
 }
 
 template <class F>
@@ -72,9 +76,8 @@ Dataset choose(const Dataset& data, int n, std::uint64_t seed) {
 }
 
 Neighbours nearest_in_training(const Reference& r, const Dataset& pictures) {
-    const std::vector<float> pixels = pixels_of(pictures);
-    Neighbours found = nearest_neighbours(rows_of(pixels, pictures.count),
-                                          rows_of(r.train_pixels, r.train.count), 1);
+    const Array<float> pixels = pixels_of(pictures);
+    Neighbours found = nearest_neighbours(pixels, r.train_pixels, 1);
     const float root = std::sqrt(static_cast<float>(pictures.image_size()));
     for (float& d : found.distance) d /= root;  // root mean square over the pixels
     return found;
@@ -116,12 +119,9 @@ double mean_frechet(const Gaussian& reference, Tensor<const float> features, int
     Shuffle shuffle(features.size(0), seed);
     double sum = 0;
     for (int s = 0; s < sets; ++s) {
-        std::vector<float> some;
-        for (int i = 0; i < n; ++i) {
-            const Tensor<const float> row = features[shuffle.at(s * n + i)];
-            some.insert(some.end(), row.begin(), row.end());
-        }
-        sum += frechet_distance(reference, fit_gaussian(rows_of(some, n)));
+        const Array<float> some =
+            rows_of(features, n, [&](int i) { return shuffle.at(s * n + i); });
+        sum += frechet_distance(reference, fit_gaussian(some));
     }
     return sum / sets;
 }
@@ -145,12 +145,8 @@ Scores score(Reference& r, const Dataset& pictures, std::uint64_t seed, const St
     stage("kernel distance, precision and recall");
     // As many real pictures as samples.
     Shuffle shuffle(r.train.count, seed);
-    std::vector<float> some;
-    for (int i = 0; i < std::min(n, r.train.count); ++i) {
-        const Tensor<const float> row = r.of_train.rows()[shuffle.at(i)];
-        some.insert(some.end(), row.begin(), row.end());
-    }
-    const Tensor<const float> real = rows_of(some, std::min(n, r.train.count));
+    const Array<float> real = rows_of(r.of_train.rows(), std::min(n, r.train.count),
+                                      [&](int i) { return shuffle.at(i); });
     s.kernel = kernel_distance(of_samples, real);
     s.cover = precision_recall(of_samples, real);
     s.classes.resize(static_cast<std::size_t>(r.classifier.classes));

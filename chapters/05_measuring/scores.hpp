@@ -22,7 +22,7 @@ struct Reference {
     double accuracy = 0;     ///< share of the test pictures that are named rightly
     Gaussian gaussian = {};  ///< of the features of all training pictures
     // What the test for copies takes; see prepare_copy_test.
-    std::vector<float> train_pixels = {};   ///< [train.count, pixels of a picture], in [-1, 1]
+    Array<float> train_pixels = {};         ///< [train.count, pixels of a picture], in [-1, 1]
     std::vector<float> test_distance = {};  ///< of each test picture to the nearest training one
     std::vector<float> near = {};  ///< for each class: what is nearer is a near copy (5.15)
 };

@@ -4,53 +4,58 @@
 #include <cmath>
 #include <vector>
 
-#include "01_forward_noising/q_sample.hpp"
-#include "03_reverse_process/prediction.hpp"
+#include "03_reverse_process/posterior.hpp"
+#include "tensor/array.hpp"
 #include "tensor/check.hpp"
+#include "tensor/flat.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
 
+namespace {
+
+/// Fills z with fresh numbers for draw number `draw`, sample by sample.
 template <class T>
-void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
-                 int rounds, std::uint64_t seed, Tensor<T> x, const Observer<T>& observer) {
-    require(times.size() >= 2 && rounds >= 1, "ddim_invert: ", times.size(), " times and ", rounds,
-            " rounds, expected at least 2 and 1");
-    const auto n = static_cast<std::size_t>(x.numel());
-    std::vector<T> guess(n), before(n);
-    const Tensor<T> x0(guess.data(), x.shape());
-    for (std::size_t i = times.size() - 1; i > 0; --i) {
-        const int s = times[i], t = times[i - 1];
-        require(s < t, "ddim_invert: times must fall, but ", t, " is followed by ", s);
-        const Level from = level_at(schedule, s), to = level_at(schedule, t);
-        // a = cos(phi), s = sin(phi): the step turns the pair (x, v) by the difference of the
-        // angles.
-        const double cosine = from.a * to.a + from.s * to.s, sine = from.a * to.s - from.s * to.a;
+void editing_noise(std::uint64_t seed, std::uint32_t draw, Tensor<T> z) {
+    for (int n = 0; n < z.size(0); ++n)
+        fill_normal(z[n], Random(seed, Purpose::editing, draw, static_cast<std::uint32_t>(n)));
+}
+
+}  // namespace
+
+template <class T>
+void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path, int rounds,
+                 std::uint64_t seed, Tensor<T> x, const Observer<T>& observer) {
+    check_path("ddim_invert", path);
+    require(rounds >= 1, "ddim_invert: ", rounds, " rounds, expected at least 1");
+    Array<T> guess(x.shape()), noise(x.shape()), velocity(x.shape()), start(x.shape());
+    const Tensor<T> x0 = guess.tensor(), eps = noise.tensor(), v = velocity.tensor(),
+                    before = start.tensor();
+    for (std::size_t i = path.size() - 1; i > 0; --i) {
+        const Level from = path[i].level, to = path[i - 1].level;
+        // Seen from 0, a level lies in the direction phi, a = r cos(phi), s = r sin(phi): in units
+        // of r the step turns the pair (x, v) by the difference of the angles.
+        const double r = std::hypot(from.a, from.s), R = std::hypot(to.a, to.s);
+        const T cosine = static_cast<T>((from.a * to.a + from.s * to.s) / (r * R)),
+                sine = static_cast<T>((from.a * to.s - from.s * to.a) / (r * R));
+        const T a = static_cast<T>(to.a), s = static_cast<T>(to.s), unit = static_cast<T>(1 / R),
+                grow = static_cast<T>(R / r);
         if (from.s == 0) {  // clean pictures have many answers: one is drawn
-            for (int m = 0; m < x.size(0); ++m) {
-                Random random(seed, Purpose::editing, 0, static_cast<std::uint32_t>(m));
-                for (T& xt : x[m]) {
-                    xt = static_cast<T>(to.a * static_cast<double>(xt) + to.s * random.normal());
-                }
-            }
-            if (observer) observer(t, x);
+            editing_noise(seed, 0, eps);
+            flat(x) = static_cast<T>(to.a / from.a) * flat(x) + s * flat(eps);
+            if (observer) observer(path[i - 1], x);
             continue;
         }
-        std::copy(x.begin(), x.end(), before.begin());
+        flat(before) = grow * flat(x);
         for (int round = 0; round < rounds; ++round) {
-            denoiser(x, t, x0);
-            for (std::size_t k = 0; k < n; ++k) {
-                T& xt = x.data()[k];
-                const double picture = static_cast<double>(guess[k]);
-                // >>> exercise 6.5 points=3 hint="(6.16): v from the guess, then (6.16)"
-                const double v =
-                    v_from(to, picture, eps_from_x0(to, static_cast<double>(xt), picture));
-                xt =
-                    static_cast<T>((static_cast<double>(before[k]) + sine * v) / cosine);  // (6.16)
-                // <<<
-            }
+            denoiser(x, path[i - 1], x0);
+            // >>> exercise 6.5 points=3 hint="(6.16): the noise that the guess implies; v by (3.12), with a and s divided by R; then the next guess of x_t, in which v counts R times"
+            flat(eps) = (flat(x) - a * flat(x0)) / s;
+            flat(v) = a * unit * flat(eps) - s * unit * flat(x0);       // (3.12)
+            flat(x) = (flat(before) + sine * flat(v) / unit) / cosine;  // (6.16)
+            // <<<
         }
-        if (observer) observer(t, x);
+        if (observer) observer(path[i - 1], x);
     }
 }
 
@@ -71,54 +76,40 @@ void slerp(Tensor<const T> a, Tensor<const T> b, double share, Tensor<T> between
     const bool straight = std::sin(angle) < 1e-6;
     const double of_a = straight ? 1 - share : std::sin((1 - share) * angle) / std::sin(angle),
                  of_b = straight ? share : std::sin(share * angle) / std::sin(angle);
-    for (std::ptrdiff_t k = 0; k < a.numel(); ++k) {
-        between.data()[k] = static_cast<T>(of_a * static_cast<double>(a.data()[k]) +
-                                           of_b * static_cast<double>(b.data()[k]));  // (6.17)
-    }
+    flat(between) = static_cast<T>(of_a) * flat(a) + static_cast<T>(of_b) * flat(b);  // (6.17)
 }
 
 template <class T>
-void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
-             Tensor<const T> known, Tensor<const T> keep, const InpaintOptions& options,
-             Tensor<T> x, const Observer<T>& observer) {
+void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<const T> known,
+             Tensor<const T> keep, const InpaintOptions& options, Tensor<T> x,
+             const Observer<T>& observer) {
+    check_path("inpaint", path);
     require_same_shape("inpaint", known, keep, x);
     require(options.repeats >= 1, "inpaint: repeats is ", options.repeats, ", expected 1 or more");
-    const auto normal = [&](std::uint32_t step, int sample) {
-        return Random(options.seed, Purpose::editing, step, static_cast<std::uint32_t>(sample));
-    };
+    Array<T> noise(x.shape());
+    const Tensor<T> z = noise.tensor();
     std::uint32_t draws = 0;  // each has noise of its own
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-        const int t = times[i], s = times[i + 1];
-        const Jump back = q_between(schedule, s, t);
-        const Level at_s = level_at(schedule, s);
-        const int repeats = s == 0 ? 1 : options.repeats;  // nothing is mended after the last step
+    const Noise<T> of_step = fresh_noise<T>(options.seed);
+    for (std::size_t i = 0; i + 1 < path.size(); ++i) {
+        const Level from = path[i].level, to = path[i + 1].level;
+        const T a = static_cast<T>(to.a), s = static_cast<T>(to.s);
+        const T scale = static_cast<T>(from.a / to.a),
+                sigma = static_cast<T>(std::sqrt(posterior(from, to).large_variance));  // (1.9)
+        const int repeats = to.s == 0 ? 1 : options.repeats;  // nothing is mended at the end
         for (int r = 0; r < repeats; ++r) {
-            const std::uint64_t seed = options.seed + (static_cast<std::uint64_t>(r) << 32);
-            ddim_sample<T>(denoiser, schedule, times.subspan(i, 2),
-                           {.eta = 1, .clip = options.clip, .seed = seed}, x);
-            for (int n = 0; n < x.size(0); ++n) {
-                Random random = normal(draws, n);
-                const Tensor<const T> picture = known[n], mask = keep[n];
-                for (std::ptrdiff_t k = 0; k < picture.numel(); ++k) {
-                    const double old = at_s.a * static_cast<double>(picture.data()[k]) +
-                                       at_s.s * random.normal(),
-                                 m = static_cast<double>(mask.data()[k]);
-                    T& xs = x[n].data()[k];
-                    xs = static_cast<T>(m * old + (1 - m) * static_cast<double>(xs));  // (6.18)
-                }
-            }
-            ++draws;
+            const auto step_noise = [&](int, Tensor<T> fresh) {
+                of_step(static_cast<int>(draws), fresh);
+            };
+            ddim_sample<T>(denoiser, path.subspan(i, 2),
+                           {.clip = options.clip, .eta = 1, .noise = step_noise}, x);
+            editing_noise(options.seed, draws++, z);
+            flat(x) = flat(keep) * (a * flat(known) + s * flat(z)) +
+                      (1 - flat(keep)) * flat(x);  // (6.18)
             if (r + 1 == repeats) continue;
-            for (int n = 0; n < x.size(0); ++n) {
-                Random random = normal(draws, n);
-                for (T& v : x[n]) {
-                    v = static_cast<T>(back.scale * static_cast<double>(v) +
-                                       back.sigma * random.normal());  // (6.19)
-                }
-            }
-            ++draws;
+            editing_noise(options.seed, draws++, z);
+            flat(x) = scale * flat(x) + sigma * flat(z);  // (6.19)
         }
-        if (observer) observer(s, x);
+        if (observer) observer(path[i + 1], x);
     }
 }
 
@@ -135,26 +126,20 @@ std::vector<int> times_from(std::span<const int> times, int T, double strength) 
 }
 
 template <class T>
-std::vector<int> start_edit(const Schedule& schedule, std::span<const int> times, double strength,
-                            std::uint64_t seed, Tensor<T> x) {
-    const std::vector<int> rest = times_from(times, schedule.steps(), strength);
-    std::vector<T> memory(static_cast<std::size_t>(x.numel()));
-    const Tensor<T> noise(memory.data(), x.shape());
+void start_edit(const Moment& at, std::uint64_t seed, Tensor<T> x) {
+    Array<T> noise(x.shape());
     start_noise<T>(seed, noise);
-    const std::vector<int> same(static_cast<std::size_t>(x.size(0)), rest.front());
-    q_sample<T>(x, same, noise, schedule, x);  // (6.20)
-    return rest;
+    const LevelOf<T> level = at.level.as<T>();
+    flat(x) = level.a * flat(x) + level.s * flat(noise.tensor());  // (6.20)
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                              \
-    template std::vector<int> start_edit(const Schedule&, std::span<const int>, double,       \
-                                         std::uint64_t, Tensor<T>);                           \
-    template void ddim_invert(const Denoiser<T>&, const Schedule&, std::span<const int>, int, \
-                              std::uint64_t, Tensor<T>, const Observer<T>&);                  \
-    template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                 \
-    template void inpaint(const Denoiser<T>&, const Schedule&, std::span<const int>,          \
-                          Tensor<const T>, Tensor<const T>, const InpaintOptions&, Tensor<T>, \
-                          const Observer<T>&);
+#define DIFFUSION_INSTANTIATE(T)                                                               \
+    template void start_edit(const Moment&, std::uint64_t, Tensor<T>);                         \
+    template void ddim_invert(const Denoiser<T>&, std::span<const Moment>, int, std::uint64_t, \
+                              Tensor<T>, const Observer<T>&);                                  \
+    template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                  \
+    template void inpaint(const Denoiser<T>&, std::span<const Moment>, Tensor<const T>,        \
+                          Tensor<const T>, const InpaintOptions&, Tensor<T>, const Observer<T>&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

@@ -8,16 +8,16 @@
 
 namespace diffusion {
 
-/// (6.16) DDIM backwards: pictures x [N, ...] at times.back() to the noise at times.front() from
-/// which ddim_sample, unclipped, along the same times comes back to them. Each step is an equation
+/// (6.16) DDIM backwards: pictures x [N, ...] at path.back() to the noise at path.front() from
+/// which ddim_sample, unclipped, along the same path comes back to them. Each step is an equation
 /// for x_t with the denoiser on its right side; it is solved by `rounds` rounds of substitution,
-/// each one call. One round is what most programs do. Clean pictures (times.back() = 0) could have
-/// come from many x_t; their first step is not solved: noise of its level is added to them. So what
-/// comes back is exact only up to the denoiser's error at that level, and the first step should be
-/// small: many steps of `trailing`, not `late`.
+/// each one call. One round is what most programs do. Clean pictures (no noise at path.back())
+/// could have come from many x_t; their first step is not solved: noise of its level is added to
+/// them. So what comes back is exact only up to the denoiser's error at that level, and the first
+/// step should be small: many steps of `trailing`, not `late`.
 template <class T>
-void ddim_invert(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
-                 int rounds, std::uint64_t seed, Tensor<T> x, const Observer<T>& observer = {});
+void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path, int rounds,
+                 std::uint64_t seed, Tensor<T> x, const Observer<T>& observer = {});
 
 /// (6.17) On the great circle from a (share 0) to b (share 1) (Shoemake 1985), all of one shape.
 template <class T>
@@ -30,20 +30,19 @@ struct InpaintOptions {
 };
 /// (6.18), (6.19) Draws what is missing of pictures (Lugmayr et al. 2022, arXiv:2201.09865).
 /// `known` [N, ...] holds pictures, `keep` of the same shape 1 where they are to be kept and 0
-/// where not. x starts as noise at times.front(); times end in 0.
+/// where not. x starts as noise at path.front(); the path ends without noise.
 template <class T>
-void inpaint(const Denoiser<T>& denoiser, const Schedule& schedule, std::span<const int> times,
-             Tensor<const T> known, Tensor<const T> keep, const InpaintOptions& options,
-             Tensor<T> x, const Observer<T>& observer = {});
+void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<const T> known,
+             Tensor<const T> keep, const InpaintOptions& options, Tensor<T> x,
+             const Observer<T>& observer = {});
 
-/// (6.20) The part of `times` that begins at `strength` T. Strength is in (0, 1].
+/// (6.20) The part of `times` that begins at `strength` T. Strength is in (0, 1]: how much may
+/// change.
 std::vector<int> times_from(std::span<const int> times, int T, double strength);
 
-/// (6.20) SDEdit (Meng et al. 2021, arXiv:2108.01073): noises pictures x [N, ...] to `strength` T,
-/// with noise from the seed, and returns the times along which a sampler brings them back. Strength
-/// is how much may change.
+/// (6.20) SDEdit (Meng et al. 2021, arXiv:2108.01073): noises pictures x [N, ...] to a moment, with
+/// noise from the seed. A sampler along a path that begins there brings them back.
 template <class T>
-std::vector<int> start_edit(const Schedule& schedule, std::span<const int> times, double strength,
-                            std::uint64_t seed, Tensor<T> x);
+void start_edit(const Moment& at, std::uint64_t seed, Tensor<T> x);
 
 }  // namespace diffusion

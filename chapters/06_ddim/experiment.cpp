@@ -1,4 +1,6 @@
 // The experiment of chapter 6: orders, quality against steps, and a strip of everything.
+#include "06_ddim/experiment.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,7 +14,6 @@
 #include "06_ddim/editing.hpp"
 #include "06_ddim/grids.hpp"
 #include "06_ddim/orders.hpp"
-#include "06_ddim/runs.hpp"
 #include "06_ddim/strips.hpp"
 #include "io/csv.hpp"
 
@@ -67,8 +68,8 @@ void show_orders(RunFolder& folder) {
             std::printf("%10.1e", r.error[i]);
             table.row({static_cast<double>(k), static_cast<double>(r.steps[i]), r.error[i]});
         }
-        std::printf("%10.2f\n", r.order);
-        folder.number("order of " + r.sampler, r.order, "slope on Gaussian data");
+        std::printf("%10.2f\n", r.measured);
+        folder.number("order of " + r.sampler, r.measured, "slope on Gaussian data");
     }
 }
 
@@ -83,25 +84,24 @@ struct TableRow {
 /// Every sampler with every number of steps, and DDIM with few steps on every grid.
 std::vector<TableRow> table_rows(const std::vector<int>& steps, int T) {
     std::vector<TableRow> rows;
-    for (std::size_t k = 0; k < kSamplerNames.size(); ++k) {
-        for (const int n : steps) {
-            const std::string name = kSamplerNames.at(k);
+    for (std::size_t k = 0; k < kSamplers<float>.size(); ++k) {
+        const std::string name = kSamplers<float>[k].name;
+        for (const int n : steps)
             rows.push_back({name, own_grid(name, n, T), n, false, static_cast<int>(k)});
-        }
     }
-    for (std::size_t k = 0; k < kGridNames.size(); ++k)
-        rows.push_back({"ddim", kGridNames.at(k), kFew, true, static_cast<int>(k)});
+    for (std::size_t k = 0; k < kGrids.size(); ++k)
+        rows.push_back({"ddim", kGrids[k].name, kFew, true, static_cast<int>(k)});
     return rows;
 }
 
-std::vector<int> times_of(const TableRow& row, const Schedule& schedule) {
-    return step_grid(row.grid, schedule, row.steps);
+std::vector<Moment> path_of(const TableRow& row, const Schedule& schedule) {
+    return moments(schedule, step_grid(row.grid, schedule, row.steps));
 }
 Sampler sampler_of(const TableRow& row, std::uint64_t seed) {
     return {.name = row.sampler, .seed = seed};
 }
 int calls_of(const TableRow& row, const Schedule& schedule) {
-    return calls_of(sampler_of(row, 0), times_of(row, schedule));
+    return calls_along(sampler_named(row.sampler), path_of(row, schedule));
 }
 
 /// Chapter 5's judge, if that chapter was run beside this one; otherwise one of our own.
@@ -130,11 +130,11 @@ public:
     };
     /// `step` is called after each step.
     Point measure(const TableRow& row, const std::function<void()>& step) {
-        Pictures pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
+        Array<float> pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
         const Tensor<float> x = pictures.tensor();
         const auto start = Clock::now();
-        run_sampler(sampler_of(row, seed_), drawing_.denoiser, drawing_.schedule(),
-                    times_of(row, drawing_.schedule()), x, [&](int, Tensor<const float>) {
+        run_sampler(sampler_of(row, seed_), drawing_.denoiser, path_of(row, drawing_.schedule()), x,
+                    [&](const Moment&, Tensor<const float>) {
                         require(!interrupted(), "stopped while drawing");
                         step();
                     });
@@ -149,7 +149,7 @@ public:
 
 private:
     static Reference make(const CommonOptions& common, Split split) {
-        Stages stages(kReferenceStages);
+        Stages stages("measure", kReferenceStages);
         Reference reference = find_reference(as_chapter_5(common), {}, std::move(split),
                                              [&](const std::string& text) { stages(text); });
         stages.finish();
@@ -181,7 +181,7 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
     Progress progress("quality", work, "calls");
     bool of_grids = false;
     for (const TableRow& row : rows) {
-        const int steps = static_cast<int>(times_of(row, schedule).size()) - 1,
+        const int steps = static_cast<int>(path_of(row, schedule).size()) - 1,
                   calls = calls_of(row, schedule);
         int step = 0;
         const Quality::Point q = quality.measure(row, [&] {
@@ -207,17 +207,17 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
 /// One strip for each of the subcommands.
 void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test) {
     constexpr int n = kStrip, kFour = 4;  // test digit 4 is a four
-    const std::size_t steps_of_grid = d.times.size() - 1;
+    const std::size_t steps_of_grid = d.steps();
     Steps steps(static_cast<std::size_t>(
         std::lround(StripWork().steps * static_cast<double>(steps_of_grid))));
     {
-        Pictures ends(d.shape(2)), way(d.shape(n));
+        Array<float> ends(d.shape(2)), way(d.shape(n));
         const Tensor<float> two = ends.tensor(), x = way.tensor();
         std::vector<Image> rows;
         for (int k = 0; k < kStrips; ++k) {
             start_noise<float>(seed + static_cast<std::uint64_t>(k), two);
             on_circle(two[0], two[1], x);
-            ddim_sample<float>(d.denoiser, d.schedule(), d.times, {.clip = 1}, x, steps.observer());
+            ddim_sample<float>(d.denoiser, d.path, {.clip = 1, .observer = steps.observer()}, x);
             rows.push_back(image_grid(x, n, 2));
         }
         put(folder, "interpolation.png", stack_rows(rows),
@@ -227,7 +227,7 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
         for (int i = 0; i < x.size(0); ++i) decode(test, i, false, x[i]);
     };
     {
-        Pictures given(d.shape(n)), noise(d.shape(n)), again(d.shape(n));
+        Array<float> given(d.shape(n)), noise(d.shape(n)), again(d.shape(n));
         digits(given.tensor());
         // The last entry is the default; its pictures are shown.
         CsvWriter table(folder.path("inversion.csv"), {"rounds", "error", "noise"});
@@ -240,8 +240,8 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
             error =
                 round_trip(d, rounds, seed, given.tensor(), noise.tensor(), again.tensor(), steps);
             double square = 0;
-            for (const float z : noise.tensor()) square += static_cast<double>(z * z);
-            const double size = std::sqrt(square / static_cast<double>(noise.memory.size()));
+            for (const float z : noise) square += static_cast<double>(z * z);
+            const double size = std::sqrt(square / static_cast<double>(noise.size()));
             std::snprintf(text, sizeof text, "%-10d%24.4f%24.2f", rounds, error, size);
             steps.print(text);
             table.row({static_cast<double>(rounds), error, size});
@@ -254,7 +254,7 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
             "Test digits, the noise that DDIM draws them from, and what it draws from this noise.");
     }
     {
-        Pictures drawn(d.shape(kCompletions)), given(d.shape(kCompletions)),
+        Array<float> drawn(d.shape(kCompletions)), given(d.shape(kCompletions)),
             mask(d.shape(kCompletions));
         std::vector<Image> rows;
         for (int k = 0; k < kCompleted; ++k) {
@@ -263,15 +263,15 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
             repeat_first(given.tensor());
             repeat_first(mask.tensor());
             start_noise<float>(seed, drawn.tensor());
-            inpaint<float>(d.denoiser, d.schedule(), d.times, given.tensor(), mask.tensor(),
-                           {.seed = seed}, drawn.tensor(), steps.observer());
+            inpaint<float>(d.denoiser, d.path, given.tensor(), mask.tensor(), {.seed = seed},
+                           drawn.tensor(), steps.observer());
             rows.push_back(inpainting_strip(given.tensor()[0], mask.tensor()[0], drawn.tensor()));
         }
         put(folder, "inpainting.png", stack_rows(rows),
             "A digit, what was kept of it, and ways to complete it.");
     }
     {
-        Pictures strip(d.shape(n));
+        Array<float> strip(d.shape(n));
         const Tensor<float> x = strip.tensor();
         std::vector<Image> rows;
         for (const double strength : kStrengths) {
@@ -288,7 +288,7 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
 
 }  // namespace
 
-void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
+void run_experiment(const CommonOptions& common, const DrawSettings& draw, const Device& device) {
     const auto start = Clock::now();
     RunFolder folder(common.out, "06_ddim", "Fewer steps, and pictures of your own");
     no_state_to_resume(common);
@@ -305,10 +305,10 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
         DrawSettings of_strips = draw;
         if (draw.steps == 0) of_strips.steps = preset.strip_steps;
         if (draw.grid.empty()) of_strips.grid = "trailing";
-        const Drawing d(common, of_strips);
+        const Drawing d(common, of_strips, device);
         const DenoisingModel& model = d.loaded.model;
         const Dataset test = find_test_pictures(common, draw, d);
-        Split split = find_split(common, model.data);
+        Split split = find_split(model.data, common.data);
         const std::vector<TableRow> rows = table_rows(preset.steps, d.schedule().steps());
         double calls = StripWork().calls * of_strips.steps;
         for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, d.schedule());
@@ -316,7 +316,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw) {
         folder.setting("grid of the strips", of_strips.grid);
         banner("Chapter 6: fewer steps",
                {{"model", path.string()},
-                {"parameters", std::to_string(model.unet.parameters().count())},
+                {"parameters", std::to_string(model.parameters.count())},
                 {"data", test.source},
                 {"pictures", std::to_string(preset.pictures) + " for each point"},
                 {"seed", std::to_string(common.seed)},

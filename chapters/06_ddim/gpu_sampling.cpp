@@ -1,43 +1,40 @@
 #include "06_ddim/gpu_sampling.hpp"
 
 #include <algorithm>
-#include <cmath>
 
-#include "03_reverse_process/posterior.hpp"
+#include "tensor/array.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
 
-std::vector<LinearStep> linear_steps(const Sampler& sampler, const Schedule& schedule,
-                                     std::span<const int> times) {
+// Every step begins anew at x = (1, 0, 0, 0). The guesses are (0, 1, 0, 0) in even steps and
+// (0, 0, 1, 0) in odd ones, so that a step's own guess and the one before it can be told apart, and
+// fresh noise is (0, 0, 0, 1). What x is after the step are the step's four coefficients.
+std::vector<LinearStep> linear_steps(const Sampler& sampler, std::span<const Moment> path) {
+    const SamplerOf<double>& by_name = sampler_named<double>(sampler.name);
+    require(by_name.calls == 1, "on a GPU as a whole: ", sampler.name,
+            " asks the network more than once in a step");
+    Array<double> vector(Shape{1, 4});
+    const Tensor<double> x = vector.tensor();
+    const auto unit = [](int axis, Tensor<double> out) {
+        std::fill(out.begin(), out.end(), 0.0);
+        out(0, axis) = 1;
+    };
     std::vector<LinearStep> steps;
-    double h_before = 0;
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-        const int t = times[i], s = times[i + 1];
-        const Level from = level_at(schedule, t), to = level_at(schedule, s);
-        if (sampler.name == "ddpm") {
-            const Posterior q = posterior(schedule, t, s);
-            steps.push_back(
-                {t, q.xt, q.x0, 0, s == 0 ? 0 : std::sqrt(q.small_variance)});  // (3.17)
-        } else if (sampler.name == "ddim") {
-            const double rho = sampler.eta * std::sqrt(posterior(schedule, t, s).small_variance),
-                         rest = std::sqrt(std::max(0.0, to.s * to.s - rho * rho));
-            steps.push_back({t, rest / from.s, to.a - rest * from.a / from.s, 0, rho});  // (6.3)
-        } else if (sampler.name == "euler") {
-            const double step = std::log(to.a / from.a), square = from.s * from.s;
-            steps.push_back(
-                {t, 1 + step * (1 - 1 / square), step * from.a / square, 0, 0});  // (6.7)
-        } else if (sampler.name == "dpmpp2m") {
-            const double h = (schedule.log_snr(s) - schedule.log_snr(t)) / 2;
-            const double weight = i > 0 && s > 0 ? h / (2 * h_before) : 0,
-                         factor = -to.a * std::expm1(-h);
-            steps.push_back(
-                {t, to.s / from.s, factor * (1 + weight), -factor * weight, 0});  // (6.11)
-            h_before = h;
-        } else {
-            fail("on a GPU as a whole: ddpm, ddim, euler and dpmpp2m; ", sampler.name, " is not");
-        }
-    }
+    const Denoiser<double> guess = [&](Tensor<const double>, const Moment& at, Tensor<double> x0) {
+        unit(1 + static_cast<int>(steps.size() % 2), x0);
+        steps.push_back({at, 0, 0, 0, 0});
+    };
+    const auto read = [&](const Moment&, Tensor<const double>) {
+        const bool odd = steps.size() % 2 == 0;
+        steps.back() = {steps.back().at, x(0, 0), x(0, odd ? 2 : 1), x(0, odd ? 1 : 2), x(0, 3)};
+        unit(0, x);
+    };
+    unit(0, x);
+    by_name.sample(
+        guess, path,
+        {.eta = sampler.eta, .noise = [&](int, Tensor<double> z) { unit(3, z); }, .observer = read},
+        x);
     return steps;
 }
 

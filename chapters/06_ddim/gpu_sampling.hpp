@@ -1,9 +1,10 @@
 #pragma once
-// A whole way from noise to pictures on a GPU: filled in by sampling.cu where it is linked.
+// A whole path from noise to pictures on a GPU: sampling.cu.
 #include <functional>
 #include <span>
+#include <vector>
 
-#include "04_unet/denoising.hpp"
+#include "04_unet/device.hpp"
 #include "06_ddim/drawing.hpp"
 
 namespace diffusion {
@@ -11,21 +12,18 @@ namespace diffusion {
 /// One step of a sampler with one call of the network, as a sum: x_s = of_x x + of_x0 x_0 +
 /// of_before (the guess of x_0 in the step before) + sigma z.
 struct LinearStep {
-    int t;
+    Moment at;
     double of_x, of_x0, of_before, sigma;
 };
 
-/// The steps of ddpm, ddim, euler or dpmpp2m. Fails on others, and as the samplers do.
-std::vector<LinearStep> linear_steps(const Sampler& sampler, const Schedule& schedule,
-                                     std::span<const int> times);
+/// The steps of a sampler along a path, read off what the sampler itself does to unit vectors.
+/// Fails on a sampler that asks more than once in a step, and as the samplers do.
+std::vector<LinearStep> linear_steps(const Sampler& sampler, std::span<const Moment> path);
 
-/// run_sampler, without an observer, for any number of pictures. `done` is told how many are drawn.
-using GpuSampling = std::function<void(const DenoisingModel& model, std::span<const float> values,
-                                       const Sampler& sampler, std::span<const int> times,
-                                       Tensor<float> x, const std::function<void(int)>& done)>;
-inline GpuSampling& gpu_sampling() {
-    static GpuSampling sampling;
-    return sampling;
-}
+/// run_sampler on a GPU, without an observer, for any number of pictures x. `done` is told how many
+/// are drawn. The program's .cu files define it, or without_cuda.cpp, which fails.
+void sample_on_gpu(const Network& network, Prediction prediction, std::span<const float> values,
+                   const Sampler& sampler, std::span<const Moment> path, Tensor<float> x,
+                   const std::function<void(int)>& done);
 
 }  // namespace diffusion

@@ -1,4 +1,5 @@
 // Chapter 6's program: samplers that need few steps, and what to do with pictures of your own.
+#include "06_ddim/experiment.hpp"
 #include "06_ddim/grids.hpp"
 #include "06_ddim/runs.hpp"
 #include "app/app.hpp"
@@ -12,7 +13,8 @@ int main(int argc, char** argv) {
         "06_ddim");
     CommonOptions common;
     DrawSettings draw;
-    SampleSettings more;
+    DrawingSettings more;
+    std::string device_name = "cpu", precision = "tf32";
     PictureSettings given;
     app.add_option("--model", draw.model,
                    "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
@@ -23,12 +25,12 @@ int main(int argc, char** argv) {
     app.add_option("--grid", draw.grid,
                    "which times are visited (none: for sample the sampler's own, for pictures of "
                    "yours trailing; in the experiment: by its strips)")
-        ->check(CLI::IsMember(std::vector<std::string>(kGridNames.begin(), kGridNames.end())));
+        ->check(CLI::IsMember(grid_names()));
 
-    app.add_option("--device", draw.device, "where the network runs: cpu or cuda")
+    app.add_option("--device", device_name, "where the network runs: cpu or cuda")
         ->capture_default_str()
         ->check(CLI::IsMember({"cpu", "cuda"}));
-    app.add_option("--precision", draw.precision,
+    app.add_option("--precision", precision,
                    "of products on a GPU: fp32, or on tensor cores tf32 or bf16")
         ->capture_default_str()
         ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
@@ -38,8 +40,7 @@ int main(int argc, char** argv) {
             ->add_option("--sampler", draw.sampler.name,
                          "how a step is made (k-diffusion's Euler is ddim)")
             ->capture_default_str()
-            ->check(CLI::IsMember(
-                std::vector<std::string>(kSamplerNames.begin(), kSamplerNames.end())));
+            ->check(CLI::IsMember(sampler_names()));
         command
             ->add_option("--eta", draw.sampler.eta,
                          "fresh noise of ddim: 0 for none, 1 for as much as ddpm")
@@ -111,18 +112,19 @@ int main(int argc, char** argv) {
                 draw.sampler.name, " does not");
         if (draw.steps == 0 && !app.get_subcommands().empty()) draw.steps = 50;
         if (draw.grid.empty() && (*invert || *interpolate || *inpaint)) draw.grid = "trailing";
+        const Device device = find_device(device_name, precision);
         if (*sample) {
-            run_sample(common, draw, more);
+            run_draw(common, draw, more, device);
         } else if (*invert) {
-            run_invert(common, draw, given);
+            run_invert(common, draw, given, device);
         } else if (*interpolate) {
-            run_interpolate(common, draw, given);
+            run_interpolate(common, draw, given, device);
         } else if (*inpaint) {
-            run_inpaint(common, draw, given);
+            run_inpaint(common, draw, given, device);
         } else if (*edit) {
-            run_edit(common, draw, given);
+            run_edit(common, draw, given, device);
         } else {
-            run_experiment(common, draw);
+            run_experiment(common, draw, device);
         }
     });
 }

@@ -5,12 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "04_unet/backend.hpp"
 #include "04_unet/samples.hpp"
 #include "06_ddim/editing.hpp"
 #include "06_ddim/gpu_sampling.hpp"
 #include "06_ddim/strips.hpp"
 #include "io/csv.hpp"
+#include "io/fit_picture.hpp"
 #include "io/npy.hpp"
 #include "io/run_folder.hpp"
 
@@ -34,15 +34,15 @@ std::string described(const DrawSettings& draw, const Drawing& d, std::size_t st
 }
 
 /// The banner, and how it was made into run.json.
-void tell(RunFolder& folder, const CommonOptions& common, const DrawSettings& draw,
-          const Drawing& d, Job job) {
+void tell(RunFolder& folder, const CommonOptions& common, const Device& device,
+          const DrawSettings& draw, const Drawing& d, Job job) {
     const DenoisingModel& model = d.loaded.model;
     const std::string path = model_path(common, draw).string(), by = described(draw, d, job.steps);
     banner(
         "Chapter 6: " + job.title,
         {{"model", path},
-         {"parameters", std::to_string(model.unet.parameters().count())},
-         {"device", draw.device == "cuda" ? gpu_backend().name() : "CPU"},
+         {"parameters", std::to_string(model.parameters.count())},
+         {"device", device.name},
          {"sampler", by},
          {"pictures", job.pictures},
          {"seed", std::to_string(common.seed)},
@@ -82,61 +82,63 @@ void tell_first_step(const Drawing& d) {
 
 }  // namespace
 
-void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleSettings& more) {
+void run_draw(const CommonOptions& common, const DrawSettings& draw, const DrawingSettings& more,
+              const Device& device) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
-    const Drawing d(common, draw);
-    Pictures pictures = find_noise(more.noise, d.loaded.model, more.n, common.seed);
+    const Drawing d(common, draw, device);
+    Array<float> pictures = find_noise(more.noise, d.loaded.model, more.n, common.seed);
     const Tensor<float> x = pictures.tensor();
-    const int n = x.size(0);
-    tell(folder, common, draw, d,
+    const int n = x.size(0), calls = calls_along(sampler_named(draw.sampler.name), d.path);
+    tell(folder, common, device, draw, d,
          {"sample",
           "drawing",
           std::to_string(n),
-          static_cast<double>(n) * calls_of(draw.sampler, d.times),
-          d.times.size() - 1,
+          static_cast<double>(n) * calls,
+          d.steps(),
           {{"noise", more.noise.string()}}});
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
     const auto begun = Clock::now();
-    if (draw.device == "cuda" && sampler.name != "heun") {  // Heun asks twice in a step
+    if (device.is_gpu && sampler_named(sampler.name).calls == 1) {  // Heun asks twice in a step
         Progress progress("draw", n, "pictures");
-        gpu_sampling()(d.loaded.model, d.loaded.values, sampler, d.times, x, [&](int drawn) {
-            require(!interrupted(), "stopped while drawing");
-            progress.update(drawn);
-        });
+        sample_on_gpu(d.loaded.model.network(), d.loaded.model.prediction, d.loaded.values, sampler,
+                      d.path, x, [&](int drawn) {
+                          require(!interrupted(), "stopped while drawing");
+                          progress.update(drawn);
+                      });
         progress.finish();
     } else {
-        Steps steps(d.times.size() - 1);
-        run_sampler(sampler, d.denoiser, d.schedule(), d.times, x, steps.observer());
+        Steps steps(d.steps());
+        run_sampler(sampler, d.denoiser, d.path, x, steps.observer());
         steps.finish();
     }
     const double seconds = seconds_since(begun);
-    write_samples(folder, x, more.save_npy, "drawn by " + described(draw, d, d.times.size() - 1));
+    write_samples(folder, x, more.save_npy, "drawn by " + described(draw, d, d.steps()));
     folder.finish(seconds_since(start));
-    std::printf("drew %d pictures with %d calls of the network each in %.2f s: %s\n", n,
-                calls_of(sampler, d.times), seconds, folder.path("samples.png").string().c_str());
+    std::printf("drew %d pictures with %d calls of the network each in %.2f s: %s\n", n, calls,
+                seconds, folder.path("samples.png").string().c_str());
 }
 
-void run_invert(const CommonOptions& common, const DrawSettings& draw,
-                const PictureSettings& given) {
+void run_invert(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given,
+                const Device& device) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
-    const Drawing d(common, draw);
-    const double steps_of_grid = static_cast<double>(d.times.size() - 1);
-    tell(folder, common, draw, d,
+    const Drawing d(common, draw, device);
+    const double steps_of_grid = static_cast<double>(d.steps());
+    tell(folder, common, device, draw, d,
          {"invert",
           "from a picture to its noise and back",
           name_of(given.image),
           (given.rounds + 1) * steps_of_grid,
-          d.times.size() - 1,
+          d.steps(),
           {{"rounds", given.rounds}, {"negative", given.negative}}});
     tell_first_step(d);
-    Pictures three(d.shape(3));
+    Array<float> three(d.shape(3));
     const Tensor<float> all = three.tensor();
     const auto one = [&](int i) { return Tensor<float>(all[i].data(), d.shape(1)); };
     find_picture(common, draw, d, given.image, given.negative, all[0]);
-    Steps steps(2 * (d.times.size() - 1));
+    Steps steps(2 * (d.steps()));
     const double error = round_trip(d, given.rounds, common.seed, one(0), one(1), one(2), steps);
     steps.finish();
     write_npy(folder.path("noise.npy"), one(1));
@@ -149,38 +151,37 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw,
 }
 
 void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
-                     const PictureSettings& given) {
+                     const PictureSettings& given, const Device& device) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
     require(given.image.empty() == given.second.empty(),
             "interpolate: give both --image and --second, or none for two noises");
-    const Drawing d(common, draw);
+    const Drawing d(common, draw, device);
     const int n = given.n;
-    const double steps_of_grid = static_cast<double>(d.times.size() - 1);
-    tell(folder, common, draw, d,
+    const double steps_of_grid = static_cast<double>(d.steps());
+    tell(folder, common, device, draw, d,
          {"interpolate",
           "between two pictures",
           given.image.empty() ? "drawn from two noises"
                               : given.image.string() + " to " + given.second.string(),
           (n + (given.image.empty() ? 0 : 2 * given.rounds)) * steps_of_grid,
-          d.times.size() - 1,
+          d.steps(),
           {{"n", n}, {"rounds", given.rounds}, {"negative", given.negative}}});
     if (!given.image.empty()) tell_first_step(d);
-    Pictures ends(d.shape(2)), way(d.shape(n));
+    Array<float> ends(d.shape(2)), way(d.shape(n));
     const Tensor<float> two = ends.tensor(), x = way.tensor();
-    Steps steps((given.image.empty() ? 1 : 2) * (d.times.size() - 1));
+    Steps steps((given.image.empty() ? 1 : 2) * (d.steps()));
     if (given.image.empty()) {
         start_noise<float>(common.seed, two);
     } else {
         find_picture(common, draw, d, given.image, given.negative, two[0]);
         find_picture(common, draw, d, given.second, given.negative, two[1]);
-        ddim_invert<float>(d.denoiser, d.schedule(), d.times, given.rounds, common.seed, two,
-                           steps.observer());
+        ddim_invert<float>(d.denoiser, d.path, given.rounds, common.seed, two, steps.observer());
     }
     on_circle(two[0], two[1], x);
     // Noises that were found by inversion come back unclipped only.
-    ddim_sample<float>(d.denoiser, d.schedule(), d.times, {.clip = given.image.empty() ? 1.0 : 0.0},
-                       x, steps.observer());
+    ddim_sample<float>(d.denoiser, d.path,
+                       {.clip = given.image.empty() ? 1.0 : 0.0, .observer = steps.observer()}, x);
     steps.finish();
     put(folder, "interpolation.png", image_grid(x, n, 2),
         "On the great circle between two noises, drawn by DDIM.");
@@ -189,24 +190,24 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
 }
 
 void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
-                 const PictureSettings& given) {
+                 const PictureSettings& given, const Device& device) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
-    const Drawing d(common, draw);
+    const Drawing d(common, draw, device);
     const int n = given.n;
     DrawSettings steps_of_ddpm = draw;
     steps_of_ddpm.sampler.eta = 1;  // a step of inpainting always has fresh noise
-    tell(folder, common, steps_of_ddpm, d,
+    tell(folder, common, device, steps_of_ddpm, d,
          {"inpaint",
           "what is missing is drawn",
           name_of(given.image),
-          static_cast<double>(n * given.repeats) * static_cast<double>(d.times.size() - 1),
-          d.times.size() - 1,
+          static_cast<double>(n * given.repeats) * static_cast<double>(d.steps()),
+          d.steps(),
           {{"n", n},
            {"mask", given.mask.empty() ? "the upper half" : given.mask.string()},
            {"repeats", given.repeats},
            {"negative", given.negative}}});
-    Pictures drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
+    Array<float> drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
     const Tensor<float> x = drawn.tensor(), known = given_ones.tensor(), keep = mask.tensor();
     find_picture(common, draw, d, given.image, given.negative, known[0]);
     if (given.mask.empty()) {
@@ -218,8 +219,8 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     repeat_first(known);
     repeat_first(keep);
     start_noise<float>(common.seed, x);
-    Steps steps(d.times.size() - 1);
-    inpaint<float>(d.denoiser, d.schedule(), d.times, known, keep,
+    Steps steps(d.steps());
+    inpaint<float>(d.denoiser, d.path, known, keep,
                    {.repeats = given.repeats, .clip = draw.sampler.clip, .seed = common.seed}, x,
                    steps.observer());
     steps.finish();
@@ -229,30 +230,32 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     std::printf("%s\n", folder.path("inpainting.png").string().c_str());
 }
 
-void run_edit(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given) {
+void run_edit(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given,
+              const Device& device) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
     DrawSettings part =
         draw;  // of the way is walked: late, made for all of it, ends in a long step
     const std::string& name = draw.sampler.name;
     if (draw.grid.empty() && name != "euler" && name != "heun") part.grid = "trailing";
-    const Drawing d(common, part);
+    const Drawing d(common, part, device);
     const int n = given.n;
-    const std::vector<int> times = times_from(d.times, d.schedule().steps(), given.strength);
-    tell(folder, common, part, d,
+    const std::vector<Moment> path =
+        moments(d.schedule(), times_from(d.times, d.schedule().steps(), given.strength));
+    tell(folder, common, device, part, d,
          {"edit",
           "noised a part of the way, and back",
           name_of(given.image),
-          static_cast<double>(n) * calls_of(draw.sampler, times),
-          times.size() - 1,
+          static_cast<double>(n) * calls_along(sampler_named(name), path),
+          path.size() - 1,
           {{"n", n}, {"strength", given.strength}, {"negative", given.negative}}});
-    Pictures strip(d.shape(n + 1));
+    Array<float> strip(d.shape(n + 1));
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
     find_picture(common, draw, d, given.image, given.negative, all[0]);
     repeat_first(all);
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
-    Steps steps(times.size() - 1);
+    Steps steps(path.size() - 1);
     edit(d, sampler, given.strength, x, steps.observer());
     steps.finish();
     put(folder, "edit.png", image_grid(all, n + 1, 2),

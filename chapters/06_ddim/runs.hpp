@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string>
 
+#include "04_unet/device.hpp"
+#include "04_unet/samples.hpp"
 #include "06_ddim/drawing.hpp"
 #include "app/app.hpp"
 
@@ -13,16 +15,11 @@ struct DrawSettings {
     Sampler sampler;
     std::string grid;  ///< empty: the sampler's own
     int steps = 0;     ///< 0: 50; for the strips of the experiment as its preset says
-    std::string device = "cpu", precision = "tf32";  ///< where the network runs; on a GPU
 };
 
-struct SampleSettings {
-    int n = 64;
-    std::filesystem::path noise;  ///< empty: noise from the seed
-    bool save_npy = false;
-};
 /// Draws: samples.png, samples.idx, and with save_npy samples.npy.
-void run_sample(const CommonOptions& common, const DrawSettings& draw, const SampleSettings& more);
+void run_draw(const CommonOptions& common, const DrawSettings& draw, const DrawingSettings& more,
+              const Device& device);
 
 struct PictureSettings {
     std::filesystem::path image, second;  ///< PNG or JPEG; empty: a test picture
@@ -34,18 +31,16 @@ struct PictureSettings {
     int n = 8;              ///< results
 };
 /// From a picture to its noise and back: inversion.png, and the noise as noise.npy.
-void run_invert(const CommonOptions& common, const DrawSettings& draw,
-                const PictureSettings& given);
+void run_invert(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given,
+                const Device& device);
 /// Between two pictures, or without pictures between two noises: interpolation.png.
 void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
-                     const PictureSettings& given);
+                     const PictureSettings& given, const Device& device);
 /// What is missing is drawn: inpainting.png.
 void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
-                 const PictureSettings& given);
+                 const PictureSettings& given, const Device& device);
 /// Noised a part of the way and denoised: edit.png.
-void run_edit(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given);
-
-/// Orders of convergence; quality against steps; strips of all that the subcommands do.
-void run_experiment(const CommonOptions& common, const DrawSettings& draw);
+void run_edit(const CommonOptions& common, const DrawSettings& draw, const PictureSettings& given,
+              const Device& device);
 
 }  // namespace diffusion

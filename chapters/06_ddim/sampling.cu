@@ -13,10 +13,6 @@
 #include "06_ddim/grids.hpp"
 #include "cuda/reduce.hpp"
 
-namespace diffusion {
-extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<const int>) const;
-}
-
 namespace diffusion::cuda {
 namespace {
 
@@ -24,7 +20,8 @@ namespace {
 struct StepF {
     LevelOf<float> level;  ///< of x_t
     float of_x, of_x0, of_before, sigma, clip;
-    std::uint32_t t;
+    std::uint32_t number;  ///< of its noise
+    float t;
     Prediction prediction;
 };
 
@@ -65,12 +62,12 @@ struct Now {
     StepF step;
     int next;  ///< the number of the step after it
 };
-__global__ void begin_step(const StepF* steps, int count, Now* now, int* t) {
+__global__ void begin_step(const StepF* steps, int count, Now* now, float* t) {
     const StepF step = steps[now->next];
     __syncthreads();  // everybody has read it
     if (threadIdx.x == 0) *now = {step, now->next + 1};
     for (int n = static_cast<int>(threadIdx.x); n < count; n += static_cast<int>(blockDim.x))
-        t[n] = static_cast<int>(step.t);
+        t[n] = step.t;
 }
 
 // ---- Version 2: a thread makes two neighbours, which share one call of Philox.
@@ -88,7 +85,7 @@ struct Step {
         const int n = pair / pairs, k = pair % pairs * 2, at = n * size + k;
         float2 z = make_float2(0, 0);
         if (step.sigma > 0) {
-            z = two_normals({seed, Purpose::ancestral_noise, step.t},
+            z = two_normals({seed, Purpose::ancestral_noise, step.number},
                             *first_sample + static_cast<std::uint32_t>(n),
                             static_cast<std::uint32_t>(k / 2));
         }
@@ -101,31 +98,28 @@ struct Step {
     }
 };
 
-/// Memory and steps for ways of `count` pictures at a time.
+/// Memory and steps for paths of `count` pictures at a time.
 class Way {
 public:
-    Way(const DenoisingModel& model, std::span<const float> values, const Sampler& sampler,
-        std::span<const int> times, int count)
-        : model_(model),
+    Way(const NetworkOf<Float>& network, Prediction prediction, std::span<const float> values,
+        const Sampler& sampler, std::span<const Moment> path, const Shape& shape)
+        : network_(network),
           seed_(sampler.seed),
-          shape_{count, model.height, model.width, model.unet.config().channels},
+          shape_(shape),
           values_(Buffer<float>::of(values)),
           x_(size()),
           before_(Buffer<float>::of(std::vector<float>(size()))),
           noise_(size()),
           first_(1),
           now_(1),
-          t_(static_cast<std::size_t>(count)) {
-        for (const LinearStep& s : linear_steps(sampler, model.schedule, times)) {
-            const Level l = level_at(model.schedule, s.t);
-            steps_.push_back({{static_cast<float>(l.a), static_cast<float>(l.s)},
-                              static_cast<float>(s.of_x),
-                              static_cast<float>(s.of_x0),
-                              static_cast<float>(s.of_before),
-                              static_cast<float>(s.sigma),
-                              static_cast<float>(sampler.clip),
-                              static_cast<std::uint32_t>(s.t),
-                              model.prediction});
+          t_(static_cast<std::size_t>(shape[0])) {
+        require(static_cast<bool>(network), "drawing: this network is not on a GPU");
+        std::uint32_t number = 0;
+        for (const LinearStep& s : linear_steps(sampler, path)) {
+            steps_.push_back({s.at.level.as<float>(), static_cast<float>(s.of_x),
+                              static_cast<float>(s.of_x0), static_cast<float>(s.of_before),
+                              static_cast<float>(s.sigma), static_cast<float>(sampler.clip),
+                              number++, static_cast<float>(s.at.t), prediction});
         }
         steps_on_gpu_ = Buffer<StepF>::of(steps_);
     }
@@ -144,7 +138,7 @@ public:
             for_each_number(shape_.numel(), Guess{s, x(), raw(y)});
             if (s.clip > 0) for_each_number(shape_.numel(), Clip{s.clip, raw(y)});
             if (s.sigma > 0) {
-                fill_normal({seed_, Purpose::ancestral_noise, s.t}, first_on_host_, shape_[0],
+                fill_normal({seed_, Purpose::ancestral_noise, s.number}, first_on_host_, shape_[0],
                             of_picture(), noise_.data());
             }
             for_each_number(shape_.numel(), Update{s, raw(y), before_.data(),
@@ -184,13 +178,11 @@ private:
         Tape<Float>& tape = tape_.tape;
         tape.reset();
         tape.bind(as_device(values_.data()));
-        return model_
-            .unet(tape.constant({as_device(x()), shape_}),
-                  std::span<const int>(t_.data(), t_.size()))
+        return network_(tape.constant({as_device(x()), shape_}), {t_.data(), t_.size()}, {})
             .value();
     }
 
-    const DenoisingModel& model_;
+    NetworkOf<Float> network_;
     std::uint64_t seed_;
     Shape shape_;
     std::vector<StepF> steps_;
@@ -199,7 +191,7 @@ private:
     std::uint32_t first_on_host_ = 0;
     Buffer<std::uint32_t> first_;
     Buffer<Now> now_;
-    Buffer<int> t_;
+    Buffer<float> t_;
     DeviceTape tape_;
     Graph recording_;
     int runs_ = 0;
@@ -207,52 +199,59 @@ private:
 
 constexpr int kPiece = 512;
 
-const bool filled_in = [] {
-    gpu_sampling() = [](const DenoisingModel& model, std::span<const float> values,
-                        const Sampler& sampler, std::span<const int> times, Tensor<float> x,
-                        const std::function<void(int)>& done) {
-        const int count = std::min(kPiece, x.size(0));
-        const std::size_t of_picture = static_cast<std::size_t>(x.numel() / std::max(1, x.size(0)));
-        Way way(model, values, sampler, times, count);
-        // The last piece may reach back over pictures that are drawn already, with the same result.
-        std::vector<float> piece(static_cast<std::size_t>(count) * of_picture);
-        const std::vector<float> noise(x.begin(), x.end());
-        for (int begin = 0; begin < x.size(0); begin += count) {
-            const int first = std::min(begin, x.size(0) - count);
-            copy_bytes(way.x(), noise.data() + static_cast<std::size_t>(first) * of_picture,
-                       piece.size() * sizeof(float));
-            way.start_at(static_cast<std::uint32_t>(first));
-            way.walk(true);
-            copy_bytes(x[first].data(), way.x(), piece.size() * sizeof(float));
-            synchronize("drawing");
-            done(first + count);
-        }
-    };
-    return true;
-}();
+}  // namespace
+}  // namespace diffusion::cuda
 
-void stage(Stage& s) {
-    static_cast<void>(filled_in);
-    const DenoisingModel model({1, 8, {1, 2, 2}, 2}, "cosine", 100, "v", 3, 3, "test");
-    std::vector<float> values(static_cast<std::size_t>(model.unet.parameters().block()));
-    model.unet.parameters().initialise<float>(values, 3);
-    const std::vector<float> noise = random_numbers(std::ssize(values), 5);
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.05f * noise[i];
+namespace diffusion {
+
+void sample_on_gpu(const Network& network, Prediction prediction, std::span<const float> values,
+                   const Sampler& sampler, std::span<const Moment> path, Tensor<float> x,
+                   const std::function<void(int)>& done) {
+    const int count = std::min(cuda::kPiece, x.size(0));
+    Shape shape = x.shape();
+    shape.n[0] = count;
+    const std::size_t of_piece = static_cast<std::size_t>(shape.numel()),
+                      of_picture = of_piece / static_cast<std::size_t>(count);
+    cuda::Way way(network.on_gpu, prediction, values, sampler, path, shape);
+    // The last piece may reach back over pictures that are drawn already, with the same result.
+    const std::vector<float> noise(x.begin(), x.end());
+    for (int begin = 0; begin < x.size(0); begin += count) {
+        const int first = std::min(begin, x.size(0) - count);
+        cuda::copy_bytes(way.x(), noise.data() + static_cast<std::size_t>(first) * of_picture,
+                         of_piece * sizeof(float));
+        way.start_at(static_cast<std::uint32_t>(first));
+        way.walk(true);
+        cuda::copy_bytes(x[first].data(), way.x(), of_piece * sizeof(float));
+        cuda::synchronize("drawing");
+        done(first + count);
+    }
+}
+
+}  // namespace diffusion
+
+namespace diffusion::cuda {
+
+void sampling_stage(Stage& s) {
+    const DenoisingModel model(unet_config(1, 8, {1, 2, 2}, 2), "cosine", 100, "v", 3, 3, "test");
+    Array<float> values(model.parameters.block());
+    model.parameters.initialise<float>(values, 3);
+    const std::vector<float> random = random_numbers(std::ssize(values.span()), 5);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.05f * random[i];
+    const NetworkOf<Float> network = model.network().on_gpu;
     const Shape shape{2, 3, 3, 1};  // the last pair of each picture is half a pair
     for (const Sampler& sampler :
          {Sampler{.name = "ddpm", .seed = 4}, Sampler{.name = "ddim", .eta = 0.5, .seed = 4},
           Sampler{.name = "ddim"}, Sampler{.name = "euler"}, Sampler{.name = "dpmpp2m"}}) {
-        const std::vector<int> times = step_grid("trailing", model.schedule, 4);
+        const std::vector<Moment> path = model.path(step_grid("trailing", model.schedule, 4));
         const std::vector<float> start = random_numbers(shape.numel(), 6);
         std::vector<float> expected = start;
-        run_sampler(sampler, make_denoiser(model, values), model.schedule, times,
-                    {expected.data(), shape});
+        run_sampler(sampler, model_denoiser(model, values), path, {expected.data(), shape});
         const std::string what =
             sampler.name + (sampler.eta > 0 ? " with noise" : "") + ", 4 steps: ";
         for (const int version : {1, 2, 3}) {
             if (version < 3 && sampler.eta == 0) continue;  // once is enough
             std::vector<float> found = start;
-            Way way(model, values, sampler, times, shape[0]);
+            Way way(network, model.prediction, values, sampler, path, shape);
             copy_bytes(way.x(), start.data(), start.size() * sizeof(float));
             way.start_at(0);
             const std::int64_t before = launch_count();
@@ -270,17 +269,16 @@ void stage(Stage& s) {
         }
     }
     if (!s.times()) return;
-    const DenoisingModel large({1, 32, {1, 2, 2}, 4}, "cosine", 1000, "v", 28, 28, "mnist");
-    std::vector<float> of_large(static_cast<std::size_t>(large.unet.parameters().block()));
-    large.unet.parameters().initialise<float>(of_large, 3);
-    Way way(large, of_large, {}, step_grid("trailing", large.schedule, 50), 64);
+    const DenoisingModel large(unet_config(1, 32, {1, 2, 2}), "cosine", 1000, "v", 28, 28, "mnist");
+    Array<float> of_large(large.parameters.block());
+    large.parameters.initialise<float>(of_large, 3);
+    Way way(large.network().on_gpu, large.prediction, of_large, {},
+            large.path(step_grid("trailing", large.schedule, 50)), large.shape(64));
     fill_normal({1, Purpose::start_noise, 0}, 0, 64, 784, way.x());
     way.start_at(0);
     s.time("64 pictures, 50 steps: 1, by operations", 0, 0, [&] { way.walk_by_operations(); });
     s.time("64 pictures, 50 steps: 2, fused", 0, 0, [&] { way.walk(false); });
     s.time("64 pictures, 50 steps: 3, recorded", 0, 0, [&] { way.walk(true); });
 }
-const StageOfChapter registered("06", "the whole way", stage);
 
-}  // namespace
 }  // namespace diffusion::cuda

@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cmath>
 
-#include "04_unet/backend.hpp"
 #include "04_unet/samples.hpp"
 #include "05_measuring/reference.hpp"
 #include "06_ddim/editing.hpp"
 #include "06_ddim/grids.hpp"
 #include "data/find.hpp"
+#include "io/fit_picture.hpp"
 
 namespace diffusion {
 
@@ -16,14 +16,13 @@ std::filesystem::path model_path(const CommonOptions& common, const DrawSettings
     return model_of_chapter_4(common, draw.model);
 }
 
-Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw)
+Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw, const Device& device)
     : loaded(load_model(model_path(common, draw))),
-      denoiser(draw.device == "cuda"
-                   ? require_gpu(draw.precision).denoiser(loaded.model, loaded.values)
-                   : make_denoiser(loaded.model, loaded.values)),
+      denoiser(device.denoiser(loaded.model.network(), loaded.model.prediction, loaded.values)),
       grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
                              : draw.grid),
-      times(step_grid(grid, schedule(), draw.steps)) {}
+      times(step_grid(grid, schedule(), draw.steps)),
+      path(moments(schedule(), times)) {}
 
 void put(RunFolder& folder, const std::string& file, const Image& image,
          const std::string& caption) {
@@ -62,9 +61,9 @@ void on_circle(Tensor<const float> from, Tensor<const float> to, Tensor<float> x
 double round_trip(const Drawing& d, int rounds, std::uint64_t seed, Tensor<const float> pictures,
                   Tensor<float> noise, Tensor<float> again, Steps& steps) {
     std::copy(pictures.begin(), pictures.end(), noise.begin());
-    ddim_invert<float>(d.denoiser, d.schedule(), d.times, rounds, seed, noise, steps.observer());
+    ddim_invert<float>(d.denoiser, d.path, rounds, seed, noise, steps.observer());
     std::copy(noise.begin(), noise.end(), again.begin());
-    ddim_sample<float>(d.denoiser, d.schedule(), d.times, {}, again, steps.observer());
+    ddim_sample<float>(d.denoiser, d.path, {.observer = steps.observer()}, again);
     double sum = 0;
     for (std::ptrdiff_t k = 0; k < again.numel(); ++k)
         sum += std::abs(static_cast<double>(pictures.data()[k] - again.data()[k]));
@@ -78,7 +77,7 @@ void keep_upper_half(Tensor<float> keep) {
 }
 
 Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tensor<const float> x) {
-    Pictures strip({x.size(0) + 2, x.size(1), x.size(2), x.size(3)});
+    Array<float> strip(Shape{x.size(0) + 2, x.size(1), x.size(2), x.size(3)});
     const Tensor<float> all = strip.tensor();
     for (std::ptrdiff_t k = 0; k < known.numel(); ++k) {
         all[0].data()[k] = known.data()[k];
@@ -90,9 +89,10 @@ Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tens
 
 void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x,
           const Observer<float>& observer) {
-    const std::vector<int> times =
-        start_edit<float>(d.schedule(), d.times, strength, sampler.seed, x);
-    run_sampler(sampler, d.denoiser, d.schedule(), times, x, observer);
+    const std::vector<Moment> path =
+        moments(d.schedule(), times_from(d.times, d.schedule().steps(), strength));
+    start_edit<float>(path.front(), sampler.seed, x);
+    run_sampler(sampler, d.denoiser, path, x, observer);
 }
 
 }  // namespace diffusion

@@ -8,6 +8,7 @@
 
 #include "06_ddim/runs.hpp"
 #include "data/dataset.hpp"
+#include "io/image.hpp"
 #include "io/run_folder.hpp"
 #include "tensor/check.hpp"
 
@@ -21,15 +22,15 @@ struct Drawing {
     Denoiser<float> denoiser;
     std::string grid;  ///< the one asked for, or the sampler's own
     std::vector<int> times;
+    std::vector<Moment> path;
 
-    Drawing(const CommonOptions& common, const DrawSettings& draw);
+    Drawing(const CommonOptions& common, const DrawSettings& draw, const Device& device);
     Drawing(const Drawing&) = delete;
     Drawing& operator=(const Drawing&) = delete;
 
     const Schedule& schedule() const { return loaded.model.schedule; }
-    Shape shape(int n) const {
-        return {n, loaded.model.height, loaded.model.width, loaded.model.unet.config().channels};
-    }
+    Shape shape(int n) const { return loaded.model.shape(n); }
+    std::size_t steps() const { return path.size() - 1; }
 };
 
 /// Counts steps on a progress line, and stops after Ctrl-C.
@@ -38,7 +39,7 @@ public:
     explicit Steps(std::size_t count)
         : progress_("draw", static_cast<std::int64_t>(count), "steps") {}
     Observer<float> observer() {
-        return [this](int, Tensor<const float>) {
+        return [this](const Moment&, Tensor<const float>) {
             require(!interrupted(), "stopped while drawing");
             progress_.update(++done_);
         };

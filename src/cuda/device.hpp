@@ -42,6 +42,10 @@ inline void check(cudaError_t error, const std::string& what) {
     fail("cuda: ", what, ": ", cudaGetErrorString(error));
 }
 
+/// Does nothing; it tells whether this program has code for the GPU.
+template <class>
+__global__ void any_kernel() {}
+
 /// The stream on which everything here runs, in order. The first call looks for a GPU and fails, in
 /// one line, if there is none that this program can use.
 inline cudaStream_t stream() {
@@ -57,6 +61,14 @@ inline cudaStream_t stream() {
                 ": install a newer driver, or build with an older nvcc");
         check(cudaGetDeviceCount(&devices), "looking for a GPU");
         require(devices > 0, "cuda: there is no GPU");
+        cudaFuncAttributes attributes{};
+        if (cudaFuncGetAttributes(&attributes, any_kernel<void>) != cudaSuccess) {
+            static_cast<void>(cudaGetLastError());
+            cudaDeviceProp gpu{};
+            check(cudaGetDeviceProperties(&gpu, 0), "asking for the GPU's name");
+            fail("cuda: this program has no code for ", gpu.name, ", sm_", gpu.major, gpu.minor,
+                 ": build it there, or with -DCMAKE_CUDA_ARCHITECTURES=", gpu.major, gpu.minor);
+        }
         cudaStream_t made = nullptr;
         check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "opening a stream");
         return made;
@@ -208,40 +220,52 @@ inline std::vector<std::function<void()>>*& recording() {
     static thread_local std::vector<std::function<void()>>* list = nullptr;
     return list;
 }
-inline void make_or_record(std::function<void()> action) {
+inline void enqueue_or_record(std::function<void()> action) {
     if (recording() != nullptr) {
         recording()->push_back(std::move(action));
     } else {
-        action();
+        host_executor::enqueue(std::move(action));
     }
 }
 inline void synchronize(const std::string& what = "running kernels") {
     require(recording() == nullptr, "host executor: ", what, ": what is recorded must not wait");
+    host_executor::synchronize();
 }
 inline void* allocate_bytes(std::size_t bytes) {
     require(recording() == nullptr, "host executor: what is recorded must not allocate");
-    return ::operator new (bytes, std::align_val_t{kAlignment});
+    return host_executor::allocate(bytes);
 }
 inline void free_bytes(void* memory) {
-    ::operator delete (memory, std::align_val_t{kAlignment});
+    host_executor::free(memory);
 }
 inline void copy_bytes(void* to, const void* from, std::size_t bytes) {
-    if (bytes > 0) make_or_record([=] { std::memcpy(to, from, bytes); });
+    if (bytes > 0) enqueue_or_record([=] { std::memcpy(to, from, bytes); });
+}
+/// How much room a kernel's parameters take, one after the other.
+template <class... Parameters>
+constexpr std::size_t bytes_of_parameters() {
+    std::size_t bytes = 0;
+    ((bytes = (bytes + alignof(Parameters) - 1) / alignof(Parameters) * alignof(Parameters) +
+              sizeof(Parameters)),
+     ...);
+    return bytes;
+}
+template <class Run, class... Parameters, class... Arguments>
+void launch_by(Run run, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+               Arguments... arguments) {
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+    host_executor::check_launch(grid, block, bytes_of_parameters<Parameters...>());
+    ++launch_count();
+    enqueue_or_record(
+        [=] { run(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); }); });
 }
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
-    ++launch_count();
-    make_or_record([=] {
-        host_executor::run(grid, block, [=] { kernel(static_cast<Parameters>(arguments)...); });
-    });
+    launch_by(host_executor::run, kernel, grid, block, arguments...);
 }
 template <class... Parameters, class... Arguments>
 void launch_apart(void (*kernel)(Parameters...), dim3 grid, dim3 block, Arguments... arguments) {
-    ++launch_count();
-    make_or_record([=] {
-        host_executor::run_apart(grid, block,
-                                 [=] { kernel(static_cast<Parameters>(arguments)...); });
-    });
+    launch_by(host_executor::run_apart, kernel, grid, block, arguments...);
 }
 class Graph {
 public:
@@ -255,7 +279,7 @@ public:
         f();
     }
     void replay() const {
-        for (const auto& action : actions_) action();
+        for (const auto& action : actions_) host_executor::enqueue(action);
     }
 
 private:
@@ -263,8 +287,12 @@ private:
 };
 class Timer {
 public:
-    void start() { start_ = std::chrono::steady_clock::now(); }
+    void start() {
+        synchronize();
+        start_ = std::chrono::steady_clock::now();
+    }
     double seconds() const {
+        synchronize();
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
     }
 
@@ -272,6 +300,17 @@ private:
     std::chrono::steady_clock::time_point start_;
 };
 #endif
+
+/// To be called for shared memory where it is declared: it begins as anything at all. On the host
+/// executor that is NaN, so that what is read before it is written shows.
+template <class... Shared>
+__device__ __forceinline__ void uninitialised(Shared&... shared) {
+#ifdef DIFFUSION_HOST_EXECUTOR
+    (host_executor::begin_shared(&shared, sizeof shared), ...);
+#else
+    (static_cast<void>(shared), ...);
+#endif
+}
 
 /// Numbers on the device.
 template <class T>

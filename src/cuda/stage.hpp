@@ -35,6 +35,11 @@ public:
                     good ? "" : "  WRONG");
     }
     bool all_good() const { return all_good_; }
+    /// Says what kept a part from its end.
+    void failed(const std::string& why) {
+        all_good_ = false;
+        std::printf("  %s  WRONG\n", why.c_str());
+    }
     /// Says what was counted.
     void say(const std::string& what, std::int64_t count) {
         std::printf("  %-58s%11lld\n", what.c_str(), static_cast<long long>(count));
@@ -70,21 +75,6 @@ public:
 private:
     const Peaks* peaks_;
     bool all_good_ = true;
-};
-
-/// Every .cu file has one, as a variable: so the program finds what is linked.
-struct StageOfChapter {
-    std::string chapter, title;  ///< "01", "noising a batch"
-    std::function<void(Stage&)> run;
-
-    static std::vector<StageOfChapter>& all() {
-        static std::vector<StageOfChapter> stages;
-        return stages;
-    }
-    StageOfChapter(std::string chapter_, std::string title_, std::function<void(Stage&)> run_)
-        : chapter(std::move(chapter_)), title(std::move(title_)), run(std::move(run_)) {
-        all().push_back(*this);
-    }
 };
 
 /// The largest |a - b|; NaN if there is one.

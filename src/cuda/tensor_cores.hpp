@@ -16,14 +16,18 @@ inline const char* precision_name(Precision precision) {
 }
 
 /// Sixteen bytes from global to shared memory, on their way until wait_for_copies; zeros for
-/// nullptr.
-__device__ __forceinline__ void copy_async(float* to, const float* from) {
+/// nullptr. Even then the instruction wants an address in global memory: `somewhere`, which is not
+/// read.
+__device__ __forceinline__ void copy_async(float* to, const float* from,
+                                           [[maybe_unused]] const float* somewhere) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
     const auto place = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
     const int bytes = from != nullptr ? 16 : 0;  // the rest is filled with zeros
-    const void* source = from != nullptr ? from : static_cast<const void*>(to);
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;\n" ::"r"(place), "l"(source),
-                 "r"(bytes));
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;\n" ::"r"(place),
+                 "l"(from != nullptr ? from : somewhere), "r"(bytes)
+                 : "memory");
+#elif defined(DIFFUSION_HOST_EXECUTOR)
+    host_executor::copy_async(to, from, somewhere);
 #else
     *reinterpret_cast<float4*>(to) =
         from != nullptr ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
@@ -31,14 +35,18 @@ __device__ __forceinline__ void copy_async(float* to, const float* from) {
 }
 __device__ __forceinline__ void end_of_copies() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.commit_group;\n");
+    asm volatile("cp.async.commit_group;\n" ::: "memory");
+#elif defined(DIFFUSION_HOST_EXECUTOR)
+    host_executor::end_of_copies();
 #endif
 }
 /// Until all but the last `pending` groups have arrived.
 template <int pending>
 __device__ __forceinline__ void wait_for_copies() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
-    asm volatile("cp.async.wait_group %0;\n" ::"n"(pending));
+    asm volatile("cp.async.wait_group %0;\n" ::"n"(pending) : "memory");
+#elif defined(DIFFUSION_HOST_EXECUTOR)
+    host_executor::wait_for_copies(pending);
 #endif
 }
 

@@ -174,4 +174,8 @@ Dataset find_dataset(const std::string& kind_name, const std::string& data_dir, 
     return data;
 }
 
+Split find_split(const std::string& kind, const std::string& data_dir) {
+    return {find_dataset(kind, data_dir, true), find_dataset(kind, data_dir, false)};
+}
+
 }  // namespace diffusion

@@ -20,4 +20,10 @@ namespace diffusion {
 /// train = false gives the test split. A folder has one split, which both values return.
 Dataset find_dataset(const std::string& kind, const std::string& data_dir, bool train);
 
+/// The training and the test pictures of one data set.
+struct Split {
+    Dataset train, test;
+};
+Split find_split(const std::string& kind, const std::string& data_dir);
+
 }  // namespace diffusion

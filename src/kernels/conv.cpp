@@ -99,32 +99,40 @@ int padded_size(int size, int kernel, int stride, int outputs) {
 
 }  // namespace
 
-Shape conv2d_shape(const Shape& x, const Shape& weight, int stride) {
+Shape conv2d_shape(const Shape& x, const Shape& weight, ConvOptions options) {
     require(x.rank == 4 && weight.rank == 4 && x[3] == weight[2] && weight[0] == weight[1] &&
                 (weight[0] == 1 || weight[0] == 3),
             "conv2d: x is ", x, ", weight is ", weight,
             ", expected [N,H,W,C] and [1,1,C,O] or [3,3,C,O]");
+    const int stride = options.stride;
     require(stride == 1 || stride == 2, "conv2d: stride is ", stride, ", expected 1 or 2");
+    if (options.padding == Padding::after) {
+        require(weight[0] == 3 && stride == 2 && x[1] > 1 && x[2] > 1, "conv2d: x is ", x,
+                ", weight is ", weight, ", stride is ", stride,
+                ": zeros after the image only take a 3 x 3 kernel, stride 2 and 2 x 2 pixels");
+        return {x[0], x[1] / 2, x[2] / 2, weight[3]};
+    }
     return {x[0], (x[1] + stride - 1) / stride, (x[2] + stride - 1) / stride, weight[3]};
 }
 
 template <class T>
-void conv2d(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y, Arena& scratch,
-            Plus<T> plus) {
-    require(conv2d_shape(x.shape(), weight.shape(), stride) == y.shape(), "conv2d: y is ",
+void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tensor<T> y,
+            Arena& scratch, Plus<T> plus) {
+    require(conv2d_shape(x.shape(), weight.shape(), options) == y.shape(), "conv2d: y is ",
             y.shape());
-    if (use_winograd<T>(weight.size(0), stride, weight.size(2), weight.size(3))) {
+    if (use_winograd<T>(weight.size(0), options.stride, weight.size(2), weight.size(3))) {
         winograd<T>(x, weight, plus, y, scratch);
     } else {
-        conv2d_direct<T>(x, weight, stride, y, scratch, plus);
+        conv2d_direct<T>(x, weight, options, y, scratch, plus);
     }
 }
 
 template <class T>
-void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor<T> y,
+void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tensor<T> y,
                    Arena& scratch, Plus<T> plus) {
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
+    const int stride = options.stride;
     const bool accumulate = plus.pixels != nullptr;
     if (accumulate && plus.pixels != y.data()) std::copy_n(plus.pixels, y.numel(), y.data());
     if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
@@ -157,9 +165,9 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor
     }
     for (int n = 0; n < x.size(0); ++n) {
         Arena::Scope image(scratch);
-        const Tensor<T> padded =
-            spread(x[n], kernel / 2, 1, padded_size(x.size(1), kernel, stride, y.size(1)),
-                   padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
+        const Tensor<T> padded = spread(x[n], options.before(kernel), 1,
+                                        padded_size(x.size(1), kernel, stride, y.size(1)),
+                                        padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
         if (by_output) {
             convolve_padded_few(padded, by_output, stride, y[n], accumulate, plus.row_of(n));
         } else {
@@ -169,71 +177,79 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, int stride, Tensor
 }
 
 template <class T>
-void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add, Tensor<T> dx,
-                     Arena& scratch) {
-    require(conv2d_shape(dx.shape(), weight.shape(), stride) == dy.shape(),
+void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, ConvOptions options, bool add,
+                     Tensor<T> dx, Arena& scratch) {
+    require(conv2d_shape(dx.shape(), weight.shape(), options) == dy.shape(),
             "conv2d_data_vjp: dy is ", dy.shape());
     const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
-    if (use_winograd<T>(kernel, stride, inputs, outputs)) {
+    if (use_winograd<T>(kernel, options.stride, inputs, outputs)) {
         winograd_data_vjp<T>(dy, weight, add, dx, scratch);
         return;
     }
-    conv2d_data_vjp_direct<T>(dy, weight, stride, add, dx, scratch);
+    conv2d_data_vjp_direct<T>(dy, weight, options, add, dx, scratch);
 }
 
-/// dx (+)= the adjoint of a 3x3 convolution with stride 2. Row 2i of dx was met by the middle row
-/// of the kernel only, from row i of dy; row 2i + 1 by the last one from row i and by the first one
-/// from row i + 1. The same holds for columns, where the two meetings of an odd one are a single
-/// product with two neighbouring pixels of dy. So nothing is multiplied by zero.
+/// dx (+)= the adjoint of a 3x3 convolution with stride 2 and `before` rows of zeros above the
+/// image, 0 or 1. Row r of dx was met by row u of the kernel from row i of dy if r + before =
+/// 2 i + u: by the middle row alone if r + before is odd, and otherwise by the last one from one
+/// row of dy and by the first one from the next. The same holds for columns, where the two meetings
+/// are a single product with two neighbouring pixels of dy. So nothing is multiplied by zero.
 template <class T>
-void data_vjp_stride2(Tensor<const T> dy, Tensor<const T> weight, bool add, Tensor<T> dx,
-                      Arena& scratch) {
+void data_vjp_stride2(Tensor<const T> dy, Tensor<const T> weight, int before, bool add,
+                      Tensor<T> dx, Arena& scratch) {
     const int inputs = weight.size(2), outputs = weight.size(3), step = 2 * inputs;
-    std::array<Packed<T>, 3> even{}, odd{};  // for each row of the kernel
+    std::array<Packed<T>, 3> middle{}, pairs{};  // for each row of the kernel
     for (int u = 0; u < 3; ++u) {
         const auto k = static_cast<std::size_t>(u);
-        even[k] = pack(outputs, inputs, transposed<T>(weight[u][1].data(), outputs), scratch);
+        middle[k] = pack(outputs, inputs, transposed<T>(weight[u][1].data(), outputs), scratch);
         const Tensor<T> pair = scratch.make<T>({2, outputs, inputs});
         for (int v = 0; v < 2; ++v) {
             transpose(inputs, outputs, weight[u][2 - 2 * v].data(), outputs, pair[v].data(),
                       inputs);
         }
-        odd[k] = pack(2 * outputs, inputs, by_rows<T>(pair.data(), inputs), scratch);
+        pairs[k] = pack(2 * outputs, inputs, by_rows<T>(pair.data(), inputs), scratch);
     }
+    const int lead = 1 - before;  // zeros before dy: the first pair may begin there
+    const int width = dx.size(2);
     for (int n = 0; n < dx.size(0); ++n) {
         Arena::Scope image(scratch);
-        const Tensor<T> padded =
-            spread(dy[n], 0, 1, dy.size(1) + 1, dy.size(2) + 1, scratch);  // zeros at the end
+        const Tensor<T> padded = spread(dy[n], lead, 1, dy.size(1) + lead + 1,
+                                        dy.size(2) + lead + 1, scratch);  // and at the end
         const auto products = [&](int u, int i, int row, bool accumulate) {
-            const Strided<T> a = by_rows<T>(&padded(i, 0, 0), outputs);
+            const T* from = &padded(i + lead, 0, 0);
             const auto k = static_cast<std::size_t>(u);
-            gemm<T>((dx.size(2) + 1) / 2, a, even[k], &dx(n, row, 0, 0), accumulate, step);
-            if (dx.size(2) > 1)
-                gemm<T>(dx.size(2) / 2, a, odd[k], &dx(n, row, 1, 0), accumulate, step);
+            gemm<T>((width - lead + 1) / 2, by_rows<T>(from + lead * outputs, outputs), middle[k],
+                    &dx(n, row, lead, 0), accumulate, step);
+            if (width > before) {
+                gemm<T>((width - before + 1) / 2, by_rows<T>(from, outputs), pairs[k],
+                        &dx(n, row, before, 0), accumulate, step);
+            }
         };
         for (int row = 0; row < dx.size(1); ++row) {
-            if (row % 2 == 0) {
-                products(1, row / 2, row, add);
+            const int i = (row + before) / 2;
+            if ((row + before) % 2 == 1) {
+                products(1, i, row, add);
             } else {
-                products(2, row / 2, row, add);
-                products(0, row / 2 + 1, row, true);
+                products(2, i - 1, row, add);
+                products(0, i, row, true);
             }
         }
     }
 }
 
 template <class T>
-void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, int stride, bool add,
-                            Tensor<T> dx, Arena& scratch) {
+void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, ConvOptions options,
+                            bool add, Tensor<T> dx, Arena& scratch) {
     Arena::Scope scope(scratch);
     const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
+    const int stride = options.stride;
     if (kernel == 1 && stride == 1) {
         gemm<T>(dx.rows().size(0), inputs, outputs, by_rows<T>(dy.data(), outputs),
                 transposed<T>(weight.data(), outputs), dx.data(), add, scratch);
         return;
     }
     if (kernel == 3 && stride == 2) {
-        data_vjp_stride2<T>(dy, weight, add, dx, scratch);
+        data_vjp_stride2<T>(dy, weight, options.before(kernel), add, dx, scratch);
         return;
     }
     // The adjoint is again a convolution, of dy spread out by the stride, with the kernel turned by
@@ -258,21 +274,22 @@ void conv2d_data_vjp_direct(Tensor<const T> dy, Tensor<const T> weight, int stri
 }
 
 template <class T>
-void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
-                       Arena& scratch) {
-    require(conv2d_shape(x.shape(), dweight.shape(), stride) == dy.shape(),
+void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, ConvOptions options,
+                       Tensor<T> dweight, Arena& scratch) {
+    require(conv2d_shape(x.shape(), dweight.shape(), options) == dy.shape(),
             "conv2d_weight_vjp: dy is ", dy.shape());
-    if (use_winograd<T>(dweight.size(0), stride, x.size(3), dy.size(3))) {
+    if (use_winograd<T>(dweight.size(0), options.stride, x.size(3), dy.size(3))) {
         winograd_weight_vjp<T>(x, dy, dweight, scratch);
     } else {
-        conv2d_weight_vjp_direct<T>(x, dy, stride, dweight, scratch);
+        conv2d_weight_vjp_direct<T>(x, dy, options, dweight, scratch);
     }
 }
 
 template <class T>
-void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride, Tensor<T> dweight,
-                              Arena& scratch) {
+void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, ConvOptions options,
+                              Tensor<T> dweight, Arena& scratch) {
     const int kernel = dweight.size(0), channels = x.size(3), outputs = dy.size(3);
+    const int stride = options.stride, before = options.before(kernel);
     if (kernel == 1 && stride == 1) {
         gemm<T>(channels, outputs, dy.rows().size(0), transposed<T>(x.data(), channels),
                 by_rows<T>(dy.data(), outputs), dweight.data(), true, scratch);
@@ -294,7 +311,7 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
             // then from the windows of one row to those of the next it is as far as from window to
             // window, and the pixels of all rows form one long sum. With stride 2 this holds once
             // even and odd rows lie apart.
-            const Tensor<T> padded = spread(x[n], kernel / 2, 1, height, width, scratch, stride);
+            const Tensor<T> padded = spread(x[n], before, 1, height, width, scratch, stride);
             const Tensor<T> wide = spread(dy[n], 0, 1, dy.size(1), width / stride, scratch);
             const int pixels = wide.size(0) * wide.size(1);
             const auto windows = [&](int u) {
@@ -316,7 +333,7 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, int stride,
         } else {
             // In a narrow picture those zeros are much of the row: windows are written out, for one
             // long sum over the pixels.
-            const Tensor<T> padded = spread(x[n], kernel / 2, 1, height, width, scratch);
+            const Tensor<T> padded = spread(x[n], before, 1, height, width, scratch);
             const int pixels = dy.size(1) * dy.size(2), run = kernel * channels;
             const Tensor<T> windows = scratch.make<T>({pixels, kernel, run});
             for (int p = 0; p < pixels; ++p) {
@@ -368,17 +385,20 @@ void upsample_vjp(Tensor<const T> dy, bool add, Tensor<T> dx) {
     }
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                                   \
-    template void conv2d(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&, Plus<T>);       \
-    template void conv2d_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&,          \
-                                Plus<T>);                                                          \
-    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>, Arena&); \
-    template void conv2d_data_vjp_direct(Tensor<const T>, Tensor<const T>, int, bool, Tensor<T>,   \
-                                         Arena&);                                                  \
-    template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, int, Tensor<T>, Arena&);     \
-    template void conv2d_weight_vjp_direct(Tensor<const T>, Tensor<const T>, int, Tensor<T>,       \
-                                           Arena&);                                                \
-    template void upsample(Tensor<const T>, Tensor<T>);                                            \
+#define DIFFUSION_INSTANTIATE(T)                                                                  \
+    template void conv2d(Tensor<const T>, Tensor<const T>, ConvOptions, Tensor<T>, Arena&,        \
+                         Plus<T>);                                                                \
+    template void conv2d_direct(Tensor<const T>, Tensor<const T>, ConvOptions, Tensor<T>, Arena&, \
+                                Plus<T>);                                                         \
+    template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, ConvOptions, bool, Tensor<T>, \
+                                  Arena&);                                                        \
+    template void conv2d_data_vjp_direct(Tensor<const T>, Tensor<const T>, ConvOptions, bool,     \
+                                         Tensor<T>, Arena&);                                      \
+    template void conv2d_weight_vjp(Tensor<const T>, Tensor<const T>, ConvOptions, Tensor<T>,     \
+                                    Arena&);                                                      \
+    template void conv2d_weight_vjp_direct(Tensor<const T>, Tensor<const T>, ConvOptions,         \
+                                           Tensor<T>, Arena&);                                    \
+    template void upsample(Tensor<const T>, Tensor<T>);                                           \
     template void upsample_vjp(Tensor<const T>, bool, Tensor<T>);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

@@ -1,6 +1,7 @@
 #pragma once
 // Arena: memory for one training step. Allocation is a pointer increment; reset() frees everything
 // at once.
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <memory>
@@ -24,8 +25,8 @@ inline constexpr MemorySource kHeap = {
     [](void* memory) { ::operator delete (memory, std::align_val_t{kAlignment}); }};
 
 /// Bump allocator over a list of blocks. When a step did not fit in the first block, reset()
-/// replaces the list by one block of the total size, so that from the second step of a given shape
-/// on no heap allocation happens.
+/// replaces the list by one block of as much as was in use at a time, so that from the second step
+/// of a given shape on no heap allocation happens.
 class Arena {
 public:
     explicit Arena(MemorySource source = kHeap) : source_(source) {}
@@ -40,6 +41,7 @@ public:
         if (blocks_.empty() || used_ + bytes > blocks_.back().size) grow(bytes);
         void* p = blocks_.back().memory + used_;
         used_ += bytes;
+        most_ = std::max(most_, before_ + used_);
         return p;
     }
 
@@ -57,13 +59,11 @@ public:
     }
 
     void reset() {
+        used_ = before_ = 0;
         if (blocks_.size() > 1) {
-            std::size_t total = 0;
-            for (const Block& block : blocks_) total += block.size;
             free_blocks();
-            add_block(total);
+            add_block(most_);
         }
-        used_ = 0;
     }
 
     std::size_t capacity() const {
@@ -100,6 +100,7 @@ private:
     void grow(std::size_t bytes) {
         const std::size_t twice = blocks_.empty() ? std::size_t{1} << 20 : 2 * blocks_.back().size;
         add_block(bytes > twice ? bytes : twice);
+        before_ += used_;
         used_ = 0;
     }
     void add_block(std::size_t bytes) {
@@ -113,7 +114,9 @@ private:
 
     MemorySource source_;
     std::vector<Block> blocks_;
-    std::size_t used_ = 0;
+    std::size_t used_ = 0;    ///< of the last block
+    std::size_t before_ = 0;  ///< of the others
+    std::size_t most_ = 0;    ///< of all, ever
 };
 
 }  // namespace diffusion

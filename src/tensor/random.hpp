@@ -37,8 +37,9 @@ enum class Purpose : std::uint32_t {
     data = 8,             ///< synthetic data sets
     test = 9,
     other = 10,
-    resampling = 11,  ///< which points a bootstrap draws again
-    editing = 12,     ///< noise for the known parts of a picture
+    resampling = 11,         ///< which points a bootstrap draws again
+    editing = 12,            ///< noise for the known parts of a picture
+    condition_dropout = 13,  ///< which samples are trained without their condition
 };
 
 /// One stream of random numbers: the draws for one sample at one step.

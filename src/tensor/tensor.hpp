@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <initializer_list>
+#include <limits>
 #include <ostream>
 #include <span>
 #include <type_traits>
@@ -103,7 +104,9 @@ public:
     /// Rows of the last axis: [.., C] seen as [rows, C].
     Tensor rows() const {
         const int last = shape_.back();
-        return reshape({last == 0 ? 0 : static_cast<int>(numel() / last), last});
+        const std::ptrdiff_t count = last == 0 ? 0 : numel() / last;
+        require(count <= std::numeric_limits<int>::max(), "rows: ", shape_, " has too many");
+        return reshape({static_cast<int>(count), last});
     }
 
 private:

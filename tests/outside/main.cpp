@@ -1,4 +1,5 @@
-// Somebody else's program. The book's own code may not be written like this, for there warnings are errors.
+// Somebody else's program. The book's own code may not be written like this, for there warnings are
+// errors.
 #include <cstdio>
 
 #include "01_forward_noising/schedule.hpp"

@@ -1,8 +1,10 @@
 // Pictures: bytes, grids and PNG.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <limits>
 
+#include "io/fit_picture.hpp"
 #include "io/image.hpp"
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
@@ -115,4 +117,23 @@ TEST_CASE("grids of nothing, of latents or of absurd size are errors") {
     CHECK(contains(error_of([] { stack_rows({}); }), "0 rows"));
     const std::vector<Image> uneven = {noise(1, 2, 1, 9), noise(1, 3, 1, 9)};
     CHECK(contains(error_of([&] { stack_rows(uneven); }), "width 3"));
+}
+
+TEST_CASE("a picture of any size and kind is made to fit the model") {
+    std::vector<float> out(4);
+    const Tensor<float> x(out.data(), {2, 2, 1});
+    const Image same{2, 2, 1, {0, 255, 51, 102}};
+    fit_picture(same, false, x);
+    CHECK(out == std::vector<float>{-1.0f, 1.0f, -0.6f, -0.2f});
+    fit_picture(same, true, x);
+    CHECK(out[1] == -1.0f);
+    const Image large{4, 4, 1, {0, 0, 255, 255, 0, 0, 255, 255, 255, 0, 0, 0, 0, 255, 0, 0}};
+    fit_picture(large, false, x);
+    CHECK(out == std::vector<float>{-1.0f, 1.0f, 0.0f, -1.0f});
+    const Image odd{3, 3, 1, {255, 255, 255, 255, 255, 255, 255, 255, 255}};
+    fit_picture(odd, false, x);
+    CHECK(*std::ranges::min_element(out) == doctest::Approx(1));
+    const Image green{1, 1, 3, {0, 255, 0}};
+    fit_picture(green, false, x);
+    CHECK(out[3] == doctest::Approx(2 * 0.587 - 1).epsilon(1e-6));
 }

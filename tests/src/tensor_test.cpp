@@ -6,6 +6,7 @@
 #include <set>
 
 #include "tensor/arena.hpp"
+#include "tensor/array.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -95,6 +96,56 @@ TEST_CASE("an arena allocates aligned memory, and nothing from the heap after it
     CHECK(arena.capacity() == capacity);
     arena.reset();
     CHECK(arena.allocate(1) == first);  // still the same single block
+}
+
+TEST_CASE("an array starts on a cache line, with zeros, and copies like a value") {
+    for (const int n : {1, 3, 97, 4099}) {
+        Array<float> x({n, 2});
+        CHECK(reinterpret_cast<std::uintptr_t>(x.data()) % kAlignment == 0);
+        CHECK(x.size() == 2 * static_cast<std::size_t>(n));
+        for (const float v : x) REQUIRE(v == 0.0f);
+        x[1] = 5;
+        const Tensor<float> view = x;
+        CHECK(view(0, 1) == 5.0f);
+        CHECK(view.shape() == Shape{n, 2});
+        Array<float> copy = x;
+        CHECK(copy == x);
+        CHECK(reinterpret_cast<std::uintptr_t>(copy.data()) % kAlignment == 0);
+        copy.tensor()(0, 1) = 6;
+        CHECK(copy != x);
+        CHECK(x[1] == 5.0f);
+        const float* memory = copy.data();
+        const Array<float> moved = std::move(copy);
+        CHECK(moved.data() == memory);
+        CHECK(moved.tensor()(0, 1) == 6.0f);
+        const std::span<const float> numbers = moved;
+        CHECK(numbers.size() == moved.size());
+        x = moved;
+        CHECK(x == moved);
+        CHECK(x != Array<float>({2, n}));
+    }
+    const Array<double> line(3);
+    CHECK(line.shape() == Shape{3});
+    CHECK(Array<int>().empty());
+    CHECK(Array<int>() == Array<int>(0));
+    CHECK_THROWS_WITH_AS(Array<float>(-1), "array: a size is negative: -1", Error);
+    CHECK_THROWS_WITH_AS(Array<float>({2, -3}), "shape: a size is negative: -3", Error);
+    CHECK_THROWS_WITH_AS(Array<float>(std::ptrdiff_t{1} << 31),
+                         "array: 2147483648 numbers are too many for one axis", Error);
+}
+
+TEST_CASE("an arena keeps as much as was in use at a time, not its blocks' doubled sizes") {
+    constexpr std::size_t kMebibyte = 1 << 20;
+    Arena arena;
+    for (int i = 0; i < 4; ++i) arena.allocate(kMebibyte);  // blocks of 1, 2 and 4 MiB
+    {
+        Arena::Scope scope(arena);
+        arena.allocate(kMebibyte);
+    }
+    arena.allocate(kMebibyte);  // in the place of the last one
+    CHECK(arena.capacity() == 7 * kMebibyte);
+    arena.reset();
+    CHECK(arena.capacity() == 5 * kMebibyte);
 }
 
 TEST_CASE("an arena scope gives its memory back") {

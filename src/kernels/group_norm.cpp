@@ -1,10 +1,9 @@
-#include "04_unet/group_norm.hpp"
+#include "kernels/group_norm.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "02_gradients/ops.hpp"
 #include "kernels/exp.hpp"
 #include "kernels/simd.hpp"
 #include "kernels/threads.hpp"
@@ -16,19 +15,16 @@ namespace {
 template <class T>
 struct Part {
     Tensor<T> value, grad;  ///< no grad: not wanted
-    bool add;               ///< or write, see grad_or_room
-    int first, channels;
+    bool add;               ///< or write
+    int first;
+    std::ptrdiff_t channels;  ///< so far is it to the next pixel
 };
 
 template <class T>
-std::array<Part<T>, 2> parts_of(Joined<T> x, bool gradients) {
-    std::array<Part<T>, 2> parts{};
-    auto* next = parts.data();
-    x.for_each_part([&](Var<T> var, int first) {
-        Part<T>& part = *next++ = {var.value(), {}, true, first, var.size(3)};
-        if (gradients && var.needs_grad()) part.grad = var.grad_or_room(part.add);
-    });
-    return parts;
+std::array<Part<T>, 2> parts_of(const GroupNormInput<T>& x, const GroupNormGradients<T>& to) {
+    const int second = x.a.size(3);
+    return {Part<T>{x.a, to.a, to.add_a, 0, second},
+            Part<T>{x.b, to.b, to.add_b, second, x.b ? x.b.size(3) : 0}};
 }
 
 /// Calls visit(c, part, i, load, store) for every register of the channels begin .. end - 1; c is
@@ -37,7 +33,7 @@ template <class T, class Visit>
 void for_each_register_of(const std::array<Part<T>, 2>& parts, int begin, int end, Visit visit) {
     for (const Part<T>& part : parts) {
         const int from = std::max(begin, part.first),
-                  to = std::min(end, part.first + part.channels);
+                  to = std::min(end, part.first + static_cast<int>(part.channels));
         for_each_register<T>(std::max(0, to - from), [&](int i, auto load, auto store) {
             visit(from + i, part, from + i - part.first, load, store);
         });
@@ -46,23 +42,17 @@ void for_each_register_of(const std::array<Part<T>, 2>& parts, int begin, int en
 
 }  // namespace
 
+std::ptrdiff_t numbers_of_group(const Shape& x, int groups) {
+    return static_cast<std::ptrdiff_t>(x[1]) * x[2] * (x[3] / groups);
+}
+
 template <class T>
-NormLines<T> group_norm_forward(const Normed<T>& norm, Tensor<T> y) {
-    const Var<T> gain = norm.gain, bias = norm.bias;
-    const Shape shape = norm.x.shape();
-    const int groups = norm.groups, channels = shape[3];
-    require(groups > 0 && channels % groups == 0, "group_norm: ", shape, " in ", groups, " groups");
-    require(gain.shape() == Shape{channels} && bias.shape() == Shape{channels},
-            "group_norm: x ends in ", channels, " channels, gain is ", gain.shape(), ", bias is ",
-            bias.shape());
-    Arena &arena = gain.tape().arena(), &scratch = gain.tape().scratch();
-    const int images = shape[0], pixels = shape[1] * shape[2], per_group = channels / groups;
-    const T numbers = static_cast<T>(pixels * per_group);
-    const auto parts = parts_of(norm.x, false);
-    const Tensor<T> scale = arena.template make<T>({images, channels}),
-                    shift = arena.template make<T>({images, channels});
-    const Tensor<T> mean = arena.template make<T>({images, groups}),
-                    inverse = arena.template make<T>({images, groups});
+void group_norm_forward(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> y,
+                        Arena& scratch) {
+    const int images = y.size(0), pixels = y.size(1) * y.size(2);
+    const int groups = x.groups, channels = y.size(3), per_group = channels / groups;
+    const T numbers = static_cast<T>(numbers_of_group(y.shape(), groups));
+    const auto parts = parts_of<T>(x, {});
     using V = typename Simd<T>::Vector;
     for (int n = 0; n < images; ++n) {
         Arena::Scope scope(scratch);
@@ -86,8 +76,8 @@ NormLines<T> group_norm_forward(const Normed<T>& norm, Tensor<T> y) {
                           }));
                 });
             for (int g = first_group; g < last_group; ++g) {
-                mean(n, g) = total(g);
-                std::fill_n(center + g * per_group, per_group, mean(n, g));
+                lines.mean(n, g) = total(g);
+                std::fill_n(center + g * per_group, per_group, lines.mean(n, g));
             }
             for_each_register_of(
                 parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
@@ -99,38 +89,33 @@ NormLines<T> group_norm_forward(const Normed<T>& norm, Tensor<T> y) {
                           }));
                 });
             for (int g = first_group; g < last_group; ++g) {
-                inverse(n, g) = 1 / std::sqrt(total(g) + norm.eps);
-                // >>> exercise 4.1 points=2 hint="(4.5): norm, gain and bias as one line scale x + shift"
-                for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5)
-                    scale(n, c) = inverse(n, g) * gain.value()(c);
-                    shift(n, c) = bias.value()(c) - mean(n, g) * scale(n, c);
+                lines.inverse(n, g) = 1 / std::sqrt(total(g) + static_cast<T>(x.eps));
+                for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5) as a line
+                    lines.scale(n, c) = lines.inverse(n, g) * x.gain(c);
+                    lines.shift(n, c) = x.bias(c) - lines.mean(n, g) * lines.scale(n, c);
                 }
-                // <<<
             }
             for_each_register_of(
                 parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
-                    const V a = load(&scale(n, c)), b = load(&shift(n, c));
+                    const V a = load(&lines.scale(n, c)), b = load(&lines.shift(n, c));
                     const T* in = part.value[n].data() + i;
                     T* out = y[n].data() + c;
                     for (int p = 0; p < pixels; ++p, in += part.channels, out += channels) {
                         const V z = a * load(in) + b;
-                        store(out, norm.silu ? silu(z) : z);
+                        store(out, x.silu ? silu(z) : z);
                     }
                 });
         });
     }
-    return {scale, shift, mean, inverse};
 }
 
 template <class T>
-void group_norm_vjp(const Normed<T>& norm, const NormLines<T>& lines, Tensor<T> dy, Tensor<T> y) {
-    const Var<T> gain = norm.gain, bias = norm.bias;
-    const Shape shape = norm.x.shape();
-    const int images = shape[0], pixels = shape[1] * shape[2], channels = shape[3];
-    const int per_group = channels / norm.groups;
-    const T numbers = static_cast<T>(pixels * per_group);
-    Arena& scratch = gain.tape().scratch();
-    const auto parts = parts_of(norm.x, true);
+void group_norm_vjp(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> dy,
+                    Tensor<T> y, const GroupNormGradients<T>& to, Arena& scratch) {
+    const int images = dy.size(0), pixels = dy.size(1) * dy.size(2), channels = dy.size(3);
+    const int per_group = channels / x.groups;
+    const T numbers = static_cast<T>(numbers_of_group(dy.shape(), x.groups));
+    const auto parts = parts_of<T>(x, to);
     using V = typename Simd<T>::Vector;
     for (int n = 0; n < images; ++n) {
         Arena::Scope scope(scratch);
@@ -144,42 +129,39 @@ void group_norm_vjp(const Normed<T>& norm, const NormLines<T>& lines, Tensor<T> 
                 const V middle = load(center + c);
                 V total{}, total_along{};
                 const T* in = part.value[n].data() + i;
-                T *out = norm.silu ? y[n].data() + c : nullptr, *g = dy[n].data() + c;
+                T *out = x.silu ? y[n].data() + c : nullptr, *g = dy[n].data() + c;
                 for (int p = 0; p < pixels; ++p, in += part.channels, g += channels) {
-                    const V x = load(in);
+                    const V v = load(in);
                     V dz = load(g);
-                    if (norm.silu) {
-                        const V z = a * x + b, s = logistic(z), again = z * s;
-                        dz *= silu_slope(s, again);
+                    if (x.silu) {
+                        const V z = a * v + b, s = logistic(z), again = z * s;
+                        dz *= s + again * (1 - s);  // (2.6)
                         store(g, dz);
                         store(out, again);
                         out += channels;
                     }
                     total += dz;
-                    total_along += dz * (x - middle);
+                    total_along += dz * (v - middle);
                 }
                 store(sum + c, total);
                 store(along + c, total_along);
             });
-        // (4.6) dx = inverse (g - mean(g) - normal mean(g normal)) with g = gain dz, as p dz +
-        // q x + r for each channel
+        // (4.6) as p dz + q x + r for each channel
         T *q = scratch.template make<T>({channels}).data(),
           *r = scratch.template make<T>({channels}).data();
-        for (int group = 0; group < norm.groups; ++group) {
+        for (int group = 0; group < x.groups; ++group) {
             const T inv = lines.inverse(n, group);
             T g_mean = 0, g_along = 0;
             for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
-                if (gain.needs_grad()) gain.grad()(c) += along[c] * inv;
-                if (bias.needs_grad()) bias.grad()(c) += sum[c];
-                g_mean += gain.value()(c) * sum[c] / numbers;
-                g_along += gain.value()(c) * along[c] * inv / numbers;
+                if (to.gain) to.gain(c) += along[c] * inv;
+                if (to.bias) to.bias(c) += sum[c];
+                g_mean += x.gain(c) * sum[c] / numbers;
+                g_along += x.gain(c) * along[c] * inv / numbers;
             }
-            // >>> exercise 4.2 points=3 hint="(4.6): q and r of this group's channels"
             for (int c = group * per_group; c < (group + 1) * per_group; ++c) {
                 q[c] = -inv * inv * g_along;
                 r[c] = -inv * g_mean - q[c] * center[c];
             }
-            // <<<
         }
         for_each_register_of(
             parts, 0, channels, [&](int c, auto& part, int i, auto load, auto store) {
@@ -198,19 +180,11 @@ void group_norm_vjp(const Normed<T>& norm, const NormLines<T>& lines, Tensor<T> 
     }
 }
 
-template <class T>
-Var<T> group_norm(Var<T> x, Var<T> gain, Var<T> bias, int groups, T eps) {
-    const Normed<T> norm{x, gain, bias, groups, false, eps};
-    const Var<T> y = x.tape().result(x.shape(), x, gain, bias);
-    const NormLines<T> lines = group_norm_forward(norm, y.value());
-    x.tape().record(y, [=] { group_norm_vjp(norm, lines, y.grad(), {}); });
-    return y;
-}
-
-#define DIFFUSION_INSTANTIATE(T)                                                               \
-    template NormLines<T> group_norm_forward(const Normed<T>&, Tensor<T>);                     \
-    template void group_norm_vjp(const Normed<T>&, const NormLines<T>&, Tensor<T>, Tensor<T>); \
-    template Var<T> group_norm(Var<T>, Var<T>, Var<T>, int, T);
+#define DIFFUSION_INSTANTIATE(T)                                                                \
+    template void group_norm_forward(const GroupNormInput<T>&, const GroupNormLines<T>&,        \
+                                     Tensor<T>, Arena&);                                        \
+    template void group_norm_vjp(const GroupNormInput<T>&, const GroupNormLines<T>&, Tensor<T>, \
+                                 Tensor<T>, const GroupNormGradients<T>&, Arena&);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

@@ -1,0 +1,50 @@
+#pragma once
+// Where networks run. A program finds its device once, in main, and passes it on.
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "04_unet/model.hpp"
+
+namespace diffusion {
+
+/// A training under way on some device.
+class Training {
+public:
+    virtual ~Training() = default;
+    virtual Trainer::Report step() = 0;
+    /// Brings values, average and the optimisers' state back into the trainer, which keeps the
+    /// count of steps.
+    virtual void fetch() = 0;
+};
+
+/// What is trained, and on what.
+struct TrainingTask {
+    Network network;
+    Source source;
+    Objective objective;
+    int batch;
+    std::uint64_t seed;
+};
+
+struct Device {
+    std::string name;  ///< for the banner: "CPU", or the GPU's and how it makes products
+    bool is_gpu = false;
+    /// Goes on from the state of the trainer, which must outlive the result.
+    std::unique_ptr<Training> (*training)(Trainer& trainer, const TrainingTask& task);
+    /// network_denoiser on this device; pictures come from the host and go back there.
+    Denoiser<float> (*denoiser)(const Network& network, Prediction prediction,
+                                std::span<float> values);
+};
+
+Device cpu_device();
+/// A GPU; `precision` says how products are made: "fp32", "tf32" or "bf16" ("fp32" on a GPU without
+/// tensor cores). Fails if there is none that can be used. The program's .cu files define it; one
+/// that is linked without them gets without_cuda.cpp's, which fails.
+Device cuda_device(const std::string& precision);
+
+/// By the names that the command line knows: "cpu" or "cuda".
+Device find_device(const std::string& name, const std::string& precision);
+
+}  // namespace diffusion

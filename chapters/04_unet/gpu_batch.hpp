@@ -1,0 +1,54 @@
+#pragma once
+// What goes with a batch of pictures, and the loss, on a GPU. Only .cu files include this header.
+#include "02_gradients/device_ops.hpp"
+#include "04_unet/batch.hpp"
+#include "04_unet/condition.hpp"
+#include "04_unet/weighted_mse.hpp"
+
+namespace diffusion::cuda {
+
+/// A batch's condition in memory that stays where it is as long as its shape is the same, so that a
+/// recording may read it.
+class GpuCondition {
+public:
+    void upload(const Batch& batch) {
+        require(!batch.keep, "on a GPU all tokens are kept: give it a source without padding");
+        put(tokens_, tokens_shape_, batch.tokens);
+        put(pooled_, pooled_shape_, batch.pooled);
+        Shape count;
+        put(labels_, count, batch.labels);
+    }
+    Condition<Float> on(Tape<Float>& tape) const {
+        Condition<Float> condition;
+        if (tokens_.size() > 0)
+            condition.tokens = tape.constant({as_device(tokens_.data()), tokens_shape_});
+        if (pooled_.size() > 0)
+            condition.pooled = tape.constant({as_device(pooled_.data()), pooled_shape_});
+        condition.labels = {labels_.data(), labels_.size()};
+        return condition;
+    }
+
+private:
+    template <class T>
+    static void put(Buffer<T>& buffer, Shape& shape, Tensor<T> numbers) {
+        if (!numbers) return;
+        const auto size = static_cast<std::size_t>(numbers.numel());
+        if (buffer.size() != size) buffer = Buffer<T>(size);
+        shape = numbers.shape();
+        buffer.upload(numbers.data());
+    }
+
+    Buffer<float> tokens_, pooled_;
+    Shape tokens_shape_, pooled_shape_;
+    Buffer<int> labels_;
+};
+
+}  // namespace diffusion::cuda
+
+namespace diffusion {
+
+template <>
+WeightedError<cuda::Float> weighted_mse(Var<cuda::Float> x, Tensor<cuda::Float> target,
+                                        Tensor<cuda::Float> weight);  // loss.cu
+
+}  // namespace diffusion

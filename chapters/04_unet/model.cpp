@@ -1,0 +1,101 @@
+#include "04_unet/model.hpp"
+
+#include <algorithm>
+#include <array>
+#include <sstream>
+#include <utility>
+
+#include "app/progress.hpp"
+
+namespace diffusion {
+namespace {
+
+const char* prediction_name(Prediction prediction) {
+    constexpr std::array<const char*, 4> kNames = {"eps", "x0", "v", "score"};
+    return kNames[static_cast<std::size_t>(prediction)];
+}
+
+}  // namespace
+
+std::string joined(const std::vector<int>& numbers) {
+    std::string text;
+    for (int n : numbers) text += (text.empty() ? "" : ",") + std::to_string(n);
+    return text;
+}
+
+NetworkOf<cuda::Float> network_on_gpu(const UNet& unet);  // training.cu, or without_cuda.cpp
+
+Network network_of(const UNet& unet) {
+    return {[&unet](Var<float> xt, std::span<const float> t, const Condition<float>& condition) {
+                return unet(xt, t, condition);
+            },
+            network_on_gpu(unet)};
+}
+
+DenoisingModel::DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
+                               const std::string& prediction_name, int height_, int width_,
+                               std::string data_)
+    : unet(parameters, "", config),
+      schedule(make_schedule(schedule_name, T)),
+      prediction(prediction_from_name(prediction_name)),
+      height(height_),
+      width(width_),
+      data(std::move(data_)) {
+    require(prediction != Prediction::score, "denoising model: predicts eps, x0 or v");
+}
+
+void DenoisingModel::save(const std::filesystem::path& path, std::span<const float> values) const {
+    const UNetConfig& c = unet.config();
+    const int base = c.channels_at(0);
+    std::vector<int> multipliers;
+    for (const int channels : c.channels) multipliers.push_back(channels / base);
+    require(c == unet_config(c.in_channels, base, multipliers, c.heads[0]), path.string(),
+            ": this file knows chapter 4's settings of the network, and no others");
+    Safetensors file{parameters.to_arrays<float>(values), {}};
+    file.metadata = {{"model", "unet"},
+                     {"data", data},
+                     {"channels", std::to_string(c.in_channels)},
+                     {"base", std::to_string(base)},
+                     {"multipliers", joined(multipliers)},
+                     {"heads", std::to_string(c.heads[0])},
+                     {"schedule", schedule.name},
+                     {"T", std::to_string(schedule.steps())},
+                     {"prediction", prediction_name(prediction)},
+                     {"height", std::to_string(height)},
+                     {"width", std::to_string(width)}};
+    write_safetensors(path, file);
+}
+
+Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> values) {
+    return network_denoiser(model.network().on_cpu, model.prediction, values);
+}
+
+LoadedModel load_model(const std::filesystem::path& path) {
+    const Safetensors file = read_safetensors(path);
+    const Metadata metadata(file, path, "unet");
+    std::vector<int> multipliers;
+    std::istringstream list(metadata.entry("multipliers"));
+    for (std::string part; std::getline(list, part, ',');)
+        multipliers.push_back(metadata.to_number("multipliers", part));
+    const UNetConfig config = unet_config(metadata.number("channels"), metadata.number("base"),
+                                          multipliers, metadata.number("heads"));
+    LoadedModel loaded{DenoisingModel(config, metadata.entry("schedule"), metadata.number("T"),
+                                      metadata.entry("prediction"), metadata.number("height"),
+                                      metadata.number("width"), metadata.entry("data")),
+                       {}};
+    loaded.values = loaded.model.parameters.from_arrays<float>(file, path.string());
+    return loaded;
+}
+
+double seconds_per_picture(const DenoisingModel& model, const Denoiser<float>& denoiser, int n) {
+    const int few = std::min(n, 32);
+    const Array<float> x(model.shape(few));
+    Array<float> x0(model.shape(few));
+    const Moment at = model.path(std::array{1}).front();
+    denoiser(x.tensor(), at, x0);
+    const auto start = Clock::now();
+    denoiser(x.tensor(), at, x0);
+    return seconds_since(start) / few;
+}
+
+}  // namespace diffusion

@@ -1,0 +1,19 @@
+// What a program has in place of the definitions in training.cu and unet.cu, if these are not
+// linked: the linker takes this file from the library only where they are missing. It holds nothing
+// else, or it would be taken beside them.
+#include "04_unet/device.hpp"
+#include "tensor/check.hpp"
+
+namespace diffusion {
+
+Device cuda_device(const std::string&) {
+    fail(
+        "--device cuda: this program was built without CUDA (install nvcc and configure again; "
+        "-DDIFFUSION_CUDA=ON says what is missing)");
+}
+
+NetworkOf<cuda::Float> network_on_gpu(const UNet&) {
+    return {};
+}
+
+}  // namespace diffusion
