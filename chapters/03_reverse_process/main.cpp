@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <map>
 
+#include "03_reverse_process/bound.hpp"
 #include "03_reverse_process/learned.hpp"
 #include "app/app.hpp"
 #include "data/find.hpp"
@@ -172,14 +173,19 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
                    "t = 200, 150, 100, 50, 20 and 0; last, fresh data.");
 }
 
+/// The first digits of a data set.
+Array<float> first_digits(const Dataset& data, int count) {
+    Array<float> digits(Shape{count, data.height, data.width, 1});
+    for (int i = 0; i < count; ++i) decode(data, i, false, digits.tensor()[i]);
+    return digits;
+}
+
 /// Samples of the exact denoiser (3.21) beside the training pictures nearest to them.
-void remember(RunFolder& folder, const CommonOptions& options, const Work& work) {
+void remember(RunFolder& folder, const CommonOptions& options, const Dataset& data,
+              Tensor<const float> train) {
     constexpr int kShown = 10;
-    const Dataset data = find_dataset("mnist", options.data, true);
-    const int count = std::min(work.digits, data.count);
+    const int count = train.size(0);
     Arena arena;
-    const Tensor<float> train = arena.make<float>({count, data.height, data.width, 1});
-    for (int i = 0; i < count; ++i) decode(data, i, false, train[i]);
     const Tensor<float> x = arena.make<float>({kShown, data.height, data.width, 1}),
                         nearest = arena.make<float>(x.shape());
     const Schedule schedule = make_schedule("cosine", 50);
@@ -216,6 +222,38 @@ void remember(RunFolder& folder, const CommonOptions& options, const Work& work)
         count, data.source.c_str(), largest);
 }
 
+/// What the exact denoiser's chain would need to write down digits (3.26): some that it remembers,
+/// and some that it has never seen.
+void count_bits(RunFolder& folder, const CommonOptions& options, Tensor<const float> train) {
+    constexpr int kCounted = 10, kChain = 1000, kSteps = 60;
+    const Dataset others = find_dataset("mnist", options.data, false);
+    const Array<float> unseen = first_digits(others, std::min(kCounted, others.count));
+    // Few times, closer together towards 0, so that the last steps are those of the whole chain.
+    std::vector<int> times;
+    for (int i = 0; i <= kSteps; ++i) {
+        const double part = static_cast<double>(i) / kSteps;
+        times.push_back(static_cast<int>(std::lround(std::pow(kChain, 1 - part))));
+    }
+    times.push_back(0);
+    times.erase(std::unique(times.begin(), times.end()), times.end());
+    const std::vector<Moment> path = moments(make_schedule("cosine", kChain), times);
+    const Denoiser<float> denoiser = exact_denoiser<float>(empirical_mixture(train));
+    std::printf("\nbits a pixel, at most, in %zu of %d steps (3.26)\n%-20s%12s%12s%12s%12s\n",
+                path.size() - 1, kChain, "", "prior", "steps", "decoder", "total");
+    const auto count = [&](const char* name, Tensor<const float> digits) {
+        const BitsPerDimension bits = bits_per_dimension<float>(
+            denoiser, path, digits, {.noise = fresh_noise<float>(options.seed)});
+        std::printf("%-20s%12.4f%12.4f%12.4f%12.4f\n", name, bits.prior, bits.steps, bits.decoder,
+                    bits.total());
+        folder.number(std::string("bits a pixel, ") + name, bits.total(),
+                      "bound (3.26) of the exact denoiser");
+    };
+    const int remembered = std::min(kCounted, train.size(0));
+    count("remembered digits",
+          {train.data(), {remembered, train.size(1), train.size(2), train.size(3)}});
+    count("other digits", unseen);
+}
+
 void experiment(const CommonOptions& options) {
     const auto start = Clock::now();
     pick_threads(options.threads);
@@ -231,7 +269,10 @@ void experiment(const CommonOptions& options) {
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);
     walk_shapes(folder, work, options.seed);
-    remember(folder, options, work);
+    const Dataset data = find_dataset("mnist", options.data, true);
+    const Array<float> train = first_digits(data, std::min(work.digits, data.count));
+    remember(folder, options, data, train);
+    count_bits(folder, options, train);
     const double seconds = seconds_since(start);
     folder.finish(seconds);
     std::printf("\nPictures and tables are in %s (%.1f s)\n", options.out.string().c_str(),
