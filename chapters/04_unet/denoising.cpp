@@ -6,7 +6,6 @@
 
 #include "02_gradients/tape_pool.hpp"
 #include "kernels/threads.hpp"
-#include "tensor/flat.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
@@ -29,6 +28,33 @@ Condition<float> condition_of(Tape<float>& tape, const Batch& batch) {
     return condition;
 }
 
+/// A moment and noise for every sample of a part of a batch, x_t, and what is wanted of it.
+Noised<float> noise_batch(Tape<float>& tape, const Batch& part, const Objective& objective,
+                          int batch, std::uint64_t seed, std::int64_t step, int first) {
+    Arena& arena = tape.arena();
+    const int count = part.x0.size(0);
+    const Tensor<float> t = arena.make<float>({count});
+    const Noised<float> noised{arena.make<float>(part.x0.shape()),
+                               arena.make<float>(part.x0.shape()), t.flat(),
+                               arena.make<float>({count}), condition_of(tape, part)};
+    for (int i = 0; i < count; ++i) {
+        const Moment at = draw_moment(objective, batch, seed, step, first + i);
+        t(i) = static_cast<float>(at.t);
+        noised.weight(i) = static_cast<float>(objective.weight(at));
+        const LevelOf<float> level = at.level.as<float>();
+        const float* x0 = part.x0[i].data();
+        const Tensor<float> xt = noised.xt[i], wanted = noised.wanted[i];
+        const Tensor<float> noise = wanted;  // each number makes room for what is wanted
+        fill_normal(noise, Random(seed, Purpose::noise, narrow(step), narrow(first + i)));
+        for (std::ptrdiff_t p = 0; p < xt.numel(); ++p) {
+            const float eps = noise.data()[p];
+            xt.data()[p] = diffusion::noised(level, x0[p], eps);  // (1.4)
+            wanted.data()[p] = wanted_from(objective.prediction, level, x0[p], eps);
+        }
+    }
+    return noised;
+}
+
 }  // namespace
 
 Moment draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
@@ -37,38 +63,23 @@ Moment draw_moment(const Objective& objective, int batch, std::uint64_t seed, st
     return objective.moment((k + random.uniform()) / batch);  // (4.15)
 }
 
+void SampleErrors::take(int first, std::span<const float> times, Tensor<const float> of_sample) {
+    for (std::size_t i = 0; i < times.size(); ++i) {
+        const std::size_t k = static_cast<std::size_t>(first) + i;
+        t.at(k) = static_cast<double>(times[i]);
+        error.at(k) = static_cast<double>(of_sample.data()[i]);
+    }
+}
+
 Trainer::Loss denoising_loss(NetworkOf<float> network, Source source, Objective objective,
                              int batch, std::uint64_t seed, SampleErrors* samples) {
     return [=, network = std::move(network), source = std::move(source),
             objective = std::move(objective)](Tape<float>& tape, std::int64_t step, int first,
                                               int count) {
         const Batch part = source(tape.arena(), step, first, count);
-        Noised<float> noised{tape.arena().make<float>(part.x0.shape()),
-                             tape.arena().make<float>(part.x0.shape()),
-                             {},
-                             tape.arena().make<float>({count}),
-                             condition_of(tape, part)};
-        const Tensor<float> t = tape.arena().make<float>({count});
-        noised.t = t.flat();
-        for (int i = 0; i < count; ++i) {
-            const Moment at = draw_moment(objective, batch, seed, step, first + i);
-            const LevelOf<float> level = at.level.as<float>();
-            const Tensor<float> x0 = part.x0[i], xt = noised.xt[i], wanted = noised.wanted[i];
-            fill_normal(wanted, Random(seed, Purpose::noise, narrow(step), narrow(first + i)));
-            for (std::ptrdiff_t p = 0; p < x0.numel(); ++p) {
-                const float x = x0.data()[p], eps = wanted.data()[p];
-                xt.data()[p] = diffusion::noised(level, x, eps);  // (1.4)
-                wanted.data()[p] = wanted_from(objective.prediction, level, x, eps);
-            }
-            t(i) = static_cast<float>(at.t);
-            noised.weight(i) = static_cast<float>(objective.weight(at));
-        }
+        const Noised<float> noised = noise_batch(tape, part, objective, batch, seed, step, first);
         const WeightedError<float> error = network_loss(network, tape, noised);
-        for (int i = 0; samples != nullptr && i < count; ++i) {
-            samples->t.at(static_cast<std::size_t>(first + i)) = static_cast<double>(t(i));
-            samples->error.at(static_cast<std::size_t>(first + i)) =
-                static_cast<double>(error.of_sample(i));
-        }
+        if (samples != nullptr) samples->take(first, noised.t, error.of_sample);
         return error.loss;
     };
 }

@@ -55,6 +55,8 @@ Moment draw_moment(const Objective& objective, int batch, std::uint64_t seed, st
 struct SampleErrors {
     std::vector<double> t, error;
     explicit SampleErrors(int batch) : t(static_cast<std::size_t>(batch)), error(t.size()) {}
+    /// Those of samples first, first + 1, ..
+    void take(int first, std::span<const float> times, Tensor<const float> of_sample);
 };
 
 /// (4.15) as the trainer wants it. t and noise of sample k of step s depend on the seed, s and k
