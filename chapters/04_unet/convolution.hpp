@@ -105,11 +105,9 @@ void for_each_part(const ConvInput<T>& in, Tensor<T> weight, F f) {
         f(in.a, weight);
         return;
     }
-    int first = 0;
-    for (const Var<T> x : {in.a, in.b}) {
-        f(x, Tensor<T>(&weight(0, 0, first, 0), {1, 1, x.size(3), weight.size(3)}));
-        first += x.size(3);
-    }
+    const int a = in.a.size(3), b = in.b.size(3), outputs = weight.size(3);
+    f(in.a, Tensor<T>(weight.data(), {1, 1, a, outputs}));
+    f(in.b, Tensor<T>(&weight(0, 0, a, 0), {1, 1, b, outputs}));
 }
 
 template <class T>
