@@ -109,7 +109,7 @@ TEST_CASE("condition dropout: a share of the samples loses all that goes with th
     nothing.tokens = arena.zeros<float>({1, 2, 4});
     const Source wrong = drop_conditions(told, 1, nothing, 1);
     CHECK(contains(error_of([&] { wrong(arena, 0, 0, 1); }),
-                   "drop_conditions: tokens of a sample is [2,3], in place of it stands [1,2,4]"));
+                   "drop_conditions: a sample's tokens are [2,3], but `nothing` has [1,2,4]"));
 }
 
 TEST_CASE("(4.15) the loss of any network for any objective, worked out by hand") {
@@ -162,13 +162,10 @@ TEST_CASE("(3.11) the denoiser of a network: its condition, and its guess at any
         for (const int label : condition.labels) ++asked[static_cast<std::size_t>(label)];
         return net.network()(xt, t, condition);
     };
-    const auto labels = [](Tape<float>& tape, int first, int count) {
-        const Tensor<int> of_piece = tape.arena().make<int>({count});
-        for (int i = 0; i < count; ++i) of_piece(i) = first + i;
-        Condition<float> condition;
-        condition.labels = of_piece.flat();
-        return condition;
-    };
+    Arena arena;
+    Batch labels;
+    labels.labels = arena.make<int>({20});
+    for (int i = 0; i < 20; ++i) labels.labels(i) = i;
     const Denoiser<float> denoiser = network_denoiser(network, Prediction::eps, values, labels);
     Array<float> x({20, 1}), x0({20, 1});
     fill_normal(x.tensor(), Random(2, Purpose::test));
@@ -179,6 +176,10 @@ TEST_CASE("(3.11) the denoiser of a network: its condition, and its guess at any
         const double xt = static_cast<double>(x[i]), eps = 0.5 * xt + 0.25;
         CHECK(static_cast<double>(x0[i]) == Approx((xt - 0.7 * eps) / at.level.a).epsilon(1e-5));
     }
+    // A level at which the network's guess says nothing of x_0, and more pictures than labels.
+    CHECK(contains(error_of([&] { denoiser(x.tensor(), {500.5, {0, 1}}, x0); }), "a = 0"));
+    Array<float> more({21, 1}), of_more({21, 1});
+    CHECK(contains(error_of([&] { denoiser(more.tensor(), at, of_more); }), "of 20"));
 }
 
 TEST_CASE("a denoiser that several threads ask at once gives each the same bits as alone") {

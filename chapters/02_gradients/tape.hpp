@@ -238,8 +238,7 @@ private:
         std::ptrdiff_t parameter;  // the last one used before
     };
 
-    /// Runs the VJPs, the last one first. Its own gradient is then gone: what keeps its gradient
-    /// are leaves.
+    /// Runs the VJPs, the last one first. Afterwards only leaves keep their gradients.
     void sweep() {
         std::ptrdiff_t later = last_parameter_;  // of the step whose VJP ran before
         for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {

@@ -74,7 +74,8 @@ void guess_x0(const Denoiser<T>& denoiser, Tensor<const T> xt, const Moment& at,
               Tensor<T> x0) {
     denoiser(xt, at, x0);
     const T most = static_cast<T>(clip);
-    if (clip > 0) flat(x0) = flat(x0).max(-most).min(most);  // (3.18)
+    if (clip > 0)
+        for (T& v : x0) v = std::clamp(v, -most, most);  // (3.18); what is not a number stays so
 }
 
 template <class T>

@@ -33,6 +33,8 @@ double log_between(double low, double high) {
 }  // namespace
 
 double gaussian_kl(double mean_q, double variance_q, double mean_p, double variance_p) {
+    require(variance_q > 0 && variance_p > 0, "gaussian_kl: the variances are ", variance_q,
+            " and ", variance_p, ", expected above 0");
     const double ratio = variance_q / variance_p, distance = mean_q - mean_p;
     return 0.5 * (ratio - 1 - std::log(ratio) + distance * distance / variance_p);  // (3.24)
 }
@@ -56,6 +58,7 @@ double log_pixel_probability(double x0, double mean, double variance) {
     const double place = 127.5 * (x0 + 1), value = std::round(place);  // 0..255
     require(std::abs(place - value) < 1e-3 && value >= 0 && value <= 255, "bound: the pixel ", x0,
             " is none of the 256 values from -1 to 1");
+    require(variance > 0, "bound: the variance of a pixel is ", variance, ", expected above 0");
     const double deviation = std::sqrt(variance);
     const auto edge = [&](double k) { return ((k / 127.5 - 1) - mean) / deviation; };
     const double low = value == 0 ? -kInfinity : edge(value - 0.5),  // (3.25)

@@ -1,5 +1,7 @@
 #include "03_reverse_process/prediction.hpp"
 
+#include <cmath>
+
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -10,6 +12,13 @@ Prediction prediction_from_name(const std::string& name) {
     if (name == "v") return Prediction::v;
     if (name == "score") return Prediction::score;
     fail("prediction '", name, "': use eps, x0, v or score");
+}
+
+void check_level(Prediction kind, Level level) {
+    require(level.a > 0 || (kind != Prediction::eps && kind != Prediction::score),
+            "prediction: at a = 0 the noise tells nothing of the picture; predict x0 or v");
+    require(kind != Prediction::v || std::abs(level.a * level.a + level.s * level.s - 1) < 1e-6,
+            "prediction: v needs a^2 + s^2 = 1, the level is a = ", level.a, ", s = ", level.s);
 }
 
 Estimate estimate(Prediction kind, Level level, double xt, double value) {

@@ -63,6 +63,10 @@ constexpr T x0_from(Prediction kind, LevelOf<T> l, T xt, T said) {
     return kind == Prediction::v ? x0_from_v(l, xt, said) : x0_from_score(l, xt, said);
 }
 
+/// Fails where a prediction of this kind does not tell the picture: eps and score without one,
+/// a = 0; v where a^2 + s^2 is not 1.
+void check_level(Prediction kind, Level level);
+
 /// "eps", "x0", "v" or "score". Fails on any other name.
 Prediction prediction_from_name(const std::string& name);
 

@@ -19,6 +19,9 @@ struct Batch {
     Tensor<int> labels;          ///< [n]: a class for each picture
 };
 
+/// The same of samples first .. first + count - 1 alone: views of its memory.
+Batch part_of(const Batch& batch, int first, int count);
+
 /// Samples first .. first + count - 1 of a step's batch, in memory of the arena. The result depends
 /// on the step and the numbers alone, and several threads may ask at the same time.
 using Source = std::function<Batch(Arena& arena, std::int64_t step, int first, int count)>;
@@ -36,8 +39,8 @@ Source picture_source(const Dataset& data, const PictureOptions& options);
 
 /// Condition dropout: in a share `rate` of the samples all that goes with the picture is replaced
 /// by that of `nothing`, a batch of one sample that stands for no condition: an empty text, or a
-/// class of its own. Which samples: Random(seed, condition_dropout, step, k). Fails where `nothing`
-/// lacks what the source has, or has another shape.
+/// class of its own. Which samples: Random(seed, condition_dropout, step, k). `nothing` is copied.
+/// The source fails, at its first call, where `nothing` lacks what it has, or has another shape.
 Source drop_conditions(Source source, double rate, const Batch& nothing, std::uint64_t seed);
 
 }  // namespace diffusion

@@ -12,6 +12,7 @@ struct Condition {
     Var<T> tokens = {};                     ///< [N,S,D]: a text, which attention may read
     Var<T> pooled = {};                     ///< [N,P]: one vector, added to that of the time
     Tensor<const unsigned char> keep = {};  ///< [N,S]: 0 where a token is padding; none: keep all
+    Tensor<const int> ids = {};             ///< [N,S]: token ids, for a network with an encoder
     std::span<const int> labels = {};       ///< [N]: a class
 };
 

@@ -24,6 +24,7 @@ Condition<float> condition_of(Tape<float>& tape, const Batch& batch) {
     if (batch.tokens) condition.tokens = tape.constant(batch.tokens);
     if (batch.pooled) condition.pooled = tape.constant(batch.pooled);
     condition.keep = batch.keep;
+    condition.ids = batch.ids;
     if (batch.labels) condition.labels = batch.labels.flat();
     return condition;
 }
@@ -85,13 +86,14 @@ Trainer::Loss denoising_loss(NetworkOf<float> network, Source source, Objective 
 }
 
 Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction,
-                                 std::span<float> values, ConditionSource condition) {
+                                 std::span<float> values, const Batch& condition) {
     const auto tapes = std::make_shared<TapePool<float>>();
-    return [=, network = std::move(network), condition = std::move(condition)](
-               Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
+    return [=, network = std::move(network)](Tensor<const float> xt, const Moment& at,
+                                             Tensor<float> x0) {
         const int images = xt.size(0), threads = in_parallel() ? 1 : thread_count();
         const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
                   pieces = (images + size - 1) / size;
+        check_level(prediction, at.level);
         const LevelOf<float> level = at.level.as<float>();
         parallel_for(pieces, threads, [&](int piece) {
             const TapePool<float>::Lent lent(*tapes);
@@ -104,10 +106,9 @@ Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction
             std::copy_n(xt[first].data(), x.numel(), x.data());
             const Tensor<float> times = tape.arena().make<float>({count});
             std::fill(times.begin(), times.end(), static_cast<float>(at.t));
+            const Batch with = part_of(condition, first, count);
             const Tensor<float> said =
-                network(tape.constant(x), times.flat(),
-                        condition ? condition(tape, first, count) : Condition<float>())
-                    .value();
+                network(tape.constant(x), times.flat(), condition_of(tape, with)).value();
             float* to = x0[first].data();
             for (std::ptrdiff_t p = 0; p < said.numel(); ++p)
                 to[p] = x0_from(prediction, level, x.data()[p], said.data()[p]);

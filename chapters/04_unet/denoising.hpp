@@ -66,10 +66,9 @@ Trainer::Loss denoising_loss(NetworkOf<float> network, Source source, Objective 
 
 /// The network's guess of x_0, for the samplers: values are bound to the parameters, and what it
 /// says is turned into x_0 (prediction.hpp). Works through a batch in pieces of 8, in parallel.
-/// `values` must outlive the result; so must what `condition` gives for samples first .. first +
-/// count - 1, if there is one.
-using ConditionSource = std::function<Condition<float>(Tape<float>& tape, int first, int count)>;
+/// `condition`, if given, holds what goes with each sample, in the samples' order: tokens, vectors,
+/// ids or labels. Its pictures are not read. It and `values` must outlive the result.
 Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction,
-                                 std::span<float> values, ConditionSource condition = {});
+                                 std::span<float> values, const Batch& condition = {});
 
 }  // namespace diffusion

@@ -14,7 +14,7 @@ double loss_weight(Prediction prediction, Level level) {
 
 Objective diffusion_objective(const Schedule& schedule, Prediction prediction, double time_power) {
     return {prediction,
-            [&schedule, time_power](double u) {
+            [schedule, time_power](double u) {
                 const int T = schedule.steps(),
                           t = 1 + std::min(T - 1, static_cast<int>(std::pow(u, time_power) * T));
                 return Moment{static_cast<double>(t), level_at(schedule, t)};  // (4.15)

@@ -21,7 +21,7 @@ inline constexpr double kTimePower = 0.35;  ///< p of (4.15), unless told otherw
 double loss_weight(Prediction prediction, Level level);
 
 /// (4.15) for a schedule: t = 1 + floor(T u^p). With time_power p below 1 late times are drawn more
-/// often. The schedule must outlive the result.
+/// often.
 Objective diffusion_objective(const Schedule& schedule, Prediction prediction, double time_power);
 
 }  // namespace diffusion

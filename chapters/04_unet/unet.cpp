@@ -11,7 +11,9 @@ void UNetConfig::check() const {
             out_channels, " out");
     require(!channels.empty() && blocks > 0, "unet: ", channels.size(), " levels of ", blocks,
             " blocks");
-    require(groups > 0, "unet: ", groups, " groups");
+    require(groups > 0 && eps > 0, "unet: ", groups, " groups, eps ", eps);
+    require(classes >= 0 && pooled_width >= 0, "unet: ", classes, " classes, pooled_width ",
+            pooled_width);
     require(heads.size() == 1 || heads.size() == channels.size(), "unet: heads for ", heads.size(),
             " levels, there are ", channels.size());
     require(attention.empty() || attention.size() == channels.size(), "unet: attention for ",
@@ -25,6 +27,8 @@ void UNetConfig::check() const {
     }
     require(channels_at(0) % 2 == 0, "unet: the time is told in ", channels_at(0),
             " numbers, expected an even number");
+    require(time.period > 0 && time.shift < channels_at(0) / 2, "unet: clocks with the period ",
+            time.period, " and the shift ", time.shift);
 }
 
 UNetConfig unet_config(int image_channels, int base, const std::vector<int>& multipliers,
@@ -73,8 +77,10 @@ AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int
       qkv(list, name + ".qkv", channels, 3 * channels, 1),
       out(list, name + ".out", channels, channels, 1),
       heads(heads_) {
-    require(config.cross_width == 0, "unet: ", name, " reads no text, but cross_width is ",
-            config.cross_width);
+    require(config.cross_width == 0 && config.depth == 1 && !config.linear_projection,
+            "unet: ", name, " reads no text and is no transformer, but cross_width is ",
+            config.cross_width, ", depth ", config.depth, ", linear_projection ",
+            config.linear_projection);
 }
 
 #define DIFFUSION_INSTANTIATE(T)                                                             \

@@ -86,6 +86,8 @@ void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<c
     check_path("inpaint", path);
     require_same_shape("inpaint", known, keep, x);
     require(options.repeats >= 1, "inpaint: repeats is ", options.repeats, ", expected 1 or more");
+    require(path.back().level.s == 0, "inpaint: the path ends at t = ", path.back().t,
+            " with noise, expected a grid that ends at 0");
     Array<T> noise(x.shape());
     const Tensor<T> z = noise.tensor();
     std::uint32_t draws = 0;  // each has noise of its own

@@ -118,7 +118,7 @@ std::vector<int> step_grid(const std::string& name, const Schedule& schedule, in
 
 std::vector<double> karras_sigmas(int n, double largest, double least, double rho) {
     require(n >= 1 && largest >= least && least > 0 && rho > 0, "karras_sigmas: ", n, " from ",
-            largest, " to ", least, " with rho = ", rho, ", expected a positive number of each");
+            largest, " to ", least, " with rho = ", rho, ", expected largest >= least > 0");
     const double from = std::pow(largest, 1 / rho), to = std::pow(least, 1 / rho);
     std::vector<double> sigmas;
     for (int i = 0; i < n; ++i)
@@ -128,7 +128,7 @@ std::vector<double> karras_sigmas(int n, double largest, double least, double rh
 
 std::vector<double> log_snr_sigmas(int n, double largest, double least) {
     require(n >= 1 && largest >= least && least > 0, "log_snr_sigmas: ", n, " from ", largest,
-            " to ", least, ", expected a positive number of each");
+            " to ", least, ", expected largest >= least > 0");
     std::vector<double> sigmas;
     for (int i = 0; i < n; ++i)
         sigmas.push_back(largest * std::pow(least / largest, part(i, n)));  // (6.14)

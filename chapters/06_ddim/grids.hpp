@@ -48,7 +48,7 @@ std::vector<std::string> grid_names();
 std::vector<int> step_grid(const std::string& name, const Schedule& schedule, int steps);
 
 /// sigma^(1/rho) falls in a straight line from the largest to the least (6.13) (Karras et al. 2022,
-/// arXiv:2206.00364). Fails unless largest > least > 0.
+/// arXiv:2206.00364). Fails unless largest >= least > 0.
 std::vector<double> karras_sigmas(int n, double largest, double least, double rho = 7);
 /// log sigma does, and log-SNR rises (6.14).
 std::vector<double> log_snr_sigmas(int n, double largest, double least);
