@@ -26,8 +26,9 @@ Device cpu_device() {
             [](Trainer& trainer, const TrainingTask& task) -> std::unique_ptr<Training> {
                 return std::make_unique<CpuTraining>(trainer, task);
             },
-            [](const Network& network, Prediction prediction, std::span<float> values) {
-                return network_denoiser(network.on_cpu, prediction, values);
+            [](const Network& network, Prediction prediction, std::span<float> values,
+               const Batch& condition) {
+                return network_denoiser(network.on_cpu, prediction, values, condition);
             }};
 }
 

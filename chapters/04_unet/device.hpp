@@ -35,7 +35,7 @@ struct Device {
     std::unique_ptr<Training> (*training)(Trainer& trainer, const TrainingTask& task);
     /// network_denoiser on this device; pictures come from the host and go back there.
     Denoiser<float> (*denoiser)(const Network& network, Prediction prediction,
-                                std::span<float> values);
+                                std::span<float> values, const Batch& condition);
 };
 
 Device cpu_device();

@@ -12,11 +12,15 @@ namespace diffusion::cuda {
 class GpuCondition {
 public:
     void upload(const Batch& batch) {
-        require(!batch.keep, "on a GPU all tokens are kept: give it a source without padding");
+        require(!batch.keep, "on a GPU all tokens are kept: give it tokens without padding");
         put(tokens_, tokens_shape_, batch.tokens);
         put(pooled_, pooled_shape_, batch.pooled);
-        Shape count;
-        put(labels_, count, batch.labels);
+        put(ids_, ids_shape_, batch.ids);
+        put(labels_, labels_shape_, batch.labels);
+    }
+    bool has_shapes_of(const Batch& batch) const {
+        return shape_of(batch.tokens) == tokens_shape_ && shape_of(batch.pooled) == pooled_shape_ &&
+               shape_of(batch.ids) == ids_shape_ && shape_of(batch.labels) == labels_shape_;
     }
     Condition<Float> on(Tape<Float>& tape) const {
         Condition<Float> condition;
@@ -24,11 +28,16 @@ public:
             condition.tokens = tape.constant({as_device(tokens_.data()), tokens_shape_});
         if (pooled_.size() > 0)
             condition.pooled = tape.constant({as_device(pooled_.data()), pooled_shape_});
+        if (ids_.size() > 0) condition.ids = {ids_.data(), ids_shape_};
         condition.labels = {labels_.data(), labels_.size()};
         return condition;
     }
 
 private:
+    template <class T>
+    static Shape shape_of(Tensor<T> numbers) {
+        return numbers ? numbers.shape() : Shape{};
+    }
     template <class T>
     static void put(Buffer<T>& buffer, Shape& shape, Tensor<T> numbers) {
         if (!numbers) return;
@@ -39,8 +48,8 @@ private:
     }
 
     Buffer<float> tokens_, pooled_;
-    Shape tokens_shape_, pooled_shape_;
-    Buffer<int> labels_;
+    Buffer<int> ids_, labels_;
+    Shape tokens_shape_, pooled_shape_, ids_shape_, labels_shape_;
 };
 
 }  // namespace diffusion::cuda

@@ -217,7 +217,7 @@ private:
     void draw_grid(std::int64_t part) {
         training_->fetch();
         const Denoiser<float> denoiser =
-            device_.denoiser(model_.network(), model_.prediction, trainer_.average());
+            device_.denoiser(model_.network(), model_.prediction, trainer_.average(), {});
         Array<float> x(model_.shape(kGrid));
         start_noise<float>(common_.seed, x.tensor());
         ancestral_sample<float>(denoiser, model_.path(even_times(kT, kGridSteps)),
@@ -270,7 +270,7 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, con
     const int n = x.size(0), shown = std::min(n, 16);
     const std::vector<Moment> path = model.path(even_times(model.schedule.steps(), settings.steps));
     const Denoiser<float> denoiser =
-        device.denoiser(model.network(), model.prediction, loaded.values);
+        device.denoiser(model.network(), model.prediction, loaded.values, {});
     const std::string from =
         drawing.noise.empty() ? "seed " + std::to_string(common.seed) : drawing.noise.string();
     banner(

@@ -4,6 +4,7 @@
 // small network would leave the GPU waiting for the host, which starts a thousand kernels in a
 // step; from the third step on it starts recordings of them.
 #include <memory>
+#include <mutex>
 
 #include "01_forward_noising/noising.hpp"
 #include "02_gradients/compare.hpp"
@@ -107,6 +108,11 @@ private:
     void make_batch(std::int64_t number) {
         host_.reset();
         const Batch batch = task_.source(host_, number, 0, task_.batch);
+        // A recording keeps the shapes it was made with.
+        require(number == first_step_ ||
+                    (batch.x0.shape() == shape_ && condition_.has_shapes_of(batch)),
+                "training on a GPU: the batch of step ", number + 1,
+                " has other shapes than the one before");
         shape_ = batch.x0.shape();
         condition_.upload(batch);
         std::vector<float> t, weight;
@@ -206,33 +212,44 @@ private:
 
 constexpr int kPiece = 512;  // pictures whose activations lie on the GPU at a time
 
-Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction,
-                             std::span<float> values) {
+/// What a denoiser needs for a piece. One caller at a time has it.
+struct Drawing {
+    std::mutex one_at_a_time;
+    DeviceTape tape;
+    GpuCondition condition;
+};
+
+Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction, std::span<float> values,
+                             const Batch& condition) {
     require(static_cast<bool>(network.on_gpu), "drawing: this network is not on a GPU");
     const auto on_gpu = std::make_shared<Buffer<float>>(Buffer<float>::of(values));
-    const auto memory = std::make_shared<DeviceTape>();
-    return
-        [=, network = network.on_gpu](Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
-            Tape<Float>& tape = memory->tape;
-            for (int first = 0; first < xt.size(0); first += kPiece) {
-                const int count = std::min(kPiece, xt.size(0) - first);
-                tape.reset();
-                tape.bind(as_device(on_gpu->data()));
-                Shape shape = xt.shape();
-                shape.n[0] = count;
-                const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * sizeof(float);
-                const Tensor<Float> x = tape.numbers().make<Float>(shape);
-                copy_bytes(raw(x), xt[first].data(), bytes);
-                const Buffer<float> times = Buffer<float>::of(
-                    std::vector<float>(static_cast<std::size_t>(count), static_cast<float>(at.t)));
-                const Tensor<Float> y =
-                    network(tape.constant(x), {times.data(), times.size()}, {}).value();
-                for_each_number(shape.numel(),
-                                Guess{prediction, at.level.as<float>(), raw(x), raw(y), raw(y)});
-                copy_bytes(x0[first].data(), raw(y), bytes);
-                synchronize("drawing");
-            }
-        };
+    const auto memory = std::make_shared<Drawing>();
+    return [=, network = network.on_gpu](Tensor<const float> xt, const Moment& at,
+                                         Tensor<float> x0) {
+        check_level(prediction, at.level);
+        const std::lock_guard<std::mutex> lock(memory->one_at_a_time);
+        Tape<Float>& tape = memory->tape.tape;
+        for (int first = 0; first < xt.size(0); first += kPiece) {
+            const int count = std::min(kPiece, xt.size(0) - first);
+            tape.reset();
+            tape.bind(as_device(on_gpu->data()));
+            Shape shape = xt.shape();
+            shape.n[0] = count;
+            const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * sizeof(float);
+            const Tensor<Float> x = tape.numbers().make<Float>(shape);
+            copy_bytes(raw(x), xt[first].data(), bytes);
+            const Buffer<float> times = Buffer<float>::of(
+                std::vector<float>(static_cast<std::size_t>(count), static_cast<float>(at.t)));
+            memory->condition.upload(part_of(condition, first, count));
+            const Tensor<Float> y =
+                network(tape.constant(x), {times.data(), times.size()}, memory->condition.on(tape))
+                    .value();
+            for_each_number(shape.numel(),
+                            Guess{prediction, at.level.as<float>(), raw(x), raw(y), raw(y)});
+            copy_bytes(x0[first].data(), raw(y), bytes);
+            synchronize("drawing");
+        }
+    };
 }
 
 }  // namespace
@@ -257,7 +274,9 @@ namespace diffusion::cuda {
 namespace {
 
 TrainingTask task_of(const DenoisingModel& model, const Dataset& data, int batch, bool flip) {
-    return {model.network(), picture_source(data, {.batch = batch, .flip = flip, .seed = 5}),
+    const bool labels = !data.labels.empty();
+    return {model.network(),
+            picture_source(data, {.batch = batch, .flip = flip, .labels = labels, .seed = 5}),
             model.objective(), batch, 5};
 }
 
@@ -315,14 +334,19 @@ void check_loss(Stage& s) {
 }  // namespace
 
 void training_stage(Stage& s) {
-    constexpr int kSide = 8;
+    constexpr int kSide = 8, kClasses = 5;
     check_loss(s);
     Dataset data{"test", "test", 12, kSide, kSide, 1, {}, {}};
     for (int i = 0; i < 12 * kSide * kSide; ++i)
         data.pixels.push_back(static_cast<std::uint8_t>(i * 37 % 256));
     for (const char* kind : {"x0", "v"}) {
-        const DenoisingModel model(unet_config(1, 8, {1, 2, 2}, 2), "cosine", 100, kind, kSide,
-                                   kSide, "test");
+        UNetConfig config = unet_config(1, 8, {1, 2, 2}, 2);
+        if (std::string(kind) == "v") {  // which is told the classes, too
+            config.classes = kClasses;
+            for (int i = 0; i < 12; ++i)
+                data.labels.push_back(static_cast<std::uint8_t>(i % kClasses));
+        }
+        const DenoisingModel model(config, "cosine", 100, kind, kSide, kSide, "test");
         const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
         const TrainingTask task = task_of(model, data, 4, true);
         Trainer cpu(model.parameters, options), beside(model.parameters, options);
@@ -370,9 +394,14 @@ void training_stage(Stage& s) {
         std::vector<float> expected(x.size()), found(x.size());
         const Shape shape{3, kSide, kSide, 1};
         const Moment at = model.path(std::array{70}).front();
-        model_denoiser(model, cpu.values())({x.data(), shape}, at, {expected.data(), shape});
-        gpu_denoiser(model.network(), model.prediction, cpu.values())({x.data(), shape}, at,
-                                                                      {found.data(), shape});
+        std::vector<int> labels{4, 0, 2};
+        Batch condition;
+        if (config.classes > 0) condition.labels = {labels.data(), {3}};
+        const Network network = model.network();
+        network_denoiser(network.on_cpu, model.prediction, cpu.values(), condition)(
+            {x.data(), shape}, at, {expected.data(), shape});
+        gpu_denoiser(network, model.prediction, cpu.values(), condition)({x.data(), shape}, at,
+                                                                         {found.data(), shape});
         s.check(std::string("the denoiser, ") + kind, largest_difference(found, expected), 1e-4);
     }
     if (s.times()) time_all(s);

@@ -20,10 +20,11 @@ struct LinearStep {
 /// Fails on a sampler that asks more than once in a step, and as the samplers do.
 std::vector<LinearStep> linear_steps(const Sampler& sampler, std::span<const Moment> path);
 
-/// run_sampler on a GPU, without an observer, for any number of pictures x. `done` is told how many
-/// are drawn. The program's .cu files define it, or without_cuda.cpp, which fails.
+/// run_sampler on a GPU, without an observer, for any number of pictures x; `condition` holds what
+/// goes with each of them, as network_denoiser's. `done` is told how many are drawn. The program's
+/// .cu files define it, or without_cuda.cpp, which fails.
 void sample_on_gpu(const Network& network, Prediction prediction, std::span<const float> values,
-                   const Sampler& sampler, std::span<const Moment> path, Tensor<float> x,
-                   const std::function<void(int)>& done);
+                   const Batch& condition, const Sampler& sampler, std::span<const Moment> path,
+                   Tensor<float> x, const std::function<void(int)>& done);
 
 }  // namespace diffusion

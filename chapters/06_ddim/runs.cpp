@@ -102,8 +102,8 @@ void run_draw(const CommonOptions& common, const DrawSettings& draw, const Drawi
     const auto begun = Clock::now();
     if (device.is_gpu && sampler_named(sampler.name).calls == 1) {  // Heun asks twice in a step
         Progress progress("draw", n, "pictures");
-        sample_on_gpu(d.loaded.model.network(), d.loaded.model.prediction, d.loaded.values, sampler,
-                      d.path, x, [&](int drawn) {
+        sample_on_gpu(d.loaded.model.network(), d.loaded.model.prediction, d.loaded.values, {},
+                      sampler, d.path, x, [&](int drawn) {
                           require(!interrupted(), "stopped while drawing");
                           progress.update(drawn);
                       });

@@ -9,6 +9,7 @@
 #include "02_gradients/compare.hpp"
 #include "03_reverse_process/prediction.hpp"
 #include "04_unet/conv.hpp"
+#include "04_unet/gpu_batch.hpp"
 #include "06_ddim/gpu_sampling.hpp"
 #include "06_ddim/grids.hpp"
 #include "cuda/reduce.hpp"
@@ -25,10 +26,15 @@ struct StepF {
     Prediction prediction;
 };
 
-/// x_0 from the network's output (prediction.hpp), clipped (3.18).
+/// (3.18); what is not a number stays so.
+__device__ __forceinline__ float clipped(float x0, float most) {
+    return x0 < -most ? -most : x0 > most ? most : x0;
+}
+
+/// x_0 from the network's output (prediction.hpp), clipped.
 __device__ __forceinline__ float guess_x0(const StepF& step, float x, float y) {
     const float x0 = x0_from(step.prediction, step.level, x, y);
-    return step.clip > 0 ? fminf(fmaxf(x0, -step.clip), step.clip) : x0;
+    return step.clip > 0 ? clipped(x0, step.clip) : x0;
 }
 
 // ---- Version 1.
@@ -43,7 +49,7 @@ struct Guess {
 struct Clip {
     float clip;
     float* y;
-    __device__ void operator()(int i) const { y[i] = fminf(fmaxf(y[i], -clip), clip); }
+    __device__ void operator()(int i) const { y[i] = clipped(y[i], clip); }
 };
 struct Update {
     StepF step;
@@ -116,6 +122,7 @@ public:
         require(static_cast<bool>(network), "drawing: this network is not on a GPU");
         std::uint32_t number = 0;
         for (const LinearStep& s : linear_steps(sampler, path)) {
+            check_level(prediction, s.at.level);
             steps_.push_back({s.at.level.as<float>(), static_cast<float>(s.of_x),
                               static_cast<float>(s.of_x0), static_cast<float>(s.of_before),
                               static_cast<float>(s.sigma), static_cast<float>(sampler.clip),
@@ -125,7 +132,9 @@ public:
     }
 
     float* x() const { return x_.data(); }
-    void start_at(std::uint32_t first_sample) {
+    /// The pictures' first number, which their noise depends on, and what goes with them.
+    void start_at(std::uint32_t first_sample, const Batch& condition) {
+        condition_.upload(condition);
         first_on_host_ = first_sample;
         first_.upload(&first_on_host_);
     }
@@ -178,7 +187,8 @@ private:
         Tape<Float>& tape = tape_.tape;
         tape.reset();
         tape.bind(as_device(values_.data()));
-        return network_(tape.constant({as_device(x()), shape_}), {t_.data(), t_.size()}, {})
+        return network_(tape.constant({as_device(x()), shape_}), {t_.data(), t_.size()},
+                        condition_.on(tape))
             .value();
     }
 
@@ -192,6 +202,7 @@ private:
     Buffer<std::uint32_t> first_;
     Buffer<Now> now_;
     Buffer<float> t_;
+    GpuCondition condition_;
     DeviceTape tape_;
     Graph recording_;
     int runs_ = 0;
@@ -205,8 +216,8 @@ constexpr int kPiece = 512;
 namespace diffusion {
 
 void sample_on_gpu(const Network& network, Prediction prediction, std::span<const float> values,
-                   const Sampler& sampler, std::span<const Moment> path, Tensor<float> x,
-                   const std::function<void(int)>& done) {
+                   const Batch& condition, const Sampler& sampler, std::span<const Moment> path,
+                   Tensor<float> x, const std::function<void(int)>& done) {
     const int count = std::min(cuda::kPiece, x.size(0));
     Shape shape = x.shape();
     shape.n[0] = count;
@@ -219,7 +230,7 @@ void sample_on_gpu(const Network& network, Prediction prediction, std::span<cons
         const int first = std::min(begin, x.size(0) - count);
         cuda::copy_bytes(way.x(), noise.data() + static_cast<std::size_t>(first) * of_picture,
                          of_piece * sizeof(float));
-        way.start_at(static_cast<std::uint32_t>(first));
+        way.start_at(static_cast<std::uint32_t>(first), part_of(condition, first, count));
         way.walk(true);
         cuda::copy_bytes(x[first].data(), way.x(), of_piece * sizeof(float));
         cuda::synchronize("drawing");
@@ -231,43 +242,58 @@ void sample_on_gpu(const Network& network, Prediction prediction, std::span<cons
 
 namespace diffusion::cuda {
 
-void sampling_stage(Stage& s) {
-    const DenoisingModel model(unet_config(1, 8, {1, 2, 2}, 2), "cosine", 100, "v", 3, 3, "test");
+namespace {
+
+/// A sampler beside the CPU's, with a small network that is told classes, if there are any.
+void check_sampler(Stage& s, const Sampler& sampler, int classes = 0) {
+    UNetConfig config = unet_config(1, 8, {1, 2, 2}, 2);
+    config.classes = classes;
+    const DenoisingModel model(config, "cosine", 100, "v", 3, 3, "test");
     Array<float> values(model.parameters.block());
     model.parameters.initialise<float>(values, 3);
     const std::vector<float> random = random_numbers(std::ssize(values.span()), 5);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] += 0.05f * random[i];
-    const NetworkOf<Float> network = model.network().on_gpu;
+    std::vector<int> labels{classes - 1, 0};
+    Batch condition;
+    if (classes > 0) condition.labels = {labels.data(), {2}};
+    const Network network = model.network();
     const Shape shape{2, 3, 3, 1};  // the last pair of each picture is half a pair
+    const std::vector<Moment> path = model.path(step_grid("trailing", model.schedule, 4));
+    const std::vector<float> start = random_numbers(shape.numel(), 6);
+    std::vector<float> expected = start;
+    run_sampler(sampler, network_denoiser(network.on_cpu, model.prediction, values, condition),
+                path, {expected.data(), shape});
+    const std::string what = sampler.name + (sampler.eta > 0 ? " with noise" : "") +
+                             (classes > 0 ? " and classes" : "") + ", 4 steps: ";
+    for (const int version : {1, 2, 3}) {
+        if (version < 3 && sampler.eta == 0) continue;  // once is enough
+        std::vector<float> found = start;
+        Way way(network.on_gpu, model.prediction, values, sampler, path, shape);
+        copy_bytes(way.x(), start.data(), start.size() * sizeof(float));
+        way.start_at(0, condition);
+        const std::int64_t before = launch_count();
+        if (version == 1) way.walk_by_operations();
+        if (version == 2) way.walk(false);
+        if (version < 3) {
+            s.say(what + "version " + std::to_string(version) + ", launches",
+                  launch_count() - before);
+        }
+        if (version == 3) way.walk(true);
+        copy_bytes(found.data(), way.x(), found.size() * sizeof(float));
+        synchronize();
+        s.check(what + "version " + std::to_string(version), largest_difference(found, expected),
+                1e-4);
+    }
+}
+
+}  // namespace
+
+void sampling_stage(Stage& s) {
     for (const Sampler& sampler :
          {Sampler{.name = "ddpm", .seed = 4}, Sampler{.name = "ddim", .eta = 0.5, .seed = 4},
-          Sampler{.name = "ddim"}, Sampler{.name = "euler"}, Sampler{.name = "dpmpp2m"}}) {
-        const std::vector<Moment> path = model.path(step_grid("trailing", model.schedule, 4));
-        const std::vector<float> start = random_numbers(shape.numel(), 6);
-        std::vector<float> expected = start;
-        run_sampler(sampler, model_denoiser(model, values), path, {expected.data(), shape});
-        const std::string what =
-            sampler.name + (sampler.eta > 0 ? " with noise" : "") + ", 4 steps: ";
-        for (const int version : {1, 2, 3}) {
-            if (version < 3 && sampler.eta == 0) continue;  // once is enough
-            std::vector<float> found = start;
-            Way way(network, model.prediction, values, sampler, path, shape);
-            copy_bytes(way.x(), start.data(), start.size() * sizeof(float));
-            way.start_at(0);
-            const std::int64_t before = launch_count();
-            if (version == 1) way.walk_by_operations();
-            if (version == 2) way.walk(false);
-            if (version < 3) {
-                s.say(what + "version " + std::to_string(version) + ", launches",
-                      launch_count() - before);
-            }
-            if (version == 3) way.walk(true);
-            copy_bytes(found.data(), way.x(), found.size() * sizeof(float));
-            synchronize();
-            s.check(what + "version " + std::to_string(version),
-                    largest_difference(found, expected), 1e-4);
-        }
-    }
+          Sampler{.name = "ddim"}, Sampler{.name = "euler"}, Sampler{.name = "dpmpp2m"}})
+        check_sampler(s, sampler);
+    check_sampler(s, {.name = "dpmpp2m"}, 5);
     if (!s.times()) return;
     const DenoisingModel large(unet_config(1, 32, {1, 2, 2}), "cosine", 1000, "v", 28, 28, "mnist");
     Array<float> of_large(large.parameters.block());
@@ -275,7 +301,7 @@ void sampling_stage(Stage& s) {
     Way way(large.network().on_gpu, large.prediction, of_large, {},
             large.path(step_grid("trailing", large.schedule, 50)), large.shape(64));
     fill_normal({1, Purpose::start_noise, 0}, 0, 64, 784, way.x());
-    way.start_at(0);
+    way.start_at(0, {});
     s.time("64 pictures, 50 steps: 1, by operations", 0, 0, [&] { way.walk_by_operations(); });
     s.time("64 pictures, 50 steps: 2, fused", 0, 0, [&] { way.walk(false); });
     s.time("64 pictures, 50 steps: 3, recorded", 0, 0, [&] { way.walk(true); });

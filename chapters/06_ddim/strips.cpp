@@ -18,7 +18,7 @@ std::filesystem::path model_path(const CommonOptions& common, const DrawSettings
 
 Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw, const Device& device)
     : loaded(load_model(model_path(common, draw))),
-      denoiser(device.denoiser(loaded.model.network(), loaded.model.prediction, loaded.values)),
+      denoiser(device.denoiser(loaded.model.network(), loaded.model.prediction, loaded.values, {})),
       grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
                              : draw.grid),
       times(step_grid(grid, schedule(), draw.steps)),

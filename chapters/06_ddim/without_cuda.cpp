@@ -5,7 +5,7 @@
 
 namespace diffusion {
 
-void sample_on_gpu(const Network&, Prediction, std::span<const float>, const Sampler&,
+void sample_on_gpu(const Network&, Prediction, std::span<const float>, const Batch&, const Sampler&,
                    std::span<const Moment>, Tensor<float>, const std::function<void(int)>&) {
     fail("this program was built without CUDA");
 }
