@@ -107,7 +107,8 @@ def leaks(out, regions, kept_files):
         for line in region.body:
             code = re.sub(r"\s*//.*", "", line).strip()
             loop = re.fullmatch(r"for \([^;]*; [^;]*; [^;]*\)( \{)?", code)  # that alone gives nothing away
-            if len(code) > 12 and re.search(r"\w{2}", code) and not loop and code not in elsewhere:
+            name = re.fullmatch(r"(const )?\w+ \w+ =", code)  # nor does that, without the line after it
+            if len(code) > 12 and re.search(r"\w{2}", code) and not loop and not name and code not in elsewhere:
                 secret[code] = region.id
     for file in sorted(out.rglob("*")):
         if file.is_file():

@@ -135,6 +135,11 @@ def readme(all_exhibits, symptoms):
     return "\n".join(parts)
 
 
+def printed_symptoms(page):
+    """Number -> symptom, as a page says."""
+    return dict(re.findall(r"^## (\d\d) .*?\*Symptom:\*\n\n```\n(.*?)\n```$", page, re.MULTILINE | re.DOTALL))
+
+
 def draw(workshop, model, folder, command):
     """Runs an exhibit's command; returns the picture that it wrote."""
     program, job, *rest = command.replace("MODEL", str(model)).split()
@@ -198,8 +203,7 @@ def main():
             page.write_text(readme(all_exhibits, symptoms))
         written = page.read_text()
         # The last digits of a symptom are another machine's right.
-        found = re.findall(r"^## (\d\d) .*?\*Symptom:\*\n\n```\n(.*?)\n```$", written, re.MULTILINE | re.DOTALL)
-        kept = dict(found)
+        kept = printed_symptoms(written)
         same = all(kept.get(n, "").split("\n")[0] == s.split("\n")[0] for n, s in symptoms.items())
         if not same or set(kept) != {e.number for e in all_exhibits} or written != readme(all_exhibits, kept):
             raise Fault("museum/README.md is not what the patches say; course/museum.py --write renews it")

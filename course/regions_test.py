@@ -5,8 +5,10 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from handout import FOR_A_GPU, replace_bodies, stub, without_gpu, without_quotes
+from handout import FOR_A_GPU, replace_bodies, stub, without_gpu, without_quotes, write_handout
+from museum import printed_symptoms
 from regions import Fault, exercises, find_regions, regions_of
+from workshop import ROOT
 
 START = '// >>> exercise 3.1 points=2 hint="think"\n'
 ROW = "| 3.1 | 2 | `a.cpp` | what to do | (3.4), (3.5) |\n"
@@ -79,15 +81,27 @@ class Marks(unittest.TestCase):
         self.assertEqual(without_gpu(lesson), "| [a.cpp](a.cpp) | this |\nOne. Two.\n\n## 2.22 Open\n")
 
     def test_the_museum_fits(self):
-        root = Path(__file__).resolve().parent.parent
-        for patch in sorted((root / "course" / "museum").glob("*.patch")):
-            done = subprocess.run(["git", "apply", "--check", patch], cwd=root, capture_output=True, text=True)
+        for patch in sorted((ROOT / "course" / "museum").glob("*.patch")):
+            done = subprocess.run(["git", "apply", "--check", patch], cwd=ROOT, capture_output=True, text=True)
             self.assertEqual(done.returncode, 0, f"{patch.name} no longer fits (make museum): {done.stderr}")
 
+    def test_the_museum_quotes_the_tests(self):
+        def squeezed(text):
+            return "".join(text.split())
+
+        tests = "".join(squeezed(path.read_text()) for path in sorted((ROOT / "tests").glob("**/*.[chi]pp")))
+        for number, symptom in printed_symptoms((ROOT / "course" / "museum" / "README.md").read_text()).items():
+            check = symptom.split("\n")[0]
+            if check.startswith("CHECK"):
+                self.assertTrue(squeezed(check) in tests, f"exhibit {number}: no test has {check} (course/museum.py --write renews the page)")
+
+    def test_handouts_hold_no_solution(self):
+        for chapter in (None, *range(1, 1 + max(region.chapter for region in find_regions(ROOT).values()))):
+            write_handout(ROOT, chapter, self.tree / f"handout_{chapter}")  # fails if one does
+
     def test_the_book(self):
-        root = Path(__file__).resolve().parent.parent
-        self.assertGreater(len(exercises(root)), 30)
-        chapters = [region.chapter for region in find_regions(root).values()]
+        self.assertGreater(len(exercises(ROOT)), 30)
+        chapters = [region.chapter for region in find_regions(ROOT).values()]
         for chapter in range(1, max(chapters) + 1):
             self.assertGreaterEqual(chapters.count(chapter), 5, f"exercises of chapter {chapter}")
 

@@ -102,4 +102,14 @@ TEST_CASE("(2.24) a step: momentum, Nesterov, the size of an entry, and what Ada
     }
 }
 
+TEST_CASE("(2.24) in float, too, the share of a new gradient is 1 - momentum to all its digits") {
+    std::vector<float> values(4), gradient{1, 2, 3, 4};
+    Muon<float> muon({Parameter{0, {2, 2}}}, 4, {.momentum = 0.999});
+    muon.step(values, gradient, 0.1);
+    for (std::size_t i = 0; i < 4; ++i) {
+        CHECK(static_cast<double>(muon.momentum()[i]) ==
+              doctest::Approx(1e-3 * static_cast<double>(i + 1)).epsilon(2e-7).scale(0));
+    }
+}
+
 TEST_SUITE_END();

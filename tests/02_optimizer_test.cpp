@@ -112,6 +112,21 @@ TEST_CASE(
     }
 }
 
+TEST_CASE(
+    "(2.20) in float, too, a constant is its own average, and a step has the share 1 - rate") {
+    std::vector<float> x(1000), average(1000);
+    fill_normal(Tensor<float>(x.data(), {1000}), Random(5, Purpose::test, 1));
+    average = x;
+    ema_update<float>(average, x, 0.9999);
+    CHECK(average == x);
+    average.assign(1000, 0.0f);
+    ema_update<float>(average, x, 0.9999);
+    for (std::size_t i = 0; i < x.size(); ++i) {
+        CHECK(static_cast<double>(average[i]) ==
+              doctest::Approx(1e-4 * static_cast<double>(x[i])).epsilon(2e-7).scale(0));
+    }
+}
+
 TEST_CASE("(2.15) gradients, tape and AdamW together: an MLP fits sin(3x) to below a thousandth") {
     constexpr int n = 64, hidden = 24;
     Arena memory, arena;

@@ -23,7 +23,7 @@ TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better 
     for (const int rounds : {1, 4, 40}) {
         Pixels x({varied(0.9), -0.4});
         const std::vector<double> picture = x.values;
-        ddim_invert<double>(denoiser, times, rounds, 1, x.tensor());
+        ddim_invert<double>(denoiser, times, {.rounds = rounds}, x.tensor());
         ddim_sample<double>(denoiser, times, {}, x.tensor());
         const double error =
             std::abs(x.values[0] - picture[0]) + std::abs(x.values[1] - picture[1]);
@@ -31,7 +31,8 @@ TEST_CASE("(6.16) inverted and drawn again a picture is what it was, the better 
         before = error;
     }
     CHECK(before < 1e-6);
-    CHECK_THROWS_AS(ddim_invert<double>(denoiser, times, 0, 1, Pixels({1.0}).tensor()), Error);
+    CHECK_THROWS_AS(ddim_invert<double>(denoiser, times, {.rounds = 0}, Pixels({1.0}).tensor()),
+                    Error);
 }
 
 TEST_CASE("(6.16) inverted and drawn again on levels that do not preserve the variance") {
@@ -40,7 +41,7 @@ TEST_CASE("(6.16) inverted and drawn again on levels that do not preserve the va
     for (const double t : {1.0, 0.8, 0.6, 0.45, 0.3, 0.2}) flow.push_back({t, {1 - t, t}});
     Pixels x({varied(0.9), -0.4});
     const std::vector<double> picture = x.values;
-    ddim_invert<double>(denoiser, flow, 60, 1, x.tensor());
+    ddim_invert<double>(denoiser, flow, {.rounds = 60}, x.tensor());
     ddim_sample<double>(denoiser, flow, {}, x.tensor());
     for (std::size_t i = 0; i < 2; ++i) CHECK(x.values[i] == Approx(picture[i]).epsilon(1e-9));
 }
@@ -49,7 +50,8 @@ TEST_CASE("(6.16) a pixel that is the same in all pictures comes from normal noi
     const Denoiser<double> denoiser = gaussian_denoiser(-1, 0);
     const std::vector<Moment> times = path(step_grid("trailing", cosine(), 20));
     Pixels x(std::vector<double>(20'000, -1));
-    ddim_invert<double>(denoiser, times, 40, varied_seed(1), x.tensor());
+    ddim_invert<double>(denoiser, times,
+                        {.rounds = 40, .noise = editing_noise<double>(varied_seed(1))}, x.tensor());
     double sum = 0, square = 0;
     for (const double z : x.values) {
         sum += z / 20'000;
@@ -92,18 +94,61 @@ TEST_CASE("(6.18) what is kept has the noise of each level on the way, and none 
     int levels = 0;
     inpaint<double>(
         kKnown, path({1000, 700, 300, 0}), {known.data(), shape}, {keep.data(), shape},
-        {.repeats = 2, .clip = 0, .seed = 6}, {x.data(), shape},
-        [&](const Moment& at, Tensor<const double> xs) {
-            double mean = 0, square = 0;
-            for (const double v : xs) mean += v / n;
-            for (const double v : xs) square += (v - mean) * (v - mean) / n;
-            const Level l = at.level;
-            CHECK(std::abs(mean - l.a * 0.8) <= 5 * l.s / std::sqrt(n) + 1e-12);
-            CHECK(std::abs(square - l.s * l.s) <= 5 * l.s * l.s * std::sqrt(2.0 / n) + 1e-12);
-            ++levels;
-        });
+        {.repeats = 2,
+         .clip = 0,
+         .noise = editing_noise<double>(6),
+         .observer =
+             [&](const Moment& at, Tensor<const double> xs) {
+                 double mean = 0, square = 0;
+                 for (const double v : xs) mean += v / n;
+                 for (const double v : xs) square += (v - mean) * (v - mean) / n;
+                 const Level l = at.level;
+                 CHECK(std::abs(mean - l.a * 0.8) <= 5 * l.s / std::sqrt(n) + 1e-12);
+                 CHECK(std::abs(square - l.s * l.s) <= 5 * l.s * l.s * std::sqrt(2.0 / n) + 1e-12);
+                 ++levels;
+             }},
+        {x.data(), shape});
     CHECK(levels == 3);
     for (const double v : x) CHECK(v == 0.8);
+}
+
+TEST_CASE("(6.18) (6.19) inpainting asks for its noise in the order of its steps") {
+    // One pixel that is drawn, one that is kept; the guess is always 0.25; noise number k is all k.
+    const Denoiser<double> quarter = [](Tensor<const double>, const Moment&, Tensor<double> x0) {
+        for (double& v : x0) v = 0.25;
+    };
+    std::vector<int> asked;
+    const Noise<double> noise = [&](int number, Tensor<double> z) {
+        asked.push_back(number);
+        for (double& v : z) v = number;
+    };
+    const std::vector<double> known{0.0, 0.8}, keep{0.0, 1.0};
+    const Level high = level(700), low = level(300);
+    const double rho = std::sqrt(low.s * low.s / (high.s * high.s) *
+                                 (1 - high.a * high.a / (low.a * low.a)));  // (6.4)
+    const auto step = [&](double x, double z) {                             // (6.3)
+        return low.a * 0.25 + std::sqrt(low.s * low.s - rho * rho) * (x - high.a * 0.25) / high.s +
+               rho * z;
+    };
+    const auto back = [&](double x, double z) {  // (6.19)
+        const double share = high.a / low.a;
+        return share * x + std::sqrt(1 - share * share) * z;
+    };
+    std::vector<double> x{0.5, 0.5};
+    inpaint<double>(quarter, path({700, 300, 0}), {known.data(), {1, 2}}, {keep.data(), {1, 2}},
+                    {.repeats = 2,
+                     .clip = 0,
+                     .noise = noise,
+                     .observer =
+                         [&](const Moment& at, Tensor<const double> xs) {
+                             if (at.t == 0) return;
+                             CHECK(xs(0, 0) == Approx(step(back(step(0.5, 0), 2), 3)));
+                             CHECK(xs(0, 1) == Approx(low.a * 0.8 + low.s * 4));  // (6.18)
+                         }},
+                    {x.data(), {1, 2}});
+    CHECK(asked == std::vector{0, 1, 2, 3, 4, 5});
+    CHECK(x[0] == Approx(0.25));
+    CHECK(x[1] == 0.8);
 }
 
 TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the data") {
@@ -129,7 +174,9 @@ TEST_CASE("(6.18) (6.19) what is drawn depends on what is kept as it does in the
     for (std::size_t i = 0; i < n; ++i) keep[2 * i] = 1;
     start_noise<double>(5, {x.data(), shape});
     inpaint<double>(denoiser, path(step_grid("trailing", cosine(), 50)), {known.data(), shape},
-                    {keep.data(), shape}, {.repeats = 10, .clip = 0, .seed = 6}, {x.data(), shape});
+                    {keep.data(), shape},
+                    {.repeats = 10, .clip = 0, .noise = editing_noise<double>(6)},
+                    {x.data(), shape});
     double mean = 0, square = 0;
     for (std::size_t i = 0; i < n; ++i) mean += x[2 * i + 1] / n;
     for (std::size_t i = 0; i < n; ++i) square += (x[2 * i + 1] - mean) * (x[2 * i + 1] - mean) / n;
@@ -143,7 +190,7 @@ TEST_CASE("(6.20) an edit begins with pictures noised to its strength") {
     const std::vector<int> times = times_from(std::vector{1000, 500, 0}, 1000, 0.6);
     CHECK(times.front() == 600);
     CHECK(times == std::vector{600, 500, 0});
-    start_edit<double>(moment(600), 7, {x.data(), {n, 1}});
+    start_edit<double>(moment(600), editing_noise<double>(7), {x.data(), {n, 1}});
     const Level l = level(600);
     double mean = 0, square = 0;
     for (const double v : x) mean += v / n;

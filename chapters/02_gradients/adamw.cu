@@ -50,13 +50,13 @@ struct Clip {
     __device__ void operator()(int i) const { clipped[i] = clipping(*s) * gradient[i]; }  // (2.19)
 };
 struct Average {
-    float keep, take;
+    float take;
     bool of_squares;
     const float* x;
     float* average;
     __device__ void operator()(int i) const {
         const float v = of_squares ? x[i] * x[i] : x[i];
-        average[i] = keep * average[i] + take * v;  // (2.16), (2.20)
+        average[i] += take * (v - average[i]);  // (2.16), (2.20)
     }
 };
 struct Move {
@@ -73,10 +73,10 @@ void step_by_step(const FusedStep* step, const FusedStep& same, std::ptrdiff_t n
                   const float* gradient, float* clipped, float* x, float* mean, float* square,
                   float* average) {
     for_each_number(n, Clip{step, gradient, clipped});
-    for_each_number(n, Average{same.adamw.beta1, same.adamw.take1, false, clipped, mean});
-    for_each_number(n, Average{same.adamw.beta2, same.adamw.take2, true, clipped, square});
+    for_each_number(n, Average{same.adamw.take1, false, clipped, mean});
+    for_each_number(n, Average{same.adamw.take2, true, clipped, square});
     for_each_number(n, Move{step, mean, square, x});
-    for_each_number(n, Average{same.average_keep, 1 - same.average_keep, false, x, average});
+    for_each_number(n, Average{same.average_take, false, x, average});
 }
 
 // ---- Version 2: one kernel. Every number is read once and written once, 36 bytes for each
@@ -93,7 +93,7 @@ __global__ void adamw_kernel(const FusedStep* step_now, std::ptrdiff_t n, const 
         x[i] = to;
         mean[i] = m;
         square[i] = v;
-        average[i] = s.average_keep * average[i] + (1 - s.average_keep) * to;  // (2.20)
+        average[i] += s.average_take * (to - average[i]);  // (2.20)
     }
 }
 
@@ -138,7 +138,7 @@ void check_adamw(Stage& s) {
                 std::max(off_norm,
                          std::abs(std::sqrt(static_cast<double>(norm.download()[0])) / length - 1));
             const FusedStep same{AdamW<float>::numbers(options, k, kRate),
-                                 static_cast<float>(kMaxNorm), 0.9f, norm.data()};
+                                 static_cast<float>(kMaxNorm), 0.1f, norm.data()};
             const auto step = Buffer<FusedStep>::of(std::vector<FusedStep>{same});
             if (version == 1) {
                 step_by_step(step.data(), same, kNumbers, gg.data(), clipped.data(), gx.data(),
@@ -165,7 +165,7 @@ void time_all(Stage& s) {
     s.time("sum of squares", bytes, 0, [&] {
         sum_of_squares(gradient.data(), static_cast<std::ptrdiff_t>(kSize), norm.data());
     });
-    const FusedStep same{AdamW<float>::numbers({}, 1, 1e-3), 1, 0.9f, norm.data()};
+    const FusedStep same{AdamW<float>::numbers({}, 1, 1e-3), 1, 0.1f, norm.data()};
     const auto step = Buffer<FusedStep>::of(std::vector<FusedStep>{same});
     s.time("AdamW 1: a kernel for each line", 15 * bytes, 0, [&] {
         step_by_step(step.data(), same, static_cast<std::ptrdiff_t>(kSize), gradient.data(),

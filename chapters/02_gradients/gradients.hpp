@@ -32,7 +32,7 @@ void sum_of_squares(const float* x, std::ptrdiff_t n, float* total);
 struct FusedStep {
     AdamWStep<float> adamw;
     float max_norm;               ///< (2.19); the factor is min(1, max_norm / norm)
-    float average_keep;           ///< of the average (2.20)
+    float average_take;           ///< 1 - r of the average (2.20)
     const float* sum_of_squares;  ///< of the gradient, on the GPU
 };
 /// `step` lies on the GPU, so that a recording can make other steps than the first.

@@ -81,7 +81,7 @@ void Muon<T>::step_matrix(const Parameter& matrix, std::span<T> values, std::spa
     const Tensor<T> direction = arena.make<T>({rows, columns});
     T *x = values.data() + matrix.offset, *g = gradient.data() + matrix.offset;
     T *m = momentum_.data() + matrix.offset, *d = direction.data();
-    const T keep = static_cast<T>(options_.momentum), take = 1 - keep;
+    const T keep = static_cast<T>(options_.momentum), take = static_cast<T>(1 - options_.momentum);
     const T scale = static_cast<T>(factor);
     for (std::ptrdiff_t i = 0; i < n; ++i) {
         const T gradient_i = scale * g[i];

@@ -25,15 +25,15 @@ struct Place {
 
 struct Momentum {
     Place place;
-    float keep, max_norm;
+    float keep, take, max_norm;
     const float* sum_of_squares;
     float *gradient, *momentum, *direction;
     __device__ void operator()(int i) const {
         const std::ptrdiff_t at = place(i);
         const float norm = sqrtf(*sum_of_squares);
         const float g = (norm > max_norm ? max_norm / norm : 1.0f) * gradient[at];
-        momentum[at] = keep * momentum[at] + (1 - keep) * g;  // (2.24)
-        direction[i] = keep * momentum[at] + (1 - keep) * g;  // one step further on: Nesterov
+        momentum[at] = keep * momentum[at] + take * g;  // (2.24)
+        direction[i] = keep * momentum[at] + take * g;  // one step further on: Nesterov
         gradient[at] = 0;
     }
 };
@@ -163,7 +163,8 @@ void DeviceMuon::step(float* values, float* gradient, float* momentum, const flo
                              all = batch * size, square = static_cast<std::ptrdiff_t>(k) * k;
         const Place place{g.on_gpu.data(), static_cast<int>(size)};
         float *x = x_.data(), *next = next_.data(), *gram = gram_.data(), *poly = poly_.data();
-        for_each_number(all, Momentum{place, static_cast<float>(options_.momentum), max_norm,
+        for_each_number(all, Momentum{place, static_cast<float>(options_.momentum),
+                                      static_cast<float>(1 - options_.momentum), max_norm,
                                       sum_of_squares, gradient, momentum, x});
         launch(squares_of_pieces, dim3(kPieces, static_cast<unsigned>(batch)), kThreads, x,
                static_cast<int>(size), squares_.data());

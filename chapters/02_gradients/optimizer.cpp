@@ -102,12 +102,12 @@ template <class T>
 void ema_update(std::span<T> average, std::span<const T> values, double rate) {
     require(average.size() == values.size(), "ema_update: ", average.size(), " averages and ",
             values.size(), " values");
-    const T keep = static_cast<T>(rate), take = static_cast<T>(1 - rate);
+    const T take = static_cast<T>(1 - rate);
     T* a = average.data();
     const T* x = values.data();
     const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size());
 #pragma omp simd
-    for (std::ptrdiff_t i = 0; i < n; ++i) a[i] = keep * a[i] + take * x[i];  // (2.20)
+    for (std::ptrdiff_t i = 0; i < n; ++i) a[i] += take * (x[i] - a[i]);  // (2.20)
 }
 
 template class AdamW<float>;

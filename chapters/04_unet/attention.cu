@@ -3,6 +3,8 @@
 // warp makes the score of a key of its own; the sums over keys are then made with a thread for each
 // channel, which gets the 32 weights from its neighbours one after the other. As in attention.cpp
 // the weights are never written to memory.
+#include <cfloat>
+
 #include "02_gradients/compare.hpp"
 #include "04_unet/conv.hpp"
 #include "cuda/reduce.hpp"
@@ -13,25 +15,49 @@ namespace {
 constexpr int kThreads = kBlockThreads, kWarps = kThreads / 32;
 constexpr int kMostWidth = 128;  // channels of a head
 
-/// Heads of images: rows of `width` channels that lie `channels` apart.
+/// Heads of images: rows of `width` channels that lie `channels` apart. The last three are those of
+/// Attend.
 struct Heads {
     const float *q, *k, *v;
     int images, heads, queries, keys, channels, width;
     float factor;
+    const unsigned char* keep = nullptr;
+    const float* bias = nullptr;
+    bool causal = false;
 
     __device__ std::ptrdiff_t row(int n, int length, int i, int h) const {
         return (static_cast<std::ptrdiff_t>(n) * length + i) * channels + h * width;
     }
+    __device__ std::ptrdiff_t bias_row(int h, int i) const {
+        return (static_cast<std::ptrdiff_t>(h) * queries + i) * keys;
+    }
+    /// How many keys query i may see at most, and which query is the first that may see key j.
+    __device__ int reach(int i) const {
+        return causal && i < queries ? i + 1 + keys - queries : keys;
+    }
+    __device__ int first_query(int j) const {
+        return causal && j > keys - queries ? j - keys + queries : 0;
+    }
+    /// The score of a scalar product q_i . k_j, whose weight is 0 if i does not see j.
+    __device__ float score(int n, int h, int i, int j, float product) const {
+        if (i >= queries || j >= reach(i)) return -INFINITY;
+        if (keep != nullptr && keep[static_cast<std::ptrdiff_t>(n) * keys + j] == 0)
+            return -INFINITY;
+        return factor * product + (bias != nullptr ? bias[bias_row(h, i) + j] : 0.0f);
+    }
 };
+constexpr float kLowest = -FLT_MAX / 4;  // the largest score before the first: differences exist
 
-/// Which image and head are this block's, and which row this warp's; there may be none.
+/// Which image and head are this block's, and which row this warp's; there may be none. `last` is
+/// that of the last warp.
 struct Place {
-    int n, h, i, lane;
+    int n, h, i, lane, last;
 };
 __device__ __forceinline__ Place place_of_thread() {
     const int warp = static_cast<int>(threadIdx.x) / 32;
     return {static_cast<int>(blockIdx.z), static_cast<int>(blockIdx.y),
-            static_cast<int>(blockIdx.x) * kWarps + warp, static_cast<int>(threadIdx.x) % 32};
+            static_cast<int>(blockIdx.x) * kWarps + warp, static_cast<int>(threadIdx.x) % 32,
+            static_cast<int>(blockIdx.x) * kWarps + kWarps - 1};
 }
 dim3 blocks_of(const Heads& a, int rows) {
     return {blocks_for(rows, kWarps), static_cast<unsigned>(a.heads),
@@ -116,13 +142,13 @@ __global__ void attention_obvious(Heads a, float* y) {
     const int i = static_cast<int>(at / a.channels % a.queries),
               n = static_cast<int>(at / a.channels / a.queries);
     const float* q = a.q + a.row(n, a.queries, i, h);
-    float largest = -INFINITY, total = 0, sum = 0;
+    const auto score = [&](int j) {
+        return a.score(n, h, i, j, dot(q, a.k + a.row(n, a.keys, j, h), a.width));
+    };
+    float largest = kLowest, total = 0, sum = 0;
+    for (int j = 0; j < a.keys; ++j) largest = fmaxf(largest, score(j));
     for (int j = 0; j < a.keys; ++j) {
-        const float s = a.factor * dot(q, a.k + a.row(n, a.keys, j, h), a.width);
-        largest = s > largest ? s : largest;
-    }
-    for (int j = 0; j < a.keys; ++j) {
-        const float p = expf(a.factor * dot(q, a.k + a.row(n, a.keys, j, h), a.width) - largest);
+        const float p = expf(score(j) - largest);
         total += p;
         sum += p * a.v[a.row(n, a.keys, j, h) + c % a.width];
     }
@@ -137,17 +163,16 @@ __global__ void attention_kernel(Heads a, float* y, float* log_sum) {
     uninitialised(keys, values);
     const Place at = place_of_thread();
     const bool busy = at.i < a.queries;
-    float q[width / 32], sum[width / 32] = {}, largest = -INFINITY, total = 0;
+    float q[width / 32], sum[width / 32] = {}, largest = kLowest, total = 0;
     spread_row<width>(busy ? a.q + a.row(at.n, a.queries, at.i, at.h) : nullptr, at.lane, a.width,
                       q);
-    for (int first = 0; first < a.keys; first += 32) {
+    for (int first = 0; first < a.reach(at.last); first += 32) {
         __syncthreads();  // everybody is done with the last ones
         keys.bring(a.k, a, at, a.keys, first);
         values.bring(a.v, a, at, a.keys, first);
         __syncthreads();
         if (!busy) continue;  // the whole warp
-        const float score = a.factor * keys.dot(at.lane, q, a.width);
-        const float s = first + at.lane < a.keys ? score : -INFINITY;
+        const float s = a.score(at.n, at.h, at.i, first + at.lane, keys.dot(at.lane, q, a.width));
         const float now = fmaxf(largest, warp_max(s));
         const float p = expf(s - now), shrink = expf(largest - now);
         total = shrink * total + warp_sum(p);
@@ -181,17 +206,18 @@ __global__ void attention_vjp_of_queries(Heads a, const float* y, const float* d
     mean = warp_sum(mean);
     const float denominator = busy ? log_sum[query] : 0.0f;
     if (busy && at.lane == 0) means[query] = mean;
-    for (int first = 0; first < a.keys; first += 32) {
+    for (int first = 0; first < a.reach(at.last); first += 32) {
         __syncthreads();
         keys.bring(a.k, a, at, a.keys, first);
         values.bring(a.v, a, at, a.keys, first);
         __syncthreads();
         if (!busy) continue;
-        const float p = expf(a.factor * keys.dot(at.lane, q, a.width) - denominator);
-        const float ds = a.factor * p * (values.dot(at.lane, g, a.width) - mean);  // (4.10)
-        add_rows(first + at.lane < a.keys ? ds : 0.0f, keys, at.lane, sum);
+        const float s = a.score(at.n, at.h, at.i, first + at.lane, keys.dot(at.lane, q, a.width));
+        const float ds =
+            expf(s - denominator) * (values.dot(at.lane, g, a.width) - mean);  // (4.10)
+        add_rows(a.factor * ds, keys, at.lane, sum);
     }
-    if (busy) write_row<width>(dq + row, at.lane, a.width, true, 1.0f, sum);
+    if (busy && dq != nullptr) write_row<width>(dq + row, at.lane, a.width, true, 1.0f, sum);
 }
 
 /// dk and dv: a warp has a key, and the block goes through the queries.
@@ -206,7 +232,7 @@ __global__ void attention_vjp_of_keys(Heads a, const float* dy, const float* log
     float k[width / 32], v[width / 32], of_k[width / 32] = {}, of_v[width / 32] = {};
     spread_row<width>(busy ? a.k + row : nullptr, at.lane, a.width, k);
     spread_row<width>(busy ? a.v + row : nullptr, at.lane, a.width, v);
-    for (int first = 0; first < a.queries; first += 32) {
+    for (int first = a.first_query(at.last - kWarps + 1); first < a.queries; first += 32) {
         __syncthreads();
         queries.bring(a.q, a, at, a.queries, first);
         gradients.bring(dy, a, at, a.queries, first);
@@ -214,17 +240,37 @@ __global__ void attention_vjp_of_keys(Heads a, const float* dy, const float* log
         if (!busy) continue;
         const bool there = first + at.lane < a.queries;
         const int query = (at.n * a.heads + at.h) * a.queries + first + at.lane;
-        const float score = a.factor * queries.dot(at.lane, k, a.width);
-        const float p = there ? expf(score - log_sum[query]) : 0.0f;
+        const float s =
+            a.score(at.n, at.h, first + at.lane, at.i, queries.dot(at.lane, k, a.width));
+        const float p = there ? expf(s - log_sum[query]) : 0.0f;
         const float mean = there ? means[query] : 0.0f;
-        const float ds = a.factor * p * (gradients.dot(at.lane, v, a.width) - mean);  // (4.10)
+        const float ds = p * (gradients.dot(at.lane, v, a.width) - mean);  // (4.10)
         add_rows(p, gradients, at.lane, of_v);
-        add_rows(ds, queries, at.lane, of_k);
+        add_rows(a.factor * ds, queries, at.lane, of_k);
     }
     if (!busy) return;
-    write_row<width>(dk + row, at.lane, a.width, true, 1.0f, of_k);
-    write_row<width>(dv + row, at.lane, a.width, true, 1.0f, of_v);
+    if (dk != nullptr) write_row<width>(dk + row, at.lane, a.width, true, 1.0f, of_k);
+    if (dv != nullptr) write_row<width>(dv + row, at.lane, a.width, true, 1.0f, of_v);
 }
+
+/// dbias: a thread has one number of it and goes through the images, whose scores it makes anew.
+struct AttentionBiasVjp {
+    Heads a;
+    const float *dy, *log_sum, *means;
+    float* dbias;
+    __device__ void operator()(int at) const {
+        const int j = at % a.keys, i = at / a.keys % a.queries, h = at / a.keys / a.queries;
+        float sum = 0;
+        for (int n = 0; n < a.images; ++n) {
+            const std::ptrdiff_t row = a.row(n, a.queries, i, h), key = a.row(n, a.keys, j, h);
+            const int query = (n * a.heads + h) * a.queries + i;
+            const float s = a.score(n, h, i, j, dot(a.q + row, a.k + key, a.width));
+            sum += expf(s - log_sum[query]) *
+                   (dot(dy + row, a.v + key, a.width) - means[query]);  // (4.10)
+        }
+        dbias[at] += sum;
+    }
+};
 
 /// f with the width of a head, rounded up, as its template argument.
 template <class F>
@@ -243,14 +289,19 @@ void attention_forward(const Heads& a, float* y, float* log_sum) {
         launch(attention_kernel<width>, blocks_of(a, a.queries), kThreads, a, y, log_sum);
     });
 }
+/// Adds to dq, dk, dv and dbias, where they are given.
 void attention_vjp(const Heads& a, const float* y, const float* dy, const float* log_sum,
-                   float* means, float* dq, float* dk, float* dv) {
+                   float* means, float* dq, float* dk, float* dv, float* dbias) {
     with_width(a.width, [&](auto width) {
         launch(attention_vjp_of_queries<width>, blocks_of(a, a.queries), kThreads, a, y, dy,
                log_sum, means, dq);
+        if (dk == nullptr && dv == nullptr) return;
         launch(attention_vjp_of_keys<width>, blocks_of(a, a.keys), kThreads, a, dy, log_sum, means,
                dk, dv);
     });
+    if (dbias == nullptr) return;
+    for_each_number(static_cast<std::ptrdiff_t>(a.heads) * a.queries * a.keys,
+                    AttentionBiasVjp{a, dy, log_sum, means, dbias});
 }
 
 struct Slice {
@@ -280,7 +331,10 @@ Heads heads_of(Var<Float> q, Var<Float> k, Var<Float> v, const Attend<Float>& ho
         k.size(1),
         q.size(2),
         width,
-        how.scale == 0 ? 1 / std::sqrt(static_cast<float>(width)) : static_cast<float>(how.scale)};
+        how.scale == 0 ? 1 / std::sqrt(static_cast<float>(width)) : static_cast<float>(how.scale),
+        how.keep.data(),
+        how.bias ? raw(how.bias.value()) : nullptr,
+        how.causal};
 }
 
 }  // namespace
@@ -308,29 +362,36 @@ Var<Float> slice_channels(Var<Float> x, int begin, int count) {
     return y;
 }
 
+/// Here the bytes of `keep` lie on the GPU, too.
 template <>
 Var<Float> attention(Var<Float> q, Var<Float> k, Var<Float> v, const Attend<Float>& how) {
     const int heads = how.heads;
+    const Var<Float> bias = how.bias;
     require(q.shape().rank == 3 && k.shape() == v.shape() && k.shape().rank == 3 &&
                 k.size(0) == q.size(0) && k.size(2) == q.size(2) && heads > 0 &&
                 q.size(2) % heads == 0 && q.size(2) / heads <= cuda::kMostWidth,
             "attention: q is ", q.shape(), ", k is ", k.shape(), ", v is ", v.shape(), ", heads ",
             heads, ", expected [N,L,C], [N,S,C], [N,S,C] and C a multiple of the heads, ",
             cuda::kMostWidth, " channels each at most");
-    require(how.keep.empty() && !how.causal && !how.bias,
-            "attention: on a GPU every query sees every key, and there is no bias");
+    const int queries = q.size(1), keys = k.size(1);
+    const auto kept = static_cast<std::ptrdiff_t>(k.size(0)) * keys;
+    require(how.keep.empty() || std::ssize(how.keep) == kept, "attention: keep has ",
+            how.keep.size(), " entries, expected ", k.size(0), " x ", keys);
+    require(!bias || bias.shape() == Shape{heads, queries, keys}, "attention: bias is ",
+            bias ? bias.shape() : Shape{}, ", expected [", heads, ",", queries, ",", keys, "]");
+    require(!how.causal || queries <= keys, "attention: causal, with ", queries,
+            " queries and only ", keys, " keys, query 0 sees no key");
     const cuda::Heads all = cuda::heads_of(q, k, v, how);
-    const Tensor<Float> log_sum = q.tape().numbers().make<Float>({all.images, heads, all.queries});
-    const Var<Float> y = q.tape().result(q.shape(), q, k, v);
+    const Tensor<Float> log_sum = q.tape().numbers().make<Float>({all.images, heads, queries});
+    const Var<Float> y = q.tape().result(q.shape(), q, k, v, bias);
     cuda::attention_forward(all, raw(y.value()), raw(log_sum));
     q.tape().record(y, [=] {
-        require(q.needs_grad() && k.needs_grad() && v.needs_grad(),
-                "attention: on a GPU q, k and v all need gradients, or none");
+        const auto wanted = [](Var<Float> x) { return x.needs_grad() ? raw(x.grad()) : nullptr; };
         Arena& scratch = q.tape().scratch();
         Arena::Scope scope(scratch);
         float* means = raw(scratch.make<Float>(log_sum.shape()));
-        cuda::attention_vjp(all, raw(y.value()), raw(y.grad()), raw(log_sum), means, raw(q.grad()),
-                            raw(k.grad()), raw(v.grad()));
+        cuda::attention_vjp(all, raw(y.value()), raw(y.grad()), raw(log_sum), means, wanted(q),
+                            wanted(k), wanted(v), wanted(bias));
     });
     return y;
 }
@@ -339,6 +400,34 @@ namespace cuda {
 namespace {
 
 // ---- The checks against the CPU's code, and the times.
+
+/// Each restriction alone and all at once, also where a block of keys is out of sight.
+void check_restrictions(Stage& s) {
+    constexpr int kImages = 2, kHeads = 3, kQueries = 70, kKeys = 75, kChannels = 24;
+    std::vector<unsigned char> keep(kImages * kKeys, 1);
+    for (int j = 0; j < 40; ++j) keep[static_cast<std::size_t>(kKeys + (j == 3 ? 50 : j))] = 0;
+    const auto on_keep = Buffer<unsigned char>::of(keep);
+    for (const auto& [what, masked, causal, biased] :
+         {std::tuple("padding", true, false, false), std::tuple("causal", false, true, false),
+          std::tuple("bias", false, false, true), std::tuple("all three", true, true, true)}) {
+        std::vector<Shape> shapes{{kImages, kQueries, kChannels},
+                                  {kImages, kKeys, kChannels},
+                                  {kImages, kKeys, kChannels}};
+        if (biased) shapes.push_back({kHeads, kQueries, kKeys});
+        compare_on_tapes(s, std::string("attention 2, ") + what, shapes, 3e-5,
+                         [&, masked = masked, causal = causal, biased = biased](const auto& in) {
+                             using T = typename std::decay_t<decltype(in[0].value())>::value_type;
+                             Attend<T> how{.heads = kHeads, .causal = causal, .scale = 0.5};
+                             if (masked) {
+                                 how.keep = {
+                                     std::is_same_v<T, Float> ? on_keep.data() : keep.data(),
+                                     keep.size()};
+                             }
+                             if (biased) how.bias = in[3];
+                             return attention(in[0], in[1], in[2], how);
+                         });
+    }
+}
 
 void check(Stage& s) {
     const Shape queries{2, 35, 24}, keys{2, 40, 24};
@@ -359,6 +448,7 @@ void check(Stage& s) {
                      [](const auto& in) { return attention(in[0], in[1], in[2], {1}); });
     compare_on_tapes(s, "attention 2, a head of 40", {{1, 5, 40}, {1, 33, 40}, {1, 33, 40}}, 3e-5,
                      [](const auto& in) { return attention(in[0], in[1], in[2], {1}); });
+    check_restrictions(s);
     compare_on_tapes(s, "slice of channels", {{2, 5, 12}}, 0,
                      [](const auto& in) { return slice_channels(in[0], 3, 6); });
 }
@@ -382,7 +472,7 @@ void time_all(Stage& s) {
     // Scores twice, and the products for dP, dq, dk and dv: 7 where the forward pass has 2.
     s.time("its VJP", 0, 3.5 * operations, [&] {
         attention_vjp(a, y.data(), x.data(), log_sum.data(), means.data(), dx.data(),
-                      dx.data() + size, dx.data() + 2 * size);
+                      dx.data() + size, dx.data() + 2 * size, nullptr);
     });
 }
 

@@ -9,8 +9,8 @@ class CpuTraining : public Training {
 public:
     CpuTraining(Trainer& trainer, const TrainingTask& task)
         : trainer_(trainer),
-          loss_(denoising_loss(task.network.on_cpu, task.source, task.objective, task.batch,
-                               task.seed)) {}
+          loss_(denoising_loss(task.network.on_cpu, task.source, task.objective,
+                               trainer.options().batch, trainer.options().seed)) {}
     Trainer::Report step() override { return trainer_.step(loss_); }
     void fetch() override {}
 

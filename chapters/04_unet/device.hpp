@@ -19,13 +19,11 @@ public:
     virtual void fetch() = 0;
 };
 
-/// What is trained, and on what.
+/// What is trained, and on what. Batch and seed are the trainer's.
 struct TrainingTask {
     Network network;
     Source source;
     Objective objective;
-    int batch;
-    std::uint64_t seed;
 };
 
 struct Device {

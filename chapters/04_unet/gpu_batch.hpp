@@ -1,5 +1,7 @@
 #pragma once
 // What goes with a batch of pictures, and the loss, on a GPU. Only .cu files include this header.
+#include <algorithm>
+
 #include "02_gradients/device_ops.hpp"
 #include "04_unet/batch.hpp"
 #include "04_unet/condition.hpp"
@@ -12,15 +14,21 @@ namespace diffusion::cuda {
 class GpuCondition {
 public:
     void upload(const Batch& batch) {
-        require(!batch.keep, "on a GPU all tokens are kept: give it tokens without padding");
+        for (int n = 0; batch.keep && n < batch.keep.size(0); ++n) {
+            const Tensor<unsigned char> of_image = batch.keep[n];
+            require(std::ranges::count(of_image, 0) < of_image.numel(), "condition: image ", n,
+                    " keeps no token");
+        }
         put(tokens_, tokens_shape_, batch.tokens);
         put(pooled_, pooled_shape_, batch.pooled);
+        put(keep_, keep_shape_, batch.keep);
         put(ids_, ids_shape_, batch.ids);
         put(labels_, labels_shape_, batch.labels);
     }
     bool has_shapes_of(const Batch& batch) const {
         return shape_of(batch.tokens) == tokens_shape_ && shape_of(batch.pooled) == pooled_shape_ &&
-               shape_of(batch.ids) == ids_shape_ && shape_of(batch.labels) == labels_shape_;
+               shape_of(batch.keep) == keep_shape_ && shape_of(batch.ids) == ids_shape_ &&
+               shape_of(batch.labels) == labels_shape_;
     }
     Condition<Float> on(Tape<Float>& tape) const {
         Condition<Float> condition;
@@ -28,6 +36,7 @@ public:
             condition.tokens = tape.constant({as_device(tokens_.data()), tokens_shape_});
         if (pooled_.size() > 0)
             condition.pooled = tape.constant({as_device(pooled_.data()), pooled_shape_});
+        if (keep_.size() > 0) condition.keep = {keep_.data(), keep_shape_};
         if (ids_.size() > 0) condition.ids = {ids_.data(), ids_shape_};
         condition.labels = {labels_.data(), labels_.size()};
         return condition;
@@ -48,8 +57,9 @@ private:
     }
 
     Buffer<float> tokens_, pooled_;
+    Buffer<unsigned char> keep_;
     Buffer<int> ids_, labels_;
-    Shape tokens_shape_, pooled_shape_, ids_shape_, labels_shape_;
+    Shape tokens_shape_, pooled_shape_, keep_shape_, ids_shape_, labels_shape_;
 };
 
 }  // namespace diffusion::cuda

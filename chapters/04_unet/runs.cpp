@@ -109,8 +109,7 @@ public:
                                                      .flip = settings_.dataset == "cifar10",
                                                      .seed = common.seed});
         training_ = device.training(
-            trainer_, {model_.network(), source, model_.objective(settings_.time_power),
-                       settings_.batch, common.seed});
+            trainer_, {model_.network(), source, model_.objective(settings_.time_power)});
     }
 
     /// Steps until the last one or Ctrl-C, with checkpoints. Returns whether it was the last.

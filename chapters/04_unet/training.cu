@@ -60,7 +60,7 @@ public:
         : trainer_(trainer),
           task_(task),
           gradient_(trainer.values().size()),
-          t_(static_cast<std::size_t>(task.batch)),
+          t_(static_cast<std::size_t>(trainer.options().batch)),
           weight_(t_.size()),
           level_(t_.size()),
           numbers_(2),
@@ -77,7 +77,7 @@ public:
         const double rate = learning_rate_at(number, options);
         const StepNumbers numbers{
             {trainer_.adamw_step(number + 1, rate), static_cast<float>(options.max_norm),
-             static_cast<float>(ema_rate(number + 1, options.ema_rate)), numbers_.data() + 1},
+             static_cast<float>(1 - ema_rate(number + 1, options.ema_rate)), numbers_.data() + 1},
             static_cast<float>(rate)};
         step_numbers_.upload(&numbers);
         make_recorded(network_recording_, [this] { launch_network(); });
@@ -88,7 +88,7 @@ public:
         if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
             fetch();
             trainer_.step(denoising_loss(task_.network.on_cpu, task_.source, task_.objective,
-                                         task_.batch, task_.seed));  // fails, naming the layer
+                                         options.batch, options.seed));  // fails, naming the layer
             fail("training: the loss is ", report.loss, " at step ", number + 1,
                  " on the GPU only");
         }
@@ -107,7 +107,9 @@ private:
     /// x_t, and what the network shall say of it, for the batch of a step.
     void make_batch(std::int64_t number) {
         host_.reset();
-        const Batch batch = task_.source(host_, number, 0, task_.batch);
+        const int samples = trainer_.options().batch;
+        const std::uint64_t seed = trainer_.options().seed;
+        const Batch batch = task_.source(host_, number, 0, samples);
         // A recording keeps the shapes it was made with.
         require(number == first_step_ ||
                     (batch.x0.shape() == shape_ && condition_.has_shapes_of(batch)),
@@ -117,8 +119,8 @@ private:
         condition_.upload(batch);
         std::vector<float> t, weight;
         std::vector<LevelOf<float>> level;
-        for (int i = 0; i < task_.batch; ++i) {
-            const Moment at = draw_moment(task_.objective, task_.batch, task_.seed, number, i);
+        for (int i = 0; i < samples; ++i) {
+            const Moment at = draw_moment(task_.objective, samples, seed, number, i);
             t.push_back(static_cast<float>(at.t));
             weight.push_back(static_cast<float>(task_.objective.weight(at)));
             level.push_back(at.level.as<float>());
@@ -132,10 +134,10 @@ private:
                 *buffer = Buffer<float>(numbers);
         }
         x0_.upload(batch.x0.data());
-        const int size = static_cast<int>(shape_.numel() / task_.batch);
+        const int size = static_cast<int>(shape_.numel() / samples);
         noise_batch(x0_.data(), level_.data(),
-                    {task_.seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0,
-                    task_.batch, size, eps_.data(), xt_.data());
+                    {seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0, samples, size,
+                    eps_.data(), xt_.data());
         for_each_number(shape_.numel(), Wanted{x0_.data(), eps_.data(), level_.data(),
                                                task_.objective.prediction, size, wanted_.data()});
     }
@@ -164,7 +166,7 @@ private:
         const Noised<Float> noised{of_batch(xt_),
                                    of_batch(wanted_),
                                    {t_.data(), t_.size()},
-                                   {as_device(weight_.data()), {task_.batch}},
+                                   {as_device(weight_.data()), {trainer_.options().batch}},
                                    condition_.on(tape)};
         const Var<Float> loss = network_loss(task_.network.on_gpu, tape, noised).loss;  // (4.15)
         fill({as_device(gradient_.data()), {static_cast<int>(gradient_.size())}}, Float(0));
@@ -277,7 +279,7 @@ TrainingTask task_of(const DenoisingModel& model, const Dataset& data, int batch
     const bool labels = !data.labels.empty();
     return {model.network(),
             picture_source(data, {.batch = batch, .flip = flip, .labels = labels, .seed = 5}),
-            model.objective(), batch, 5};
+            model.objective()};
 }
 
 void time_steps(Stage& s, const std::string& what, const UNetConfig& config, int side, int batch) {
@@ -329,6 +331,44 @@ void check_loss(Stage& s) {
     s.check("weighted loss: gradient", largest_difference(on_dx.download(), dx), 1e-7);
 }
 
+/// What a batch brings along must arrive as it was sent.
+void check_condition(Stage& s) {
+    Arena arena;
+    Batch batch;
+    batch.tokens = arena.make<float>({2, 3, 4});
+    batch.pooled = arena.make<float>({2, 5});
+    batch.keep = arena.make<unsigned char>({2, 3});
+    batch.ids = arena.make<int>({2, 3});
+    batch.labels = arena.make<int>({2});
+    int next = 0;
+    const auto number = [&](auto numbers) {
+        for (auto& v : numbers) v = static_cast<std::decay_t<decltype(v)>>(++next % 7);
+    };
+    number(batch.tokens);
+    number(batch.pooled);
+    number(batch.keep);
+    number(batch.ids);
+    number(batch.labels);
+    GpuCondition condition;
+    condition.upload(batch);
+    DeviceTape gpu;
+    const Condition<Float> found = condition.on(gpu.tape);
+    int wrong = 0;
+    const auto compare = [&](auto sent, const auto* arrived) {
+        std::vector<std::decay_t<decltype(*sent.data())>> numbers(
+            static_cast<std::size_t>(sent.numel()));
+        copy_bytes(numbers.data(), arrived, numbers.size() * sizeof numbers[0]);
+        synchronize();
+        wrong += std::equal(numbers.begin(), numbers.end(), sent.begin()) ? 0 : 1;
+    };
+    compare(batch.tokens, raw(found.tokens.value()));
+    compare(batch.pooled, raw(found.pooled.value()));
+    compare(batch.keep, found.keep.data());
+    compare(batch.ids, found.ids.data());
+    compare(batch.labels, found.labels.data());
+    s.check("parts of a batch's condition that arrive otherwise", wrong, 0);
+}
+
 // ---- The check: some steps of training beside the CPU's, from the same state; and a guess.
 
 }  // namespace
@@ -336,6 +376,7 @@ void check_loss(Stage& s) {
 void training_stage(Stage& s) {
     constexpr int kSide = 8, kClasses = 5;
     check_loss(s);
+    check_condition(s);
     Dataset data{"test", "test", 12, kSide, kSide, 1, {}, {}};
     for (int i = 0; i < 12 * kSide * kSide; ++i)
         data.pixels.push_back(static_cast<std::uint8_t>(i * 37 % 256));
@@ -350,8 +391,8 @@ void training_stage(Stage& s) {
         const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
         const TrainingTask task = task_of(model, data, 4, true);
         Trainer cpu(model.parameters, options), beside(model.parameters, options);
-        const Trainer::Loss loss =
-            denoising_loss(task.network.on_cpu, task.source, task.objective, task.batch, task.seed);
+        const Trainer::Loss loss = denoising_loss(task.network.on_cpu, task.source, task.objective,
+                                                  options.batch, options.seed);
         DeviceTraining gpu(beside, task);
         double off = 0, off_norm = 0, off_matrix = 0;
         const std::int64_t before = launch_count();

@@ -12,22 +12,21 @@
 
 namespace diffusion {
 
-namespace {
-
-/// Fills z with fresh numbers for draw number `draw`, sample by sample.
 template <class T>
-void editing_noise(std::uint64_t seed, std::uint32_t draw, Tensor<T> z) {
-    for (int n = 0; n < z.size(0); ++n)
-        fill_normal(z[n], Random(seed, Purpose::editing, draw, static_cast<std::uint32_t>(n)));
+Noise<T> editing_noise(std::uint64_t seed) {
+    return [=](int number, Tensor<T> z) {
+        for (int n = 0; n < z.size(0); ++n) {
+            fill_normal(z[n], Random(seed, Purpose::editing, static_cast<std::uint32_t>(number),
+                                     static_cast<std::uint32_t>(n)));
+        }
+    };
 }
 
-}  // namespace
-
 template <class T>
-void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path, int rounds,
-                 std::uint64_t seed, Tensor<T> x, const Observer<T>& observer) {
+void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path,
+                 const EditOptions<T>& options, Tensor<T> x) {
     check_path("ddim_invert", path);
-    require(rounds >= 1, "ddim_invert: ", rounds, " rounds, expected at least 1");
+    require(options.rounds >= 1, "ddim_invert: ", options.rounds, " rounds, expected at least 1");
     Array<T> guess(x.shape()), noise(x.shape()), velocity(x.shape()), start(x.shape());
     const Tensor<T> x0 = guess.tensor(), eps = noise.tensor(), v = velocity.tensor(),
                     before = start.tensor();
@@ -41,13 +40,13 @@ void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path, int 
         const T a = static_cast<T>(to.a), s = static_cast<T>(to.s), unit = static_cast<T>(1 / R),
                 grow = static_cast<T>(R / r);
         if (from.s == 0) {  // clean pictures have many answers: one is drawn
-            editing_noise(seed, 0, eps);
+            options.noise(0, eps);
             flat(x) = static_cast<T>(to.a / from.a) * flat(x) + s * flat(eps);
-            if (observer) observer(path[i - 1], x);
+            if (options.observer) options.observer(path[i - 1], x);
             continue;
         }
         flat(before) = grow * flat(x);
-        for (int round = 0; round < rounds; ++round) {
+        for (int round = 0; round < options.rounds; ++round) {
             denoiser(x, path[i - 1], x0);
             // >>> exercise 6.5 points=3 hint="(6.16): the noise that the guess implies; v by (3.12), with a and s divided by R; then the next guess of x_t, in which v counts R times"
             flat(eps) = (flat(x) - a * flat(x0)) / s;
@@ -55,7 +54,7 @@ void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path, int 
             flat(x) = (flat(before) + sine * flat(v) / unit) / cosine;  // (6.16)
             // <<<
         }
-        if (observer) observer(path[i - 1], x);
+        if (options.observer) options.observer(path[i - 1], x);
     }
 }
 
@@ -81,8 +80,7 @@ void slerp(Tensor<const T> a, Tensor<const T> b, double share, Tensor<T> between
 
 template <class T>
 void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<const T> known,
-             Tensor<const T> keep, const InpaintOptions& options, Tensor<T> x,
-             const Observer<T>& observer) {
+             Tensor<const T> keep, const EditOptions<T>& options, Tensor<T> x) {
     check_path("inpaint", path);
     require_same_shape("inpaint", known, keep, x);
     require(options.repeats >= 1, "inpaint: repeats is ", options.repeats, ", expected 1 or more");
@@ -90,8 +88,8 @@ void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<c
             " with noise, expected a grid that ends at 0");
     Array<T> noise(x.shape());
     const Tensor<T> z = noise.tensor();
-    std::uint32_t draws = 0;  // each has noise of its own
-    const Noise<T> of_step = fresh_noise<T>(options.seed);
+    int draws = 0;  // each has noise of its own
+    const Noise<T> step_noise = [&](int, Tensor<T> fresh) { options.noise(draws++, fresh); };
     for (std::size_t i = 0; i + 1 < path.size(); ++i) {
         const Level from = path[i].level, to = path[i + 1].level;
         const T a = static_cast<T>(to.a), s = static_cast<T>(to.s);
@@ -99,19 +97,16 @@ void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<c
                 sigma = static_cast<T>(std::sqrt(posterior(from, to).large_variance));  // (1.9)
         const int repeats = to.s == 0 ? 1 : options.repeats;  // nothing is mended at the end
         for (int r = 0; r < repeats; ++r) {
-            const auto step_noise = [&](int, Tensor<T> fresh) {
-                of_step(static_cast<int>(draws), fresh);
-            };
             ddim_sample<T>(denoiser, path.subspan(i, 2),
                            {.clip = options.clip, .eta = 1, .noise = step_noise}, x);
-            editing_noise(options.seed, draws++, z);
+            options.noise(draws++, z);
             flat(x) = flat(keep) * (a * flat(known) + s * flat(z)) +
                       (1 - flat(keep)) * flat(x);  // (6.18)
             if (r + 1 == repeats) continue;
-            editing_noise(options.seed, draws++, z);
+            options.noise(draws++, z);
             flat(x) = scale * flat(x) + sigma * flat(z);  // (6.19)
         }
-        if (observer) observer(path[i + 1], x);
+        if (options.observer) options.observer(path[i + 1], x);
     }
 }
 
@@ -128,20 +123,21 @@ std::vector<int> times_from(std::span<const int> times, int T, double strength) 
 }
 
 template <class T>
-void start_edit(const Moment& at, std::uint64_t seed, Tensor<T> x) {
-    Array<T> noise(x.shape());
-    start_noise<T>(seed, noise);
+void start_edit(const Moment& at, const Noise<T>& noise, Tensor<T> x) {
+    Array<T> fresh(x.shape());
+    noise(0, fresh.tensor());
     const LevelOf<T> level = at.level.as<T>();
-    flat(x) = level.a * flat(x) + level.s * flat(noise.tensor());  // (6.20)
+    flat(x) = level.a * flat(x) + level.s * flat(fresh.tensor());  // (6.20)
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                               \
-    template void start_edit(const Moment&, std::uint64_t, Tensor<T>);                         \
-    template void ddim_invert(const Denoiser<T>&, std::span<const Moment>, int, std::uint64_t, \
-                              Tensor<T>, const Observer<T>&);                                  \
-    template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                  \
-    template void inpaint(const Denoiser<T>&, std::span<const Moment>, Tensor<const T>,        \
-                          Tensor<const T>, const InpaintOptions&, Tensor<T>, const Observer<T>&);
+#define DIFFUSION_INSTANTIATE(T)                                                                  \
+    template Noise<T> editing_noise(std::uint64_t);                                               \
+    template void start_edit(const Moment&, const Noise<T>&, Tensor<T>);                          \
+    template void ddim_invert(const Denoiser<T>&, std::span<const Moment>, const EditOptions<T>&, \
+                              Tensor<T>);                                                         \
+    template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                     \
+    template void inpaint(const Denoiser<T>&, std::span<const Moment>, Tensor<const T>,           \
+                          Tensor<const T>, const EditOptions<T>&, Tensor<T>);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

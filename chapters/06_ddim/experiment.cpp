@@ -55,18 +55,23 @@ struct StripWork {
     }
 };
 
+/// By which the tables name a sampler: its place in sampler_names().
+int number_of(const std::string& sampler) {
+    return static_cast<int>(&sampler_named(sampler) - kSamplers<float>.data());
+}
+
 void show_orders(RunFolder& folder) {
     CsvWriter table(folder.path("orders.csv"), {"sampler", "steps", "error"});
     std::printf("\nerror on Gaussian data, of which the answer is known\n%-10s", "steps");
     const std::vector<OrderResult> results = measure_orders();
     for (const int n : results[0].steps) std::printf("%10d", n);
     std::printf("%10s\n", "order");
-    for (std::size_t k = 0; k < results.size(); ++k) {
-        const OrderResult& r = results[k];
+    for (const OrderResult& r : results) {
         std::printf("%-10s", r.sampler.c_str());
         for (std::size_t i = 0; i < r.steps.size(); ++i) {
             std::printf("%10.1e", r.error[i]);
-            table.row({static_cast<double>(k), static_cast<double>(r.steps[i]), r.error[i]});
+            table.row({static_cast<double>(number_of(r.sampler)), static_cast<double>(r.steps[i]),
+                       r.error[i]});
         }
         std::printf("%10.2f\n", r.measured);
         folder.number("order of " + r.sampler, r.measured, "slope on Gaussian data");
@@ -84,10 +89,9 @@ struct TableRow {
 /// Every sampler with every number of steps, and DDIM with few steps on every grid.
 std::vector<TableRow> table_rows(const std::vector<int>& steps, int T) {
     std::vector<TableRow> rows;
-    for (std::size_t k = 0; k < kSamplers<float>.size(); ++k) {
-        const std::string name = kSamplers<float>[k].name;
+    for (const std::string& name : sampler_names()) {
         for (const int n : steps)
-            rows.push_back({name, own_grid(name, n, T), n, false, static_cast<int>(k)});
+            rows.push_back({name, own_grid(name, n, T), n, false, number_of(name)});
     }
     for (std::size_t k = 0; k < kGrids.size(); ++k)
         rows.push_back({"ddim", kGrids[k].name, kFew, true, static_cast<int>(k)});
@@ -263,8 +267,9 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
             repeat_first(given.tensor());
             repeat_first(mask.tensor());
             start_noise<float>(seed, drawn.tensor());
-            inpaint<float>(d.denoiser, d.path, given.tensor(), mask.tensor(), {.seed = seed},
-                           drawn.tensor(), steps.observer());
+            inpaint<float>(d.denoiser, d.path, given.tensor(), mask.tensor(),
+                           {.noise = editing_noise<float>(seed), .observer = steps.observer()},
+                           drawn.tensor());
             rows.push_back(inpainting_strip(given.tensor()[0], mask.tensor()[0], drawn.tensor()));
         }
         put(folder, "inpainting.png", stack_rows(rows),
@@ -297,6 +302,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw, const
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
     folder.setting("model", path.string());
+    folder.setting("samplers", sampler_names());
     if (draw.model.empty() && !std::filesystem::exists(path)) {
         banner("Chapter 6: fewer steps",
                {{"model", "none at " + path.string() + " (04_unet makes one)"}});

@@ -1,13 +1,13 @@
 """The curves of chapter 6, from the tables that 06_ddim wrote. Run by scripts/plot.py."""
 
 import csv
+import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 FIGURES = ["orders.png", "quality.png", "interpolation.png", "inversion.png", "inpainting.png", "edit.png"]
-ORDERS = ["DDIM", "Euler", "Heun", "DPM-Solver++(2M)"]
-SAMPLERS = ["DDPM", "DDIM", "Euler", "Heun", "DPM-Solver++(2M)"]
+LABELS = {"ddpm": "DDPM", "ddim": "DDIM", "euler": "Euler", "heun": "Heun", "dpmpp2m": "DPM-Solver++(2M)"}
 
 
 def read(path):
@@ -18,10 +18,14 @@ def read(path):
 def plot(out_dir, figure_dir):
     """Reads orders.csv and quality.csv in out_dir and draws them in figure_dir. Returns {file: caption}."""
     captions = {}
+    names = json.loads((Path(out_dir) / "run.json").read_text())["settings"]["samplers"]
+    labels = [LABELS.get(name, name) for name in names]
     rows = read(Path(out_dir) / "orders.csv")
     figure, axes = plt.subplots(figsize=(5.5, 3.8))
-    for k, name in enumerate(ORDERS):
+    for k, name in enumerate(labels):
         mine = [row for row in rows if row["sampler"] == k]
+        if not mine:  # one that draws fresh noise has no order
+            continue
         axes.loglog([row["steps"] for row in mine], [row["error"] for row in mine], "o-", label=name)
     axes.set_xticks([16, 32, 64, 128, 256], ["16", "32", "64", "128", "256"])
     axes.minorticks_off()
@@ -38,7 +42,7 @@ def plot(out_dir, figure_dir):
     if path.is_file():
         rows = read(path)
         figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
-        for k, name in enumerate(SAMPLERS):
+        for k, name in enumerate(labels):
             mine = sorted((row for row in rows if row["sampler"] == k), key=lambda row: row["calls"])
             calls = [1.04 ** (k - 2) * row["calls"] for row in mine]  # side by side where they would cover each other
             for axes, scale, value, low, high in [

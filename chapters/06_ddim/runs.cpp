@@ -176,7 +176,11 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
     } else {
         find_picture(common, draw, d, given.image, given.negative, two[0]);
         find_picture(common, draw, d, given.second, given.negative, two[1]);
-        ddim_invert<float>(d.denoiser, d.path, given.rounds, common.seed, two, steps.observer());
+        ddim_invert<float>(d.denoiser, d.path,
+                           {.rounds = given.rounds,
+                            .noise = editing_noise<float>(common.seed),
+                            .observer = steps.observer()},
+                           two);
     }
     on_circle(two[0], two[1], x);
     // Noises that were found by inversion come back unclipped only.
@@ -221,8 +225,11 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     start_noise<float>(common.seed, x);
     Steps steps(d.steps());
     inpaint<float>(d.denoiser, d.path, known, keep,
-                   {.repeats = given.repeats, .clip = draw.sampler.clip, .seed = common.seed}, x,
-                   steps.observer());
+                   {.repeats = given.repeats,
+                    .clip = draw.sampler.clip,
+                    .noise = editing_noise<float>(common.seed),
+                    .observer = steps.observer()},
+                   x);
     steps.finish();
     put(folder, "inpainting.png", inpainting_strip(known[0], keep[0], x),
         "A picture, what was kept of it, and ways to complete it.");

@@ -61,7 +61,10 @@ void on_circle(Tensor<const float> from, Tensor<const float> to, Tensor<float> x
 double round_trip(const Drawing& d, int rounds, std::uint64_t seed, Tensor<const float> pictures,
                   Tensor<float> noise, Tensor<float> again, Steps& steps) {
     std::copy(pictures.begin(), pictures.end(), noise.begin());
-    ddim_invert<float>(d.denoiser, d.path, rounds, seed, noise, steps.observer());
+    ddim_invert<float>(
+        d.denoiser, d.path,
+        {.rounds = rounds, .noise = editing_noise<float>(seed), .observer = steps.observer()},
+        noise);
     std::copy(noise.begin(), noise.end(), again.begin());
     ddim_sample<float>(d.denoiser, d.path, {.observer = steps.observer()}, again);
     double sum = 0;
@@ -91,7 +94,7 @@ void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<floa
           const Observer<float>& observer) {
     const std::vector<Moment> path =
         moments(d.schedule(), times_from(d.times, d.schedule().steps(), strength));
-    start_edit<float>(path.front(), sampler.seed, x);
+    start_edit<float>(path.front(), editing_noise<float>(sampler.seed), x);
     run_sampler(sampler, d.denoiser, path, x, observer);
 }
 

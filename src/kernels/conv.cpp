@@ -86,11 +86,12 @@ void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<
     });
 }
 
-/// Whether Winograd's way pays: for a few channels its transformations cost more than they save.
+/// Whether Winograd's way pays for images x: for a few channels its transformations cost more than
+/// they save.
 template <class T>
-bool use_winograd(int kernel, int stride, int inputs, int outputs) {
-    return kernel == 3 && stride == 1 && inputs >= Simd<T>::width / 2 &&
-           outputs >= Simd<T>::width / 2;
+bool use_winograd(const Shape& x, const Shape& weight, int stride) {
+    return weight[0] == 3 && stride == 1 && x[3] >= Simd<T>::width / 2 &&
+           weight[3] >= Simd<T>::width / 2;
 }
 
 int padded_size(int size, int kernel, int stride, int outputs) {
@@ -120,7 +121,7 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tens
             Arena& scratch, Plus<T> plus) {
     require(conv2d_shape(x.shape(), weight.shape(), options) == y.shape(), "conv2d: y is ",
             y.shape());
-    if (use_winograd<T>(weight.size(0), options.stride, weight.size(2), weight.size(3))) {
+    if (use_winograd<T>(x.shape(), weight.shape(), options.stride)) {
         winograd<T>(x, weight, plus, y, scratch);
     } else {
         conv2d_direct<T>(x, weight, options, y, scratch, plus);
@@ -181,8 +182,7 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, ConvOptions opt
                      Tensor<T> dx, Arena& scratch) {
     require(conv2d_shape(dx.shape(), weight.shape(), options) == dy.shape(),
             "conv2d_data_vjp: dy is ", dy.shape());
-    const int kernel = weight.size(0), inputs = weight.size(2), outputs = weight.size(3);
-    if (use_winograd<T>(kernel, options.stride, inputs, outputs)) {
+    if (use_winograd<T>(dx.shape(), weight.shape(), options.stride)) {
         winograd_data_vjp<T>(dy, weight, add, dx, scratch);
         return;
     }
@@ -278,7 +278,7 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, ConvOptions option
                        Tensor<T> dweight, Arena& scratch) {
     require(conv2d_shape(x.shape(), dweight.shape(), options) == dy.shape(),
             "conv2d_weight_vjp: dy is ", dy.shape());
-    if (use_winograd<T>(dweight.size(0), options.stride, x.size(3), dy.size(3))) {
+    if (use_winograd<T>(x.shape(), dweight.shape(), options.stride)) {
         winograd_weight_vjp<T>(x, dy, dweight, scratch);
     } else {
         conv2d_weight_vjp_direct<T>(x, dy, options, dweight, scratch);
