@@ -75,7 +75,7 @@ TEST_CASE("the network sees place, time and log SNR as stated") {
     x(0, 0) = 0.5f;
     x(0, 1) = -2.0f;
     const std::vector<int> t{50};
-    features_of(x, t, schedule, out);
+    features_of(x, moments(schedule, t), 200, out);
     std::vector<double> expected;
     for (const double place : {0.5, -2.0}) {
         expected.push_back(place);
@@ -118,7 +118,7 @@ TEST_CASE(
     exact(xt, at, a);
     const auto distance = [&](int steps) {  // of the guesses of x_0, root mean square
         Array<float> values = learn(net, shape, schedule, steps, 1);
-        learned_denoiser(net, values, schedule)(xt, at, b);
+        learned_denoiser(net, values, schedule.steps())(xt, at, b);
         double sum = 0;
         for (int i = 0; i < 2 * kPoints; ++i) {
             const double d = static_cast<double>(a.data()[i] - b.data()[i]);

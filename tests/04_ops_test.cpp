@@ -265,7 +265,20 @@ TEST_CASE_TEMPLATE("(4.5) (4.6) group norm and SiLU equal plain loops within a f
 }
 
 TEST_CASE("(4.5) a group may have more numbers than an int can count") {
-    CHECK(numbers_of_group({1, 65536, 32768, 6}, 2) == std::ptrdiff_t{3} << 31);
+    CHECK(numbers_of_group({1, 46340, 46340, 6}, 2) == std::ptrdiff_t{46340} * 46340 * 3);
+    // More pixels than an int can count are refused before anything is read or written.
+    const Tensor<float> large(nullptr, {1, 65536, 32768, 6});
+    Arena scratch;
+    CHECK_THROWS_WITH_AS(
+        group_norm_forward<float>(
+            {.a = large, .b = {}, .gain = {}, .bias = {}, .groups = 2, .eps = 1e-5, .silu = false},
+            {}, large, scratch),
+        "images [1,65536,32768,6]: too many pixels", Error);
+    CHECK_THROWS_WITH_AS(
+        group_norm_vjp<float>(
+            {.a = large, .b = {}, .gain = {}, .bias = {}, .groups = 2, .eps = 1e-5, .silu = false},
+            {}, large, large, {}, scratch),
+        "images [1,65536,32768,6]: too many pixels", Error);
 }
 
 TEST_CASE("(4.8) row i of an upsampled image is row i / 2 of the small one, inside a convolution") {

@@ -45,8 +45,7 @@ template <class T>
 Var<T> tanh(Var<T> x);
 template <class T>
 Var<T> silu(Var<T> x);  ///< x sigmoid(x) (Elfwing, Uchibe, Doya 2017, arXiv:1702.03118)
-/// Its slope at z, from s = 1 / (1 + e^-z) and y = z s; V is a number or a register of them. Every
-/// SiLU in the book has its slope from here.
+/// Its slope at z, from s = 1 / (1 + e^-z) and y = z s; V is a number or a register of them.
 template <class V>
 constexpr V silu_slope(V s, V y) {
     // >>> exercise 2.1 points=1 hint="(2.6): the product rule for z s(z); the slope of s is s (1 - s)"

@@ -58,10 +58,8 @@ void check_path(const char* sampler, std::span<const Moment> path) {
 }
 
 template <class T>
-Noise<T> fresh_noise(std::uint64_t seed, std::uint32_t first_sample) {
-    return [=](int step, Tensor<T> z) {
-        fill_samples(seed, Purpose::ancestral_noise, step, first_sample, z);
-    };
+Noise<T> fresh_noise(std::uint64_t seed, std::uint32_t first_sample, Purpose purpose) {
+    return [=](int step, Tensor<T> z) { fill_samples(seed, purpose, step, first_sample, z); };
 }
 
 template <class T>
@@ -116,7 +114,7 @@ PixelMoments ancestral_moments(std::span<const Moment> path, Variance variance, 
 }
 
 #define DIFFUSION_INSTANTIATE(T)                                                                   \
-    template Noise<T> fresh_noise(std::uint64_t, std::uint32_t);                                   \
+    template Noise<T> fresh_noise(std::uint64_t, std::uint32_t, Purpose);                          \
     template void start_noise(std::uint64_t, Tensor<T>, std::uint32_t);                            \
     template void guess_x0(const Denoiser<T>&, Tensor<const T>, const Moment&, double, Tensor<T>); \
     template void ancestral_sample(const Denoiser<T>&, std::span<const Moment>,                    \

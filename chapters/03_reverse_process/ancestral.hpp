@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "01_forward_noising/schedule.hpp"
+#include "tensor/random.hpp"
 #include "tensor/tensor.hpp"
 
 namespace diffusion {
@@ -21,10 +22,11 @@ using Denoiser = std::function<void(Tensor<const T> xt, const Moment& at, Tensor
 /// Fills z [N, ...] with fresh N(0, 1) for step number `step` of a path, counted from 0.
 template <class T>
 using Noise = std::function<void(int step, Tensor<T> z)>;
-/// Noise that depends on the seed, the step's number and the sample's: Random(seed,
-/// ancestral_noise, step, sample). x[0] is sample number `first_sample`.
+/// Noise that depends on the seed, the step's number and the sample's: Random(seed, purpose, step,
+/// sample). z[0] is sample number `first_sample`.
 template <class T>
-Noise<T> fresh_noise(std::uint64_t seed, std::uint32_t first_sample = 0);
+Noise<T> fresh_noise(std::uint64_t seed, std::uint32_t first_sample = 0,
+                     Purpose purpose = Purpose::ancestral_noise);
 
 /// Sees the batch after each step, and the moment at which it has arrived.
 template <class T>

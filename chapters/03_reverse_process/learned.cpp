@@ -16,14 +16,13 @@ Var<float> NoisePredictor::operator()(Var<float> features) const {
     return out(silu(middle2(silu(middle1(silu(in(features)))))));
 }
 
-void features_of(Tensor<const float> x, std::span<const int> t, const Schedule& schedule,
-                 Tensor<float> out) {
-    require(x.rank() == 2 && x.size(1) == 2 && std::ssize(t) == x.size(0) &&
+void features_of(Tensor<const float> x, std::span<const Moment> at, int T, Tensor<float> out) {
+    require(x.rank() == 2 && x.size(1) == 2 && std::ssize(at) == x.size(0) &&
                 out.shape() == Shape{x.size(0), NoisePredictor::kFeatures},
             "features_of: x is ", x.shape(), ", out is ", out.shape());
     for (int n = 0; n < x.size(0); ++n) {
-        const int time = t[static_cast<std::size_t>(n)];
-        const double part = static_cast<double>(time) / schedule.steps();
+        const Moment& moment = at[static_cast<std::size_t>(n)];
+        const double part = moment.t / T;
         int next = 0;
         const auto put = [&](double value) { out(n, next++) = static_cast<float>(value); };
         for (int d = 0; d < 2; ++d) {
@@ -35,7 +34,7 @@ void features_of(Tensor<const float> x, std::span<const int> t, const Schedule& 
             }
         }
         put(part);
-        put(schedule.log_snr(time) / 10);
+        put(2 * std::log(moment.level.a / moment.level.s) / 10);  // (1.10)
         for (int k = 1; k <= 4; ++k) {
             put(std::cos(k * std::numbers::pi * part));
             put(std::sin(k * std::numbers::pi * part));
@@ -68,7 +67,7 @@ Array<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
             time = 1 + static_cast<int>(times.below(static_cast<std::uint32_t>(schedule.steps())));
         q_sample<float>(x0, t, eps, schedule, xt);
         const Tensor<float> input = arena.make<float>({kBatch, NoisePredictor::kFeatures});
-        features_of(xt, t, schedule, input);
+        features_of(xt, moments(schedule, t), schedule.steps(), input);
         tape.backward(
             mse(net(tape.constant(input)), tape.constant(eps)));  // (3.9) without its weight
         clip_gradient<float>(gradient, 1.0);
@@ -79,19 +78,16 @@ Array<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
     return average;
 }
 
-Denoiser<float> learned_denoiser(const NoisePredictor& net, std::span<float> values,
-                                 const Schedule& schedule) {
+Denoiser<float> learned_denoiser(const NoisePredictor& net, std::span<float> values, int T) {
     const auto tapes = std::make_shared<TapePool<float>>();
-    return [&net, values, &schedule, tapes](Tensor<const float> xt, const Moment& at,
-                                            Tensor<float> x0) {
+    return [&net, values, T, tapes](Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
         const TapePool<float>::Lent lent(*tapes);
         Tape<float>& tape = lent.tape();
         tape.bind(values.data());
-        const std::span<int> times = tape.arena().make<int>({xt.size(0)}).flat();
-        std::fill(times.begin(), times.end(), static_cast<int>(at.t));
+        const std::vector<Moment> same(static_cast<std::size_t>(xt.size(0)), at);
         const Tensor<float> input =
             tape.arena().make<float>({xt.size(0), NoisePredictor::kFeatures});
-        features_of(xt, times, schedule, input);
+        features_of(xt, same, T, input);
         const Tensor<float> eps = net(tape.constant(input)).value();
         for (std::ptrdiff_t i = 0; i < eps.numel(); ++i) {
             x0.data()[i] =

@@ -18,20 +18,18 @@ struct NoisePredictor {
     Var<float> operator()(Var<float> features) const;
 };
 
-/// What the network sees of points [N, 2] and their times: the coordinates, sines and cosines of
-/// them at three frequencies (from bare coordinates a network learns fine detail only slowly), t /
-/// T, log SNR, and sines and cosines of t. out [N, 24].
-void features_of(Tensor<const float> x, std::span<const int> t, const Schedule& schedule,
-                 Tensor<float> out);
+/// What the network sees of points [N, 2] and their moments: the coordinates, sines and cosines of
+/// them at three frequencies (from bare coordinates a network learns fine detail only slowly), t as
+/// a part of T, log SNR, and sines and cosines of t. out [N, 24].
+void features_of(Tensor<const float> x, std::span<const Moment> at, int T, Tensor<float> out);
 
 /// Trains on `steps` batches of fresh points, with the loss (3.9) without its weight. Returns the
 /// averaged weights.
 Array<float> learn(const NoisePredictor& net, const GaussianMixture& shape,
                    const Schedule& schedule, int steps, std::uint64_t seed);
 
-/// The trained network as a denoiser: x_0 from its eps (3.11). The network, what `values` points to
-/// and the schedule must outlive it.
-Denoiser<float> learned_denoiser(const NoisePredictor& net, std::span<float> values,
-                                 const Schedule& schedule);
+/// The trained network as a denoiser: x_0 from its eps (3.11). T is that of the training's
+/// schedule. The network and what `values` points to must outlive it.
+Denoiser<float> learned_denoiser(const NoisePredictor& net, std::span<float> values, int T);
 
 }  // namespace diffusion

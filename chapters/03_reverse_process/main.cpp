@@ -102,7 +102,7 @@ void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
         const NoisePredictor net;
         Array<float> values = learn(net, shape, schedule, work.steps, seed);
         const Denoiser<float> exact = exact_denoiser<float>(shape),
-                              learned = learned_denoiser(net, values, schedule);
+                              learned = learned_denoiser(net, values, schedule.steps());
         Arena arena;
         const Shape points{work.points, 2};
         const Tensor<float> data = arena.make<float>(points), by_exact = arena.make<float>(points),

@@ -247,7 +247,7 @@ Tensor<Float> sum_of_rows(Var<Float> bias, Var<Float> shift) {
 
 template <>
 void sum_of_rows_vjp(Tensor<Float> dy, Var<Float> bias, Var<Float> shift, Arena& scratch) {
-    const int images = dy.size(0), pixels = dy.size(1) * dy.size(2), outputs = dy.size(3);
+    const int images = dy.size(0), pixels = pixels_of(dy.shape()), outputs = dy.size(3);
     if (!shift.needs_grad() && !bias.needs_grad()) return;
     Arena::Scope scope(scratch);
     const Tensor<Float> sums = scratch.make<Float>({images, outputs});

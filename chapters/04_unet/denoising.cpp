@@ -23,7 +23,7 @@ Condition<float> condition_of(Tape<float>& tape, const Batch& batch) {
     Condition<float> condition;
     if (batch.tokens) condition.tokens = tape.constant(batch.tokens);
     if (batch.pooled) condition.pooled = tape.constant(batch.pooled);
-    condition.keep = batch.keep;
+    if (batch.keep) condition.keep = batch.keep.flat();
     condition.ids = batch.ids;
     if (batch.labels) condition.labels = batch.labels.flat();
     return condition;

@@ -8,9 +8,7 @@ namespace {
 class CpuTraining : public Training {
 public:
     CpuTraining(Trainer& trainer, const TrainingTask& task)
-        : trainer_(trainer),
-          loss_(denoising_loss(task.network.on_cpu, task.source, task.objective,
-                               trainer.options().batch, trainer.options().seed)) {}
+        : trainer_(trainer), loss_(task.on_cpu) {}
     Trainer::Report step() override { return trainer_.step(loss_); }
     void fetch() override {}
 
@@ -20,6 +18,13 @@ private:
 };
 
 }  // namespace
+
+TrainingTask denoising_task(const Network& network, const Source& source,
+                            const Objective& objective, int batch, std::uint64_t seed) {
+    return {denoising_loss(network.on_cpu, source, objective, batch, seed),
+            network.on_gpu ? denoising_on_gpu(network.on_gpu, source, objective, batch, seed)
+                           : nullptr};
+}
 
 Device cpu_device() {
     return {"CPU", false,

@@ -1,5 +1,6 @@
 #pragma once
 // Where networks run. A program finds its device once, in main, and passes it on.
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
@@ -19,12 +20,23 @@ public:
     virtual void fetch() = 0;
 };
 
-/// What is trained, and on what. Batch and seed are the trainer's.
+namespace cuda {
+class DeviceLoss;  // gpu_batch.hpp
+}
+
+/// What is trained: one loss, for each device.
 struct TrainingTask {
-    Network network;
-    Source source;
-    Objective objective;
+    Trainer::Loss on_cpu;
+    std::function<std::shared_ptr<cuda::DeviceLoss>()> on_gpu;  ///< empty: not on a GPU
 };
+/// (4.15): denoising_loss on either device. Batch and seed are those of the trainer.
+TrainingTask denoising_task(const Network& network, const Source& source,
+                            const Objective& objective, int batch, std::uint64_t seed);
+/// Its second half. The program's .cu files define it, and without_cuda.cpp where there are none.
+std::function<std::shared_ptr<cuda::DeviceLoss>()> denoising_on_gpu(NetworkOf<cuda::Float> network,
+                                                                    Source source,
+                                                                    Objective objective, int batch,
+                                                                    std::uint64_t seed);
 
 struct Device {
     std::string name;  ///< for the banner: "CPU", or the GPU's and how it makes products

@@ -5,6 +5,7 @@
 #include "02_gradients/device_ops.hpp"
 #include "04_unet/batch.hpp"
 #include "04_unet/condition.hpp"
+#include "04_unet/denoising.hpp"
 #include "04_unet/weighted_mse.hpp"
 
 namespace diffusion::cuda {
@@ -36,7 +37,7 @@ public:
             condition.tokens = tape.constant({as_device(tokens_.data()), tokens_shape_});
         if (pooled_.size() > 0)
             condition.pooled = tape.constant({as_device(pooled_.data()), pooled_shape_});
-        if (keep_.size() > 0) condition.keep = {keep_.data(), keep_shape_};
+        if (keep_.size() > 0) condition.keep = {keep_.data(), keep_.size()};
         if (ids_.size() > 0) condition.ids = {ids_.data(), ids_shape_};
         condition.labels = {labels_.data(), labels_.size()};
         return condition;
@@ -61,6 +62,23 @@ private:
     Buffer<int> ids_, labels_;
     Shape tokens_shape_, pooled_shape_, keep_shape_, ids_shape_, labels_shape_;
 };
+
+/// A loss that is made on a GPU, in two parts: what a step brings from the host, and what is
+/// launched, which the trainer records and replays.
+class DeviceLoss {
+public:
+    virtual ~DeviceLoss() = default;
+    /// Brings the batch of a step, and makes what is not recorded. Fails if its shapes are not
+    /// those of the step before.
+    virtual void prepare(std::int64_t step) = 0;
+    /// The mean loss, on a tape to which the parameters are bound, of what prepare() has brought.
+    /// Neither waits nor allocates, but on the tape.
+    virtual Var<Float> operator()(Tape<Float>& tape) = 0;
+};
+
+/// network_denoiser on a GPU.
+Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction, std::span<float> values,
+                             const Batch& condition);
 
 }  // namespace diffusion::cuda
 

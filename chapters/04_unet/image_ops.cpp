@@ -6,16 +6,6 @@
 #include "kernels/simd.hpp"
 
 namespace diffusion {
-namespace {
-
-/// to[i] += from[i]
-template <class T>
-void accumulate(T* to, const T* from, std::ptrdiff_t n) {
-#pragma omp simd
-    for (std::ptrdiff_t i = 0; i < n; ++i) to[i] += from[i];
-}
-
-}  // namespace
 
 template <class T>
 Tensor<T> sum_of_rows(Var<T> bias, Var<T> shift) {
@@ -33,10 +23,10 @@ void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift, Arena& scratch) {
     if (shift.needs_grad()) {  // (4.12) a sum over the pixels; the bias's is one over images too
         for (int n = 0; n < images; ++n) {
             Arena::Scope image(scratch);
-            T* sum = scratch.template zeros<T>({outputs}).data();
-            add_rows(dy[n].data(), dy[n].rows().size(0), outputs, sum);
-            accumulate(shift.grad()[n].data(), sum, outputs);
-            if (bias.needs_grad()) accumulate(bias.grad().data(), sum, outputs);
+            const Tensor<T> sum = scratch.template zeros<T>({outputs});
+            add_rows(dy[n].data(), dy[n].rows().size(0), outputs, sum.data());
+            write_or_add(shift.grad()[n], T(1), sum, true);
+            if (bias.needs_grad()) write_or_add(bias.grad(), T(1), sum, true);
         }
     } else if (bias.needs_grad()) {  // (2.7)
         add_rows(dy.data(), dy.rows().size(0), outputs, bias.grad().data());
@@ -55,7 +45,8 @@ Var<T> slice_channels(Var<T> x, int begin, int count) {
     for (int p = 0; p < out.size(0); ++p) std::copy_n(in[p].data() + begin, count, out[p].data());
     x.tape().record(y, [=] {
         const Tensor<T> dy = y.grad().rows(), dx = x.grad().rows();
-        for (int p = 0; p < dy.size(0); ++p) accumulate(dx[p].data() + begin, dy[p].data(), count);
+        for (int p = 0; p < dy.size(0); ++p)
+            write_or_add(Tensor<T>(dx[p].data() + begin, {count}), T(1), dy[p], true);
     });
     return y;
 }

@@ -213,7 +213,7 @@ int channels_of_group(const GroupNormInput<Float>& x) {
 }
 Parts<const float> parts_of(const GroupNormInput<Float>& x) {
     return {raw(x.a), x.b ? raw(x.b) : nullptr, x.a.size(3), x.b ? x.b.size(3) : 0,
-            x.a.size(1) * x.a.size(2)};
+            pixels_of(x.a.shape())};
 }
 
 Lines lines_of(const GroupNormLines<Float>& lines) {

@@ -108,8 +108,9 @@ public:
         const Source source = picture_source(data_, {.batch = settings_.batch,
                                                      .flip = settings_.dataset == "cifar10",
                                                      .seed = common.seed});
-        training_ = device.training(
-            trainer_, {model_.network(), source, model_.objective(settings_.time_power)});
+        training_ = device.training(trainer_, denoising_task(model_.network(), source,
+                                                             model_.objective(settings_.time_power),
+                                                             settings_.batch, common.seed));
     }
 
     /// Steps until the last one or Ctrl-C, with checkpoints. Returns whether it was the last.

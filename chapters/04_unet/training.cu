@@ -1,79 +1,38 @@
-// Chapter 4's training step and its denoiser on a GPU, for any network, source and objective. The
-// host composes a batch and says at which times its pictures are noised. Then everything happens
-// where the numbers are: noise (chapter 1), network, loss, gradients, Muon and AdamW (chapter 2). A
-// small network would leave the GPU waiting for the host, which starts a thousand kernels in a
-// step; from the third step on it starts recordings of them.
+// Chapter 4's training step on a GPU, for any loss that can be made there (gpu_batch.hpp): loss,
+// gradients, Muon and AdamW (chapter 2). A small network would leave the GPU waiting for the host,
+// which starts a thousand kernels in a step; from the third step on it starts recordings of them.
 #include <memory>
-#include <mutex>
 
-#include "01_forward_noising/noising.hpp"
 #include "02_gradients/compare.hpp"
 #include "02_gradients/device_muon.hpp"
 #include "02_gradients/gradients.hpp"
-#include "03_reverse_process/prediction.hpp"
 #include "04_unet/conv.hpp"
 #include "04_unet/device.hpp"
 #include "04_unet/gpu_batch.hpp"
-#include "04_unet/unet.hpp"
 #include "cuda/reduce.hpp"
-
-namespace diffusion {
-
-extern template Var<cuda::Float> UNet::operator()(Var<cuda::Float>, std::span<const float>,
-                                                  const Condition<cuda::Float>&) const;
-
-NetworkOf<cuda::Float> network_on_gpu(const UNet& unet) {
-    return [&unet](Var<cuda::Float> xt, std::span<const float> t,
-                   const Condition<cuda::Float>& condition) { return unet(xt, t, condition); };
-}
-
-}  // namespace diffusion
 
 namespace diffusion::cuda {
 namespace {
-
-/// What a network is asked for (prediction.hpp).
-struct Wanted {
-    const float *x0, *eps;
-    const LevelOf<float>* level;
-    Prediction prediction;
-    Divisor size;
-    float* wanted;
-    __device__ void operator()(int i) const {
-        wanted[i] = wanted_from(prediction, level[i / size], x0[i], eps[i]);
-    }
-};
-
-/// The guess of x_0 from the network's output (prediction.hpp).
-struct Guess {
-    Prediction prediction;
-    LevelOf<float> level;
-    const float *xt, *y;
-    float* x0;
-    __device__ void operator()(int i) const { x0[i] = x0_from(prediction, level, xt[i], y[i]); }
-};
 
 /// A training under way.
 class DeviceTraining : public Training {
 public:
     DeviceTraining(Trainer& trainer, const TrainingTask& task)
         : trainer_(trainer),
-          task_(task),
+          on_cpu_(task.on_cpu),
           gradient_(trainer.values().size()),
-          t_(static_cast<std::size_t>(trainer.options().batch)),
-          weight_(t_.size()),
-          level_(t_.size()),
           numbers_(2),
           muon_(trainer.options().muon ? trainer.parameters().matrices() : std::vector<Parameter>(),
                 {}) {
-        require(static_cast<bool>(task.network.on_gpu), "training: this network is not on a GPU");
+        require(static_cast<bool>(task.on_gpu), "training: this loss is not on a GPU");
+        loss_ = task.on_gpu();
         for (const auto& [name, values] : trainer.state()) state_[name] = Buffer<float>::of(values);
     }
 
     Trainer::Report step() override {
         const std::int64_t number = trainer_.steps();
         const TrainOptions& options = trainer_.options();
-        make_batch(number);
+        loss_->prepare(number);
         const double rate = learning_rate_at(number, options);
         const StepNumbers numbers{
             {trainer_.adamw_step(number + 1, rate), static_cast<float>(options.max_norm),
@@ -87,8 +46,7 @@ public:
                                      std::sqrt(static_cast<double>(found[1]))};
         if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
             fetch();
-            trainer_.step(denoising_loss(task_.network.on_cpu, task_.source, task_.objective,
-                                         options.batch, options.seed));  // fails, naming the layer
+            trainer_.step(on_cpu_);  // fails, naming the layer
             fail("training: the loss is ", report.loss, " at step ", number + 1,
                  " on the GPU only");
         }
@@ -103,44 +61,6 @@ public:
 
 private:
     float* at(const char* name) const { return state_.at(name).data(); }
-
-    /// x_t, and what the network shall say of it, for the batch of a step.
-    void make_batch(std::int64_t number) {
-        host_.reset();
-        const int samples = trainer_.options().batch;
-        const std::uint64_t seed = trainer_.options().seed;
-        const Batch batch = task_.source(host_, number, 0, samples);
-        // A recording keeps the shapes it was made with.
-        require(number == first_step_ ||
-                    (batch.x0.shape() == shape_ && condition_.has_shapes_of(batch)),
-                "training on a GPU: the batch of step ", number + 1,
-                " has other shapes than the one before");
-        shape_ = batch.x0.shape();
-        condition_.upload(batch);
-        std::vector<float> t, weight;
-        std::vector<LevelOf<float>> level;
-        for (int i = 0; i < samples; ++i) {
-            const Moment at = draw_moment(task_.objective, samples, seed, number, i);
-            t.push_back(static_cast<float>(at.t));
-            weight.push_back(static_cast<float>(task_.objective.weight(at)));
-            level.push_back(at.level.as<float>());
-        }
-        t_.upload(t.data());
-        weight_.upload(weight.data());
-        level_.upload(level.data());
-        const auto numbers = static_cast<std::size_t>(shape_.numel());
-        if (x0_.size() != numbers) {
-            for (Buffer<float>* buffer : {&x0_, &eps_, &xt_, &wanted_})
-                *buffer = Buffer<float>(numbers);
-        }
-        x0_.upload(batch.x0.data());
-        const int size = static_cast<int>(shape_.numel() / samples);
-        noise_batch(x0_.data(), level_.data(),
-                    {seed, Purpose::noise, static_cast<std::uint32_t>(number)}, 0, samples, size,
-                    eps_.data(), xt_.data());
-        for_each_number(shape_.numel(), Wanted{x0_.data(), eps_.data(), level_.data(),
-                                               task_.objective.prediction, size, wanted_.data()});
-    }
 
     /// Makes launches; from the third step on from a recording, for by then the tape's memory has
     /// become one block, which no longer moves.
@@ -160,15 +80,7 @@ private:
         Tape<Float>& tape = tape_.tape;
         tape.reset();
         tape.bind(as_device(at("values")), as_device(gradient_.data()));
-        const auto of_batch = [&](const Buffer<float>& numbers) {
-            return Tensor<Float>(as_device(numbers.data()), shape_);
-        };
-        const Noised<Float> noised{of_batch(xt_),
-                                   of_batch(wanted_),
-                                   {t_.data(), t_.size()},
-                                   {as_device(weight_.data()), {trainer_.options().batch}},
-                                   condition_.on(tape)};
-        const Var<Float> loss = network_loss(task_.network.on_gpu, tape, noised).loss;  // (4.15)
+        const Var<Float> loss = (*loss_)(tape);
         fill({as_device(gradient_.data()), {static_cast<int>(gradient_.size())}}, Float(0));
         tape.backward_from(loss, Float(1));
         copy_bytes(numbers_.data(), raw(loss.value()), sizeof(float));
@@ -195,64 +107,17 @@ private:
     };
 
     Trainer& trainer_;
-    TrainingTask task_;
+    Trainer::Loss on_cpu_;
+    std::shared_ptr<DeviceLoss> loss_;
     std::int64_t first_step_ = trainer_.steps();
-    Arena host_;   ///< of a batch
-    Shape shape_;  ///< of its pictures
     std::map<std::string, Buffer<float>> state_;
     Buffer<float> gradient_;
-    Buffer<float> x0_, eps_, xt_, wanted_;
-    Buffer<float> t_, weight_;
-    Buffer<LevelOf<float>> level_;
-    GpuCondition condition_;
     Buffer<float> numbers_;  ///< the loss, and the sum of squares of the gradient
     DeviceMuon muon_;
     DeviceTape tape_;
     Buffer<StepNumbers> step_numbers_{1};
     Graph network_recording_, step_recording_;
 };
-
-constexpr int kPiece = 512;  // pictures whose activations lie on the GPU at a time
-
-/// What a denoiser needs for a piece. One caller at a time has it.
-struct Drawing {
-    std::mutex one_at_a_time;
-    DeviceTape tape;
-    GpuCondition condition;
-};
-
-Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction, std::span<float> values,
-                             const Batch& condition) {
-    require(static_cast<bool>(network.on_gpu), "drawing: this network is not on a GPU");
-    const auto on_gpu = std::make_shared<Buffer<float>>(Buffer<float>::of(values));
-    const auto memory = std::make_shared<Drawing>();
-    return [=, network = network.on_gpu](Tensor<const float> xt, const Moment& at,
-                                         Tensor<float> x0) {
-        check_level(prediction, at.level);
-        const std::lock_guard<std::mutex> lock(memory->one_at_a_time);
-        Tape<Float>& tape = memory->tape.tape;
-        for (int first = 0; first < xt.size(0); first += kPiece) {
-            const int count = std::min(kPiece, xt.size(0) - first);
-            tape.reset();
-            tape.bind(as_device(on_gpu->data()));
-            Shape shape = xt.shape();
-            shape.n[0] = count;
-            const std::size_t bytes = static_cast<std::size_t>(shape.numel()) * sizeof(float);
-            const Tensor<Float> x = tape.numbers().make<Float>(shape);
-            copy_bytes(raw(x), xt[first].data(), bytes);
-            const Buffer<float> times = Buffer<float>::of(
-                std::vector<float>(static_cast<std::size_t>(count), static_cast<float>(at.t)));
-            memory->condition.upload(part_of(condition, first, count));
-            const Tensor<Float> y =
-                network(tape.constant(x), {times.data(), times.size()}, memory->condition.on(tape))
-                    .value();
-            for_each_number(shape.numel(),
-                            Guess{prediction, at.level.as<float>(), raw(x), raw(y), raw(y)});
-            copy_bytes(x0[first].data(), raw(y), bytes);
-            synchronize("drawing");
-        }
-    };
-}
 
 }  // namespace
 }  // namespace diffusion::cuda
@@ -277,9 +142,10 @@ namespace {
 
 TrainingTask task_of(const DenoisingModel& model, const Dataset& data, int batch, bool flip) {
     const bool labels = !data.labels.empty();
-    return {model.network(),
-            picture_source(data, {.batch = batch, .flip = flip, .labels = labels, .seed = 5}),
-            model.objective()};
+    return denoising_task(
+        model.network(),
+        picture_source(data, {.batch = batch, .flip = flip, .labels = labels, .seed = 5}),
+        model.objective(), batch, 5);
 }
 
 void time_steps(Stage& s, const std::string& what, const UNetConfig& config, int side, int batch) {
@@ -391,13 +257,11 @@ void training_stage(Stage& s) {
         const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
         const TrainingTask task = task_of(model, data, 4, true);
         Trainer cpu(model.parameters, options), beside(model.parameters, options);
-        const Trainer::Loss loss = denoising_loss(task.network.on_cpu, task.source, task.objective,
-                                                  options.batch, options.seed);
         DeviceTraining gpu(beside, task);
         double off = 0, off_norm = 0, off_matrix = 0;
         const std::int64_t before = launch_count();
         for (int k = 0; k < 4; ++k) {  // two as they are, two recorded
-            const Trainer::Report a = cpu.step(loss), b = gpu.step();
+            const Trainer::Report a = cpu.step(task.on_cpu), b = gpu.step();
             if (k == 0) s.say("launches in a step", launch_count() - before);
             off = std::max(off, std::abs(a.loss - b.loss) / a.loss);
             off_norm =

@@ -27,7 +27,7 @@ Var<T> AttentionBlock::operator()(Var<T> x, const Condition<T>&) const {
     const Var<T> all = qkv(norm(x));
     const auto tokens = [&](int part) {  // [N,H,W,3C] to [N,HW,C]
         return reshape(slice_channels(all, part * channels, channels),
-                       {x.size(0), x.size(1) * x.size(2), channels});
+                       {x.size(0), pixels_of(x.shape()), channels});
     };
     const Var<T> mixed = attention(tokens(0), tokens(1), tokens(2), {.heads = heads});  // (4.9)
     return out(reshape(mixed, x.shape()), {.image = x});

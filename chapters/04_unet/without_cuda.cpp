@@ -1,4 +1,4 @@
-// What a program has in place of the definitions in training.cu and unet.cu, if these are not
+// What a program has in place of the definitions in the .cu files, if these are not
 // linked: the linker takes this file from the library only where they are missing. It holds nothing
 // else, or it would be taken beside them.
 #include "04_unet/device.hpp"
@@ -13,6 +13,11 @@ Device cuda_device(const std::string&) {
 }
 
 NetworkOf<cuda::Float> network_on_gpu(const UNet&) {
+    return {};
+}
+
+std::function<std::shared_ptr<cuda::DeviceLoss>()> denoising_on_gpu(NetworkOf<cuda::Float>, Source,
+                                                                    Objective, int, std::uint64_t) {
     return {};
 }
 

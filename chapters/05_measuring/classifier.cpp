@@ -64,7 +64,7 @@ Trainer::Loss naming_loss(const Classifier& network, const Dataset& data, std::u
 template <class T>
 Var<T> mean_pixels(Var<T> x) {
     require(x.shape().rank == 4, "mean_pixels: x is ", x.shape(), ", expected [N,H,W,C]");
-    const int images = x.size(0), pixels = x.size(1) * x.size(2), channels = x.size(3);
+    const int images = x.size(0), pixels = pixels_of(x.shape()), channels = x.size(3);
     Var<T> y = x.tape().result({images, channels}, x);
     const T share = T(1) / static_cast<T>(pixels);
     for (int n = 0; n < images; ++n) {

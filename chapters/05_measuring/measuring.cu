@@ -47,7 +47,7 @@ struct MeanPixelsVjp {
 template <>
 Var<Float> mean_pixels(Var<Float> x) {
     require(x.shape().rank == 4, "mean_pixels: x is ", x.shape(), ", expected [N,H,W,C]");
-    const int images = x.size(0), pixels = x.size(1) * x.size(2), channels = x.size(3);
+    const int images = x.size(0), pixels = pixels_of(x.shape()), channels = x.size(3);
     const Var<Float> y = x.tape().result({images, channels}, x);
     cuda::for_each_number(y.value().numel(),
                           cuda::MeanPixels{raw(x.value()), pixels, channels, raw(y.value())});

@@ -8,23 +8,12 @@
 #include "tensor/array.hpp"
 #include "tensor/check.hpp"
 #include "tensor/flat.hpp"
-#include "tensor/random.hpp"
 
 namespace diffusion {
 
 template <class T>
-Noise<T> editing_noise(std::uint64_t seed) {
-    return [=](int number, Tensor<T> z) {
-        for (int n = 0; n < z.size(0); ++n) {
-            fill_normal(z[n], Random(seed, Purpose::editing, static_cast<std::uint32_t>(number),
-                                     static_cast<std::uint32_t>(n)));
-        }
-    };
-}
-
-template <class T>
 void ddim_invert(const Denoiser<T>& denoiser, std::span<const Moment> path,
-                 const EditOptions<T>& options, Tensor<T> x) {
+                 const InvertOptions<T>& options, Tensor<T> x) {
     check_path("ddim_invert", path);
     require(options.rounds >= 1, "ddim_invert: ", options.rounds, " rounds, expected at least 1");
     Array<T> guess(x.shape()), noise(x.shape()), velocity(x.shape()), start(x.shape());
@@ -80,7 +69,7 @@ void slerp(Tensor<const T> a, Tensor<const T> b, double share, Tensor<T> between
 
 template <class T>
 void inpaint(const Denoiser<T>& denoiser, std::span<const Moment> path, Tensor<const T> known,
-             Tensor<const T> keep, const EditOptions<T>& options, Tensor<T> x) {
+             Tensor<const T> keep, const InpaintOptions<T>& options, Tensor<T> x) {
     check_path("inpaint", path);
     require_same_shape("inpaint", known, keep, x);
     require(options.repeats >= 1, "inpaint: repeats is ", options.repeats, ", expected 1 or more");
@@ -130,14 +119,13 @@ void start_edit(const Moment& at, const Noise<T>& noise, Tensor<T> x) {
     flat(x) = level.a * flat(x) + level.s * flat(fresh.tensor());  // (6.20)
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                                  \
-    template Noise<T> editing_noise(std::uint64_t);                                               \
-    template void start_edit(const Moment&, const Noise<T>&, Tensor<T>);                          \
-    template void ddim_invert(const Denoiser<T>&, std::span<const Moment>, const EditOptions<T>&, \
-                              Tensor<T>);                                                         \
-    template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);                     \
-    template void inpaint(const Denoiser<T>&, std::span<const Moment>, Tensor<const T>,           \
-                          Tensor<const T>, const EditOptions<T>&, Tensor<T>);
+#define DIFFUSION_INSTANTIATE(T)                                                        \
+    template void start_edit(const Moment&, const Noise<T>&, Tensor<T>);                \
+    template void ddim_invert(const Denoiser<T>&, std::span<const Moment>,              \
+                              const InvertOptions<T>&, Tensor<T>);                      \
+    template void slerp(Tensor<const T>, Tensor<const T>, double, Tensor<T>);           \
+    template void inpaint(const Denoiser<T>&, std::span<const Moment>, Tensor<const T>, \
+                          Tensor<const T>, const InpaintOptions<T>&, Tensor<T>);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

@@ -334,7 +334,7 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, ConvOptions
             // In a narrow picture those zeros are much of the row: windows are written out, for one
             // long sum over the pixels.
             const Tensor<T> padded = spread(x[n], before, 1, height, width, scratch);
-            const int pixels = dy.size(1) * dy.size(2), run = kernel * channels;
+            const int pixels = pixels_of(dy.shape()), run = kernel * channels;
             const Tensor<T> windows = scratch.make<T>({pixels, kernel, run});
             for (int p = 0; p < pixels; ++p) {
                 const int i = stride * (p / dy.size(2)), j = stride * (p % dy.size(2));

@@ -49,7 +49,7 @@ std::ptrdiff_t numbers_of_group(const Shape& x, int groups) {
 template <class T>
 void group_norm_forward(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> y,
                         Arena& scratch) {
-    const int images = y.size(0), pixels = y.size(1) * y.size(2);
+    const int images = y.size(0), pixels = pixels_of(y.shape());
     const int groups = x.groups, channels = y.size(3), per_group = channels / groups;
     const T numbers = static_cast<T>(numbers_of_group(y.shape(), groups));
     const auto parts = parts_of<T>(x, {});
@@ -112,7 +112,7 @@ void group_norm_forward(const GroupNormInput<T>& x, const GroupNormLines<T>& lin
 template <class T>
 void group_norm_vjp(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> dy,
                     Tensor<T> y, const GroupNormGradients<T>& to, Arena& scratch) {
-    const int images = dy.size(0), pixels = dy.size(1) * dy.size(2), channels = dy.size(3);
+    const int images = dy.size(0), pixels = pixels_of(dy.shape()), channels = dy.size(3);
     const int per_group = channels / x.groups;
     const T numbers = static_cast<T>(numbers_of_group(dy.shape(), x.groups));
     const auto parts = parts_of<T>(x, to);

@@ -48,6 +48,13 @@ inline std::ostream& operator<<(std::ostream& out, const Shape& shape) {
     return out << ']';
 }
 
+/// How many pixels each of the images [N,H,W,C] has. Fails if an int cannot count them.
+inline int pixels_of(const Shape& images) {
+    const std::ptrdiff_t pixels = static_cast<std::ptrdiff_t>(images[1]) * images[2];
+    require(pixels <= std::numeric_limits<int>::max(), "images ", images, ": too many pixels");
+    return static_cast<int>(pixels);
+}
+
 template <class T>
 class Tensor {
 public:
