@@ -139,10 +139,7 @@ void operation(const Machine& machine, Table& table, const std::string& name, co
     table.row({name + " back", "", unit, shortest(b), shortest(b / most)});
 }
 
-}  // namespace
-
-void bench_kernels(const Machine& machine, const std::filesystem::path& folder) {
-    Table table(folder / "kernels.csv", "kernel,shape,unit,rate,share");
+void bench_convolutions(const Machine& machine, Table& table) {
     const auto forward = [](Worker& m, int stride) {
         conv2d<float>(m.x, m.w, stride, m.y, m.scratch);
     };
@@ -188,9 +185,9 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
                  false, forward, data, weights);
     convolutions(machine, table, "first and last layer", {{28, 1, 32}, {28, 32, 1}}, false, forward,
                  data, weights);
+}
 
-    std::printf("%-34s%9s%9s   %s\n", "other operations", "forward", "back",
-                "of copying in main memory; attention: of the peak");
+void bench_group_norm(const Machine& machine, Table& table) {
     const auto norm = [&](const char* name, int pixels, int channels, bool silu) {
         const Shape shape{kImages, pixels, pixels, channels};
         const double bytes = 4.0 * static_cast<double>(shape.numel());
@@ -206,6 +203,10 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
     norm("group norm and SiLU 14x14 64", 14, 64, true);
     norm("group norm and SiLU 14x14 128", 14, 128, true);
     norm("group norm and SiLU 7x7 64", 7, 64, true);
+}
+
+/// Operations on each number or each row.
+void bench_rows(const Machine& machine, Table& table) {
     const Shape rows{kImages, 64, 256};
     const auto by_bytes = [&](const char* name, auto op) {
         const double bytes = 4.0 * static_cast<double>(rows.numel());
@@ -221,12 +222,19 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
     by_bytes("RMS norm, rows of 256", [](Tape<float>& tape, Var<float> x) {
         return rms_norm(x, gain_and_bias(tape, 256).first);
     });
+}
+
+void bench_attention(const Machine& machine, Table& table) {
     for (const int tokens : {49, 256, 1024}) {
         const double product = 2.0 * tokens * tokens * 64;
         operation(machine, table, "attention " + std::to_string(tokens) + " tokens 4 x 16",
                   "GFLOP/s", machine.flops_all, {1, tokens, 64}, 2 * product, 5 * product,
                   [](Tape<float>&, Var<float> x) { return attention(x, x, x, {4}); });
     }
+}
+
+/// The update of all parameters: clipping, AdamW and average in one.
+void bench_update(const Machine& machine, Table& table) {
     constexpr std::size_t kParameters = 1'539'329;
     Array<float> values(kParameters), gradient(kParameters), average(kParameters);
     std::ranges::fill(gradient, 1.0f);
@@ -241,6 +249,19 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder) 
                 rate / machine.copy);
     table.row(
         {"AdamW clipping and average", "", "GB/s", shortest(rate), shortest(rate / machine.copy)});
+}
+
+}  // namespace
+
+void bench_kernels(const Machine& machine, const std::filesystem::path& folder) {
+    Table table(folder / "kernels.csv", "kernel,shape,unit,rate,share");
+    bench_convolutions(machine, table);
+    std::printf("%-34s%9s%9s   %s\n", "other operations", "forward", "back",
+                "of copying in main memory; attention: of the peak");
+    bench_group_norm(machine, table);
+    bench_rows(machine, table);
+    bench_attention(machine, table);
+    bench_update(machine, table);
 }
 
 }  // namespace diffusion

@@ -9,6 +9,7 @@
 #include "03_reverse_process/mixture.hpp"
 #include "03_reverse_process/posterior.hpp"
 #include "03_reverse_process/prediction.hpp"
+#include "support/file_checks.hpp"
 #include "support/varied.hpp"
 #include "tensor/random.hpp"
 
@@ -131,6 +132,8 @@ TEST_CASE("(3.11) to (3.15): every prediction leads to the same x_0 and eps") {
         same(Prediction::score, score_from_eps(level, eps));
     }
     CHECK(prediction_from_name("v") == Prediction::v);
+    for (const NamedPrediction& each : kPredictions)
+        CHECK(prediction_name(prediction_from_name(each.name)) == std::string(each.name));
 }
 
 TEST_CASE(
@@ -261,7 +264,8 @@ TEST_CASE("bad input is an Error") {
     CHECK_THROWS_AS(posterior(schedule, 3, 3), Error);
     CHECK_THROWS_AS(posterior(schedule, 51, 3), Error);
     CHECK_THROWS_AS(elbo_weight(0.5, 1.0), Error);
-    CHECK_THROWS_AS(prediction_from_name("epsilon"), Error);
+    CHECK(contains(error_of([] { prediction_from_name("epsilon"); }),
+                   "prediction 'epsilon': use eps, x0, v or score"));
     for (const std::vector<int>& times :
          std::vector<std::vector<int>>{{}, {0}, {5, 5, 0}, {3, 5, 0}, {60, 0}})
         CHECK_THROWS_AS(ancestral_moments(moments(schedule, times), Variance::small, {}), Error);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "06_ddim/grids.hpp"
+#include "06_ddim/samplers.hpp"
 #include "data/idx.hpp"
 #include "data/strokes.hpp"
 #include "io/csv.hpp"
@@ -97,8 +98,8 @@ TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
         return read_npy(folder / name / "samples.npy").values;
     };
     std::set<std::vector<float>> drawn;  // all differ
-    for (const char* sampler : {"ddpm", "ddim", "euler", "heun", "dpmpp2m"})
-        drawn.insert(sample(sampler, {"--sampler", sampler}));
+    for (const std::string& sampler : sampler_names())
+        drawn.insert(sample(sampler.c_str(), {"--sampler", sampler}));
     CHECK(drawn.size() == 5);
     for (const char* grid : {"trailing", "leading", "linspace", "karras", "logsnr"})
         drawn.insert(sample(grid, {"--grid", grid}));
@@ -116,6 +117,14 @@ TEST_CASE("sample: every sampler and grid, from the seed or from given noise") {
         fill_normal(noise[n], Random(1, Purpose::start_noise, 0, static_cast<std::uint32_t>(n)));
     write_npy(folder / "noise.npy", noise);
     CHECK(sample("given", {"--noise", (folder / "noise.npy").string()}) == one);
+}
+
+TEST_CASE("--help says of each sampler and each grid what it is") {
+    const std::string samplers = run_program({"06_ddim", "sample", "--help"}).out,
+                      grids = run_program({"06_ddim", "--help"}).out;
+    for (const SamplerOf<float>& sampler : kSamplers<float>)
+        CHECK(contains(samplers, sampler.what));
+    for (const Grid& grid : kGrids) CHECK(contains(grids, grid.what));
 }
 
 TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or a test digit") {

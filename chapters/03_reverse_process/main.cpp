@@ -88,80 +88,97 @@ std::vector<Image> walk(const Denoiser<float>& denoiser, const Schedule& schedul
     return stops;
 }
 
-void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
-    const Schedule schedule = make_schedule("cosine", kT);
-    CsvWriter field(folder.path("fields.csv"),
-                    {"shape", "t", "x", "y", "exact_x", "exact_y", "learned_x", "learned_y"});
-    CsvWriter densities(folder.path("densities.csv"), {"shape", "data", "exact", "learned"});
-    std::vector<Image> rows;
-    std::vector<std::vector<Image>> films(8);
-    std::printf("\n%-12s%36s\n%-12s%12s%12s%12s\n", "", "mean log density of the samples, nats",
-                "shape", "data", "exact", "learned");
-    for (int k = 0; k < 4; ++k) {
-        const GaussianMixture shape = make_shape(kShapeNames[static_cast<std::size_t>(k)]);
-        const NoisePredictor net;
-        Array<float> values = learn(net, shape, schedule, work.steps, seed);
-        const Denoiser<float> exact = exact_denoiser<float>(shape),
-                              learned = learned_denoiser(net, values, schedule.steps());
-        Arena arena;
-        const Shape points{work.points, 2};
-        const Tensor<float> data = arena.make<float>(points), by_exact = arena.make<float>(points),
-                            by_net = arena.make<float>(points);
-        draw(shape, seed, 0xFFFFFFFF,
-             data);  // a step that training never reaches
-        std::vector<Image> upper =
-            walk(exact, schedule, seed, by_exact, films[static_cast<std::size_t>(k)]);
-        std::vector<Image> lower =
-            walk(learned, schedule, seed, by_net, films[static_cast<std::size_t>(k) + 4]);
-        upper.push_back(picture(data));
-        lower.push_back(picture(data));
-        rows.push_back(beside(upper));
-        rows.push_back(beside(lower));
-        const double of_data = mean_log_density(shape, data),
-                     of_exact = mean_log_density(shape, by_exact),
-                     of_learned = mean_log_density(shape, by_net);
-        const std::string name = kShapeNames[static_cast<std::size_t>(k)];
-        std::printf("%-12s%12.3f%12.3f%12.3f\n", name.c_str(), of_data, of_exact, of_learned);
-        densities.row({static_cast<double>(k), of_data, of_exact, of_learned});
-        folder.number(name + ": learned", of_learned,
-                      "mean log density of samples, nats; fresh data " +
-                          shortest(std::round(1000 * of_data) / 1000));
-
-        constexpr int kGrid = 16;
-        const Tensor<float> grid = arena.make<float>({kGrid * kGrid, 2}),
-                            a = arena.make<float>(grid.shape()),
-                            b = arena.make<float>(grid.shape());
+/// The scores of two denoisers on a grid of points, at two times: a row of the table for each.
+void tabulate_scores(CsvWriter& table, int shape, const Schedule& schedule,
+                     const Denoiser<float>& exact, const Denoiser<float>& learned) {
+    constexpr int kGrid = 16;
+    Arena arena;
+    const Tensor<float> grid = arena.make<float>({kGrid * kGrid, 2}),
+                        a = arena.make<float>(grid.shape()), b = arena.make<float>(grid.shape());
+    for (int i = 0; i < kGrid * kGrid; ++i) {
+        const int column = i % kGrid, row = i / kGrid;
+        grid(i, 0) = -2.5f + 5.0f * static_cast<float>(column) / (kGrid - 1);
+        grid(i, 1) = -2.5f + 5.0f * static_cast<float>(row) / (kGrid - 1);
+    }
+    for (const int t : {40, 100}) {
+        const Level level = level_at(schedule, t);
+        const Moment moment{static_cast<double>(t), level};
+        exact(grid, moment, a);
+        learned(grid, moment, b);
+        const auto score = [&](float x, float x0) {  // (3.14) with (3.11)
+            return score_from_eps(
+                level, eps_from_x0(level, static_cast<double>(x), static_cast<double>(x0)));
+        };
         for (int i = 0; i < kGrid * kGrid; ++i) {
-            const int column = i % kGrid, row = i / kGrid;
-            grid(i, 0) = -2.5f + 5.0f * static_cast<float>(column) / (kGrid - 1);
-            grid(i, 1) = -2.5f + 5.0f * static_cast<float>(row) / (kGrid - 1);
-        }
-        for (const int t : {40, 100}) {
-            const Level level = level_at(schedule, t);
-            const Moment moment{static_cast<double>(t), level};
-            exact(grid, moment, a);
-            learned(grid, moment, b);
-            const auto score = [&](float x, float x0) {  // (3.14) with (3.11)
-                return score_from_eps(
-                    level, eps_from_x0(level, static_cast<double>(x), static_cast<double>(x0)));
-            };
-            for (int i = 0; i < kGrid * kGrid; ++i) {
-                field.row({static_cast<double>(k), static_cast<double>(t),
-                           static_cast<double>(grid(i, 0)), static_cast<double>(grid(i, 1)),
-                           score(grid(i, 0), a(i, 0)), score(grid(i, 1), a(i, 1)),
-                           score(grid(i, 0), b(i, 0)), score(grid(i, 1), b(i, 1))});
-            }
+            table.row({static_cast<double>(shape), static_cast<double>(t),
+                       static_cast<double>(grid(i, 0)), static_cast<double>(grid(i, 1)),
+                       score(grid(i, 0), a(i, 0)), score(grid(i, 1), a(i, 1)),
+                       score(grid(i, 0), b(i, 0)), score(grid(i, 1), b(i, 1))});
         }
     }
-    write_png(folder.path("flow.png"), stack_rows(rows));
+}
+
+/// The tables and pictures of all shapes.
+struct Flow {
+    CsvWriter fields, densities;
+    std::vector<Image> rows;                         ///< of flow.png: two for each shape
+    std::vector<std::vector<Image>> exact, learned;  ///< films, one of each kind for each shape
+
+    explicit Flow(RunFolder& folder)
+        : fields(folder.path("fields.csv"),
+                 {"shape", "t", "x", "y", "exact_x", "exact_y", "learned_x", "learned_y"}),
+          densities(folder.path("densities.csv"), {"shape", "data", "exact", "learned"}) {}
+};
+
+/// Noise becomes one shape, by the exact score and by a learned one.
+void walk_shape(RunFolder& folder, Flow& flow, int k, const Work& work, std::uint64_t seed) {
+    const std::string name = kShapeNames[static_cast<std::size_t>(k)];
+    const Schedule schedule = make_schedule("cosine", kT);
+    const GaussianMixture shape = make_shape(name);
+    const NoisePredictor net;
+    Array<float> values = learn(net, shape, schedule, work.steps, seed);
+    const Denoiser<float> exact = exact_denoiser<float>(shape),
+                          learned = learned_denoiser(net, values, schedule.steps());
+    Arena arena;
+    const Shape points{work.points, 2};
+    const Tensor<float> data = arena.make<float>(points), by_exact = arena.make<float>(points),
+                        by_net = arena.make<float>(points);
+    draw(shape, seed, 0xFFFFFFFF, data);  // a step that training never reaches
+    std::vector<Image> upper = walk(exact, schedule, seed, by_exact, flow.exact.emplace_back());
+    std::vector<Image> lower = walk(learned, schedule, seed, by_net, flow.learned.emplace_back());
+    upper.push_back(picture(data));
+    lower.push_back(picture(data));
+    flow.rows.push_back(beside(upper));
+    flow.rows.push_back(beside(lower));
+
+    const double of_data = mean_log_density(shape, data),
+                 of_exact = mean_log_density(shape, by_exact),
+                 of_learned = mean_log_density(shape, by_net);
+    std::printf("%-12s%12.3f%12.3f%12.3f\n", name.c_str(), of_data, of_exact, of_learned);
+    flow.densities.row({static_cast<double>(k), of_data, of_exact, of_learned});
+    folder.number(name + ": learned", of_learned,
+                  "mean log density of samples, nats; fresh data " +
+                      shortest(std::round(1000 * of_data) / 1000));
+    tabulate_scores(flow.fields, k, schedule, exact, learned);
+}
+
+/// The f-th picture of each film, side by side.
+Image frame(const std::vector<std::vector<Image>>& films, std::size_t f) {
+    std::vector<Image> row;
+    for (const std::vector<Image>& film : films) row.push_back(film[f]);
+    return beside(row);
+}
+
+void walk_shapes(RunFolder& folder, const Work& work, std::uint64_t seed) {
+    Flow flow(folder);
+    std::printf("\n%-12s%36s\n%-12s%12s%12s%12s\n", "", "mean log density of the samples, nats",
+                "shape", "data", "exact", "learned");
+    for (int k = 0; k < 4; ++k) walk_shape(folder, flow, k, work, seed);
+
+    write_png(folder.path("flow.png"), stack_rows(flow.rows));
     std::vector<Image> frames;
-    for (std::size_t f = 0; f < films[0].size(); ++f) {
-        std::vector<Image> exact_row, learned_row;
-        for (std::size_t k = 0; k < 4; ++k) {
-            exact_row.push_back(films[k][f]);
-            learned_row.push_back(films[k + 4][f]);
-        }
-        const std::vector<Image> both = {beside(exact_row), beside(learned_row)};
+    for (std::size_t f = 0; f < flow.exact[0].size(); ++f) {
+        const std::vector<Image> both = {frame(flow.exact, f), frame(flow.learned, f)};
         frames.push_back(stack_rows(both));
     }
     write_gif(folder.path("flow.gif"), frames, 8);

@@ -6,12 +6,21 @@
 
 namespace diffusion {
 
+const char* prediction_name(Prediction kind) {
+    for (const NamedPrediction& each : kPredictions) {
+        if (kind == each.kind) return each.name;
+    }
+    fail("prediction_name: unknown kind of prediction");
+}
+
 Prediction prediction_from_name(const std::string& name) {
-    if (name == "eps") return Prediction::eps;
-    if (name == "x0") return Prediction::x0;
-    if (name == "v") return Prediction::v;
-    if (name == "score") return Prediction::score;
-    fail("prediction '", name, "': use eps, x0, v or score");
+    std::string known;
+    for (const NamedPrediction& each : kPredictions) {
+        if (name == each.name) return each.kind;
+        const char* between = &each == &kPredictions.back() ? " or " : ", ";
+        known += (known.empty() ? "" : between) + std::string(each.name);
+    }
+    fail("prediction '", name, "': use ", known);
 }
 
 void check_level(Prediction kind, Level level) {

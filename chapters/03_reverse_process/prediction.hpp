@@ -3,6 +3,7 @@
 // velocity v (Salimans and Ho 2022, arXiv:2202.00512) and the score. Each one and x_t give the
 // others. The functions take single numbers, on the CPU in double, on a GPU in float; v needs
 // a^2 + s^2 = 1.
+#include <array>
 #include <string>
 
 #include "01_forward_noising/schedule.hpp"
@@ -67,7 +68,19 @@ constexpr T x0_from(Prediction kind, LevelOf<T> l, T xt, T said) {
 /// a = 0; v where a^2 + s^2 is not 1.
 void check_level(Prediction kind, Level level);
 
-/// "eps", "x0", "v" or "score". Fails on any other name.
+/// A prediction by name.
+struct NamedPrediction {
+    const char* name;
+    Prediction kind;
+};
+inline constexpr std::array<NamedPrediction, 4> kPredictions = {{
+    {"eps", Prediction::eps},
+    {"x0", Prediction::x0},
+    {"v", Prediction::v},
+    {"score", Prediction::score},
+}};
+const char* prediction_name(Prediction kind);
+/// Fails on a name that is not in the table, and names those that are.
 Prediction prediction_from_name(const std::string& name);
 
 /// A guess at both parts of x_t, with a x0 + s eps = x_t.

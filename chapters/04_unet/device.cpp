@@ -1,5 +1,7 @@
 #include "04_unet/device.hpp"
 
+#include <CLI/CLI.hpp>
+
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -37,9 +39,21 @@ Device cpu_device() {
             }};
 }
 
-Device find_device(const std::string& name, const std::string& precision) {
-    require(name == "cpu" || name == "cuda", "--device ", name, ": use cpu or cuda");
-    return name == "cpu" ? cpu_device() : cuda_device(precision);
+void add_device_options(CLI::App& command, DeviceOptions& options) {
+    command.add_option("--device", options.name, "where the network runs: cpu or cuda")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"cpu", "cuda"}));
+    command
+        .add_option("--precision", options.precision,
+                    "of products on a GPU: fp32, or on tensor cores tf32 or bf16")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
+}
+
+Device find_device(const DeviceOptions& options) {
+    require(options.name == "cpu" || options.name == "cuda", "--device ", options.name,
+            ": use cpu or cuda");
+    return options.name == "cpu" ? cpu_device() : cuda_device(options.precision);
 }
 
 }  // namespace diffusion

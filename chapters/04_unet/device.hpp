@@ -8,6 +8,10 @@
 
 #include "04_unet/model.hpp"
 
+namespace CLI {
+class App;
+}
+
 namespace diffusion {
 
 /// A training under way on some device.
@@ -54,7 +58,14 @@ Device cpu_device();
 /// that is linked without them gets without_cuda.cpp's, which fails.
 Device cuda_device(const std::string& precision);
 
-/// By the names that the command line knows: "cpu" or "cuda".
-Device find_device(const std::string& name, const std::string& precision);
+/// A device as the command line describes it.
+struct DeviceOptions {
+    std::string name = "cpu";        ///< or "cuda"
+    std::string precision = "tf32";  ///< of cuda_device
+};
+/// Adds --device and --precision.
+void add_device_options(CLI::App& command, DeviceOptions& options);
+/// Fails on a name that is neither "cpu" nor "cuda".
+Device find_device(const DeviceOptions& options);
 
 }  // namespace diffusion

@@ -2,97 +2,115 @@
 #include "04_unet/runs.hpp"
 #include "app/app.hpp"
 
+namespace diffusion {
+namespace {
+
+/// What is learned, and by how large a network.
+void add_size_options(CLI::App* command, TrainSettings& settings) {
+    command
+        ->add_option("--dataset", settings.dataset,
+                     "mnist, fashion, cifar10, builtin or folder:PATH")
+        ->capture_default_str();
+    command->add_option("--base", settings.base, "channels of the first level (0: the preset's)")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    command
+        ->add_option("--multipliers", settings.multipliers,
+                     "channels of each level, in units of base: 1,2,2 (none: the preset's)")
+        ->delimiter(',')
+        ->check(CLI::PositiveNumber);
+    command->add_option("--images", settings.images, "training images (0: the preset's)")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    command->add_option("--batch", settings.batch, "images per step (0: the preset's)")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+}
+
+/// How it is learned.
+void add_learning_options(CLI::App* command, TrainSettings& settings) {
+    command
+        ->add_option("--optimizer", settings.optimizer, "muon (for the weight matrices), or adam")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"muon", "adam"}));
+    command->add_option("--learning-rate", settings.learning_rate, "at its highest")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    command->add_option("--save-every", settings.save_every, "steps between checkpoints")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+}
+
+/// What the loss asks for, and at which times.
+void add_objective_options(CLI::App* command, TrainSettings& settings) {
+    command->add_option("--schedule", settings.schedule, "how fast noise comes in")
+        ->capture_default_str()
+        ->check(CLI::IsMember(kScheduleNames));
+    command->add_option("--prediction", settings.prediction, "what the network is asked for")
+        ->capture_default_str()
+        ->check(CLI::IsMember(model_predictions()));
+    command
+        ->add_option("--time-power", settings.time_power,
+                     "1: all times equally often; less: more late")
+        ->capture_default_str()
+        ->check(CLI::Range(0.1, 10.0));
+}
+
+void add_drawing_options(CLI::App* command, SampleSettings& settings) {
+    command->add_option("--model", settings.model, "model.safetensors")->required();
+    command
+        ->add_option("--n", settings.drawing.n,
+                     "how many pictures (with --noise: as many as it holds)")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    command->add_option("--steps", settings.steps, "steps from noise to picture")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
+    command->add_option("--noise", settings.drawing.noise,
+                        "start from this .npy file, float32 [N,H,W,C]");
+}
+
+/// Draws with the model that was trained just now, in a quarter of the chain to save time.
+void draw_with_trained(const CommonOptions& common, SampleSettings settings, const Device& device,
+                       RunFolder& folder) {
+    settings.model = common.out / "model.safetensors";
+    settings.steps = common.preset == "smoke" ? 10 : 250;
+    run_sample(common, settings, device, folder);
+}
+
+}  // namespace
+}  // namespace diffusion
+
 int main(int argc, char** argv) {
     using namespace diffusion;
     CLI::App app("A UNet learns to remove noise, and then draws.", "04_unet");
     CommonOptions common;
-    add_common_options(app, common, "04_unet");
     TrainSettings train;
     SampleSettings sample;
-    std::string device_name = "cpu", precision = "tf32";
-
+    DeviceOptions where;
+    add_common_options(app, common, "04_unet");
     CLI::App* train_command = app.add_subcommand(
         "train", "train and write model.safetensors, train.csv and sample grids");
-    train_command
-        ->add_option("--dataset", train.dataset, "mnist, fashion, cifar10, builtin or folder:PATH")
-        ->capture_default_str();
-    train_command->add_option("--base", train.base, "channels of the first level (0: the preset's)")
-        ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
-    train_command
-        ->add_option("--multipliers", train.multipliers,
-                     "channels of each level, in units of base: 1,2,2 (none: the preset's)")
-        ->delimiter(',')
-        ->check(CLI::PositiveNumber);
-    train_command->add_option("--images", train.images, "training images (0: the preset's)")
-        ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
-    train_command->add_option("--batch", train.batch, "images per step (0: the preset's)")
-        ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
-    train_command
-        ->add_option("--optimizer", train.optimizer, "muon (for the weight matrices), or adam")
-        ->capture_default_str()
-        ->check(CLI::IsMember({"muon", "adam"}));
-    train_command->add_option("--learning-rate", train.learning_rate, "at its highest")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    train_command->add_option("--save-every", train.save_every, "steps between checkpoints")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    train_command->add_option("--schedule", train.schedule, "how fast noise comes in")
-        ->capture_default_str()
-        ->check(CLI::IsMember({"linear", "scaled_linear", "cosine", "sigmoid"}));
-    train_command->add_option("--prediction", train.prediction, "what the network is asked for")
-        ->capture_default_str()
-        ->check(CLI::IsMember({"eps", "x0", "v"}));
-    train_command
-        ->add_option("--time-power", train.time_power,
-                     "1: all times equally often; less: more late")
-        ->capture_default_str()
-        ->check(CLI::Range(0.1, 10.0));
-
-    const auto add_device = [&](CLI::App* command) {
-        command->add_option("--device", device_name, "where the network runs: cpu or cuda")
-            ->capture_default_str()
-            ->check(CLI::IsMember({"cpu", "cuda"}));
-        command
-            ->add_option("--precision", precision,
-                         "of products on a GPU: fp32, or on tensor cores tf32 or bf16")
-            ->capture_default_str()
-            ->check(CLI::IsMember({"fp32", "tf32", "bf16"}));
-    };
-    add_device(train_command);
-
+    add_size_options(train_command, train);
+    add_learning_options(train_command, train);
+    add_objective_options(train_command, train);
+    add_device_options(*train_command, where);
     CLI::App* sample_command = app.add_subcommand("sample", "draw pictures with a trained model");
-    sample_command->add_option("--model", sample.model, "model.safetensors")->required();
-    sample_command
-        ->add_option("--n", sample.drawing.n,
-                     "how many pictures (with --noise: as many as it holds)")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    sample_command->add_option("--steps", sample.steps, "steps from noise to picture")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
-    sample_command->add_option("--noise", sample.drawing.noise,
-                               "start from this .npy file, float32 [N,H,W,C]");
-    add_device(sample_command);
+    add_drawing_options(sample_command, sample);
+    add_device_options(*sample_command, where);
     sample_command->add_flag("--save-npy", sample.drawing.save_npy, "write samples.npy too");
     app.require_subcommand(0, 1);
 
     return run_app(app, argc, argv, [&] {
         pick_threads(common.threads);
         catch_interrupt();
-        const Device device = find_device(device_name, precision);
+        const Device device = find_device(where);
         RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
         if (*sample_command) {
             no_state_to_resume(common);
             run_sample(common, sample, device, folder);
         } else if (run_train(common, train, device, folder) && !*train_command) {
-            sample.model = common.out / "model.safetensors";
-            sample.steps =
-                common.preset == "smoke" ? 10 : 250;  // a quarter of the chain, to save time
-            run_sample(common, sample, device, folder);
+            draw_with_trained(common, sample, device, folder);
         }
     });
 }

@@ -8,14 +8,6 @@
 #include "app/progress.hpp"
 
 namespace diffusion {
-namespace {
-
-const char* prediction_name(Prediction prediction) {
-    constexpr std::array<const char*, 4> kNames = {"eps", "x0", "v", "score"};
-    return kNames[static_cast<std::size_t>(prediction)];
-}
-
-}  // namespace
 
 std::string joined(const std::vector<int>& numbers) {
     std::string text;
@@ -30,6 +22,14 @@ Network network_of(const UNet& unet) {
                 return unet(xt, t, condition);
             },
             network_on_gpu(unet)};
+}
+
+std::vector<std::string> model_predictions() {
+    std::vector<std::string> names;
+    for (const NamedPrediction& each : kPredictions) {
+        if (each.kind != Prediction::score) names.emplace_back(each.name);
+    }
+    return names;
 }
 
 DenoisingModel::DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,

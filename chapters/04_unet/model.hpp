@@ -17,6 +17,9 @@ std::string joined(const std::vector<int>& numbers);
 /// The UNet as loss and samplers see it. It must outlive the result.
 Network network_of(const UNet& unet);
 
+/// What a model can be asked for: all of kPredictions but the score.
+std::vector<std::string> model_predictions();
+
 struct DenoisingModel {
     ParameterList parameters;
     UNet unet;

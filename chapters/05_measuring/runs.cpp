@@ -244,95 +244,151 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings) {
                 seconds_since(start));
 }
 
-void run_experiment(const CommonOptions& common, const ExperimentSettings& settings) {
-    const auto start = Clock::now();
-    const Preset& preset = kPresets.at(common.preset);
-    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
-    no_state_to_resume(common);
-    const std::filesystem::path model_path = model_of_chapter_4(common, settings.model);
-    const bool draws = !settings.model.empty() || std::filesystem::exists(model_path);
-    const int steps = settings.steps > 0 ? settings.steps : preset.steps;
-    Split split = find_comparable(common, settings.judge.dataset);
-    const int n = std::min(preset.pictures, split.test.count);
-    std::optional<LoadedModel> loaded;
-    double drawing = 0;  // seconds
-    if (draws) {
-        loaded.emplace(load_model(model_path));
-        require_same_data(loaded->model, model_path, split.train);
-        const Denoiser<float> denoiser = model_denoiser(loaded->model, loaded->values);
-        drawing = static_cast<double>(n) * steps * seconds_per_picture(loaded->model, denoiser, n);
-    }
-    banner(
-        "Chapter 5: is it good, varied and new?",
-        {{"data", split.train.source},
-         {"pictures", std::to_string(n) + " of each set"},
-         {"model", draws ? model_path.string() + ", " + std::to_string(steps) + " steps"
-                         : "none at " + model_path.string() + " (04_unet makes one)"},
-         {"seed", std::to_string(common.seed)},
-         {"expected time",
-          about(preset.seconds + judge_seconds(common, settings.judge, split.train) + drawing)}});
+namespace {
+
+/// Chapter 4's model, if there is one, and how it is to draw.
+struct Drawer {
+    std::filesystem::path path;
+    int steps;
+    std::optional<LoadedModel> loaded;  ///< none: there is no file, and none was asked for
+};
+
+Drawer find_drawer(const CommonOptions& common, const ExperimentSettings& settings,
+                   const Dataset& train) {
+    Drawer drawer{model_of_chapter_4(common, settings.model),
+                  settings.steps > 0 ? settings.steps : kPresets.at(common.preset).steps,
+                  {}};
+    if (settings.model.empty() && !std::filesystem::exists(drawer.path)) return drawer;
+    drawer.loaded.emplace(load_model(drawer.path));
+    require_same_data(drawer.loaded->model, drawer.path, train);
+    return drawer;
+}
+
+double drawing_seconds(Drawer& drawer, int n) {
+    if (!drawer.loaded) return 0;
+    const DenoisingModel& model = drawer.loaded->model;
+    const Denoiser<float> denoiser = model_denoiser(model, drawer.loaded->values);
+    return static_cast<double>(n) * drawer.steps * seconds_per_picture(model, denoiser, n);
+}
+
+/// The banner, and how it was made into run.json.
+void tell(RunFolder& folder, const CommonOptions& common, const JudgeSettings& settings,
+          const Dataset& train, Drawer& drawer, int n) {
+    const double seconds = kPresets.at(common.preset).seconds +
+                           judge_seconds(common, settings, train) + drawing_seconds(drawer, n);
+    const std::string path = drawer.path.string();
+    banner("Chapter 5: is it good, varied and new?",
+           {{"data", train.source},
+            {"pictures", std::to_string(n) + " of each set"},
+            {"model", drawer.loaded ? path + ", " + std::to_string(drawer.steps) + " steps"
+                                    : "none at " + path + " (04_unet makes one)"},
+            {"seed", std::to_string(common.seed)},
+            {"expected time", about(seconds)}});
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
-    folder.setting("dataset", settings.judge.dataset);
-    if (draws) {
-        folder.setting("model", model_path.string());
-        folder.setting("steps", steps);
+    folder.setting("dataset", settings.dataset);
+    if (drawer.loaded) {
+        folder.setting("model", path);
+        folder.setting("steps", drawer.steps);
     }
+}
 
+/// With the judge and all that sets are held against.
+Reference prepare_reference(RunFolder& folder, const CommonOptions& common,
+                            const JudgeSettings& settings, Split split) {
     Stages stages("measure", kReferenceStages);
-    const auto stage = [&](const std::string& text) { stages(text); };
-    Reference r = find_reference(common, settings.judge, std::move(split), stage);
+    Reference r = find_reference(common, settings, std::move(split),
+                                 [&](const std::string& text) { stages(text); });
     stages.finish();
     std::printf("the judge names %s of %d test pictures rightly\n", percent(r.accuracy).c_str(),
                 r.test.count);
     folder.number("the judge's accuracy", r.accuracy, "share of the test pictures");
+    return r;
+}
 
+/// What each measure sees of each set: a line on the screen, one of faults.csv, and pictures.
+class SetTable {
+public:
+    SetTable(RunFolder& folder, Reference& reference, int n, std::uint64_t seed)
+        : reference_(reference),
+          seed_(seed),
+          floor_(mean_frechet(reference.gaussian, reference.of_test.rows(), n, seed)),
+          table_(folder.path("faults.csv"),
+                 {"set", "sure", "frechet", "kernel", "kernel_error", "precision", "recall",
+                  "classes", "copies", "closer"}) {}
+    double floor() const { return floor_; }
+
+    Scores measure(const std::string& name, const Dataset& pictures) {
+        const Scores s = score(reference_, pictures, seed_, [](const std::string&) {
+            require(!interrupted(), "stopped while measuring");
+        });
+        print_row(name, s, floor_);
+        table_.row({static_cast<double>(rows_.size()), s.sure, s.frechet, s.kernel.value,
+                    s.kernel.error, s.cover.precision, s.cover.recall, s.effective_classes,
+                    s.near_copies, s.closer});
+        rows_.push_back(show(pictures, first(12), 12));
+        return s;
+    }
+    void show_pictures(RunFolder& folder) const {
+        write_png(folder.path("faults.png"), stack_rows(rows_));
+        folder.picture("faults.png",
+                       "Sets with known faults, in the order of the table, and, last, the model's "
+                       "samples.");
+    }
+
+private:
+    Reference& reference_;
+    std::uint64_t seed_;
+    double floor_;
+    CsvWriter table_;
+    std::vector<Image> rows_;
+};
+
+void report_model(RunFolder& folder, const Scores& s, double floor) {
+    std::printf("%22s%8s to %s, Frechet %.3f to %.3f, copies %s to %s (95 %% intervals)\n", "",
+                percent(s.sure_interval.low).c_str(), percent(s.sure_interval.high).c_str(),
+                s.frechet_interval.low, s.frechet_interval.high,
+                percent(s.near_copies_interval.low).c_str(),
+                percent(s.near_copies_interval.high).c_str());
+    folder.number("sure", s.sure, "share of samples of which the judge is sure; (5.2)");
+    folder.number("Frechet distance", s.frechet,
+                  "real test pictures: " + fixed(floor, 3) + "; (5.7)");
+    folder.number("near copies", s.near_copies, "share; of unseen real ones about 0.01; (5.15)");
+}
+
+/// Draws with chapter 4's model, and lets all measures look.
+void measure_model(RunFolder& folder, Reference& r, SetTable& table, Drawer& drawer, int n,
+                   std::uint64_t seed) {
+    Array<float> drawn = draw(*drawer.loaded, n, drawer.steps, seed);
+    write_samples(folder, drawn.tensor(), false,
+                  "of chapter 4's model, in " + std::to_string(drawer.steps) + " steps");
+    const Dataset samples = to_dataset(drawn.tensor(), drawer.path.string());
+    print_head();
+    report_model(folder, table.measure("chapter 4's model", samples), table.floor());
+    const Predictions predictions = judge(r.classifier, samples);
+    show_unsure(folder, "", samples, predictions);
+    show_neighbours(folder, "", r, samples, predictions);
+}
+
+}  // namespace
+
+void run_experiment(const CommonOptions& common, const ExperimentSettings& settings) {
+    const auto start = Clock::now();
+    RunFolder folder(common.out, "05_measuring", "Is it good, varied and new?");
+    no_state_to_resume(common);
+    Split split = find_comparable(common, settings.judge.dataset);
+    const int n = std::min(kPresets.at(common.preset).pictures, split.test.count);
+    Drawer drawer = find_drawer(common, settings, split.train);
+    tell(folder, common, settings.judge, split.train, drawer, n);
+
+    Reference r = prepare_reference(folder, common, settings.judge, std::move(split));
     // Known faults first: what does each measure see?
     const std::vector<FaultySet> sets = make_faults(r.train, r.test, n, common.seed);
-    CsvWriter table(folder.path("faults.csv"),
-                    {"set", "sure", "frechet", "kernel", "kernel_error", "precision", "recall",
-                     "classes", "copies", "closer"});
-    const double floor = mean_frechet(r.gaussian, r.of_test.rows(), n, common.seed);
-    std::vector<Image> rows;
-    const Stage quiet = [](const std::string&) {
-        require(!interrupted(), "stopped while measuring");
-    };
+    SetTable table(folder, r, n, common.seed);
     print_head();
-    const auto measure = [&](const std::string& name, const Dataset& pictures) {
-        const Scores s = score(r, pictures, common.seed, quiet);
-        print_row(name, s, floor);
-        table.row({static_cast<double>(rows.size()), s.sure, s.frechet, s.kernel.value,
-                   s.kernel.error, s.cover.precision, s.cover.recall, s.effective_classes,
-                   s.near_copies, s.closer});
-        rows.push_back(show(pictures, first(12), 12));
-        return s;
-    };
-    for (const FaultySet& set : sets) measure(set.name, set.pictures);
-    if (draws) {
-        Array<float> drawn = draw(*loaded, n, steps, common.seed);
-        write_samples(folder, drawn.tensor(), false,
-                      "of chapter 4's model, in " + std::to_string(steps) + " steps");
-        const Dataset samples = to_dataset(drawn.tensor(), model_path.string());
-        print_head();
-        const Scores s = measure("chapter 4's model", samples);
-        std::printf("%22s%8s to %s, Frechet %.3f to %.3f, copies %s to %s (95 %% intervals)\n", "",
-                    percent(s.sure_interval.low).c_str(), percent(s.sure_interval.high).c_str(),
-                    s.frechet_interval.low, s.frechet_interval.high,
-                    percent(s.near_copies_interval.low).c_str(),
-                    percent(s.near_copies_interval.high).c_str());
-        folder.number("sure", s.sure, "share of samples of which the judge is sure; (5.2)");
-        folder.number("Frechet distance", s.frechet,
-                      "real test pictures: " + fixed(floor, 3) + "; (5.7)");
-        folder.number("near copies", s.near_copies,
-                      "share; of unseen real ones about 0.01; (5.15)");
-        const Predictions predictions = judge(r.classifier, samples);
-        show_unsure(folder, "", samples, predictions);
-        show_neighbours(folder, "", r, samples, predictions);
-    }
-    write_png(folder.path("faults.png"), stack_rows(rows));
-    folder.picture("faults.png",
-                   "Sets with known faults, in the order of the table, and, last, the model's "
-                   "samples.");
+    for (const FaultySet& set : sets) table.measure(set.name, set.pictures);
+    if (drawer.loaded) measure_model(folder, r, table, drawer, n, common.seed);
+    table.show_pictures(folder);
     measure_bias(folder, r, common.seed);
     folder.finish(seconds_since(start));
     std::printf("\nPictures and tables are in %s (%.1f s)\n", common.out.string().c_str(),

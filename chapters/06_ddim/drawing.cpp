@@ -14,8 +14,8 @@ void run_sampler(const Sampler& sampler, const Denoiser<float>& denoiser,
 }
 
 std::string own_grid(const std::string& sampler, int steps, int T) {
-    const std::string grid = sampler_named(sampler).grid;
-    return grid == "late" && steps == T ? "trailing" : grid;
+    const SamplerOf<float>& by_name = sampler_named(sampler);
+    return steps == T ? by_name.even_grid : by_name.grid;
 }
 
 }  // namespace diffusion

@@ -19,8 +19,7 @@ void run_sampler(const Sampler& sampler, const Denoiser<float>& denoiser,
                  std::span<const Moment> path, Tensor<float> x,
                  const Observer<float>& observer = {});
 
-/// The grid on which a sampler does best; but trailing where all T steps are asked for, of which
-/// late would leave some out.
+/// The grid on which a sampler does best, with so many of T steps.
 std::string own_grid(const std::string& sampler, int steps, int T);
 
 }  // namespace diffusion

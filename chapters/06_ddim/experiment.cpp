@@ -208,86 +208,99 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
     progress.finish();
 }
 
+/// Ways from one noise to another.
+void show_interpolations(RunFolder& folder, std::uint64_t seed, const Drawing& d, Steps& steps) {
+    Array<float> ends(d.shape(2)), way(d.shape(kStrip));
+    const Tensor<float> two = ends.tensor(), x = way.tensor();
+    std::vector<Image> rows;
+    for (int k = 0; k < kStrips; ++k) {
+        start_noise<float>(seed + static_cast<std::uint64_t>(k), two);
+        on_circle(two[0], two[1], x);
+        ddim_sample<float>(d.denoiser, d.path, {.clip = 1, .observer = steps.observer()}, x);
+        rows.push_back(image_grid(x, kStrip, 2));
+    }
+    put(folder, "interpolation.png", stack_rows(rows),
+        "On the great circle between two noises, drawn by DDIM; two pairs.");
+}
+
+double root_mean_square(std::span<const float> noise) {
+    double square = 0;
+    for (const float z : noise) square += static_cast<double>(z * z);
+    return std::sqrt(square / static_cast<double>(noise.size()));
+}
+
+/// Digits to their noise and back, with more and more rounds; the pictures are those of the last.
+void show_inversions(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test,
+                     Steps& steps) {
+    Array<float> given(d.shape(kStrip)), noise(d.shape(kStrip)), again(d.shape(kStrip));
+    for (int i = 0; i < kStrip; ++i) decode(test, i, false, given.tensor()[i]);
+    CsvWriter table(folder.path("inversion.csv"), {"rounds", "error", "noise"});
+    char text[100];
+    std::snprintf(text, sizeof text, "\n%d digits, %zu steps there and back\n%-10s%24s%24s", kStrip,
+                  d.steps(), "rounds", "mean absolute error", "root mean square noise");
+    steps.print(text);
+    double error = 0;
+    for (const int rounds : kRounds) {
+        error = round_trip(d, rounds, seed, given.tensor(), noise.tensor(), again.tensor(), steps);
+        const double size = root_mean_square(noise);
+        std::snprintf(text, sizeof text, "%-10d%24.4f%24.2f", rounds, error, size);
+        steps.print(text);
+        table.row({static_cast<double>(rounds), error, size});
+    }
+    folder.number("inversion: mean absolute error", error, "per pixel, of a range of 2");
+    const std::vector<Image> rows = {image_grid(given.tensor(), kStrip, 2),
+                                     image_grid(noise.tensor(), kStrip, 2),
+                                     image_grid(again.tensor(), kStrip, 2)};
+    put(folder, "inversion.png", stack_rows(rows),
+        "Test digits, the noise that DDIM draws them from, and what it draws from this noise.");
+}
+
+/// Digits of which the upper half is kept.
+void show_completions(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test,
+                      Steps& steps) {
+    Array<float> drawn(d.shape(kCompletions)), given(d.shape(kCompletions)),
+        mask(d.shape(kCompletions));
+    const Tensor<float> x = drawn.tensor(), known = given.tensor(), keep = mask.tensor();
+    std::vector<Image> rows;
+    for (int k = 0; k < kCompleted; ++k) {
+        decode(test, k, false, known[0]);
+        keep_upper_half(keep[0]);
+        repeat_first(known);
+        repeat_first(keep);
+        start_noise<float>(seed, x);
+        inpaint<float>(d.denoiser, d.path, known, keep,
+                       {.noise = editing_noise<float>(seed), .observer = steps.observer()}, x);
+        rows.push_back(inpainting_strip(known[0], keep[0], x));
+    }
+    put(folder, "inpainting.png", stack_rows(rows),
+        "A digit, what was kept of it, and ways to complete it.");
+}
+
+/// A digit, noised further and further.
+void show_edits(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test,
+                Steps& steps) {
+    constexpr int kFour = 4;  // test digit 4 is a four
+    Array<float> strip(d.shape(kStrip));
+    const Tensor<float> x = strip.tensor();
+    std::vector<Image> rows;
+    for (const double strength : kStrengths) {
+        decode(test, kFour, false, x[0]);
+        repeat_first(x);
+        edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(kStrip - 1)}, steps.observer());
+        rows.push_back(image_grid(x, kStrip, 2));
+    }
+    put(folder, "edit.png", stack_rows(rows),
+        "A digit, noised to 0.3, 0.5 and 0.7 of the way, and denoised.");
+}
+
 /// One strip for each of the subcommands.
 void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const Dataset& test) {
-    constexpr int n = kStrip, kFour = 4;  // test digit 4 is a four
-    const std::size_t steps_of_grid = d.steps();
-    Steps steps(static_cast<std::size_t>(
-        std::lround(StripWork().steps * static_cast<double>(steps_of_grid))));
-    {
-        Array<float> ends(d.shape(2)), way(d.shape(n));
-        const Tensor<float> two = ends.tensor(), x = way.tensor();
-        std::vector<Image> rows;
-        for (int k = 0; k < kStrips; ++k) {
-            start_noise<float>(seed + static_cast<std::uint64_t>(k), two);
-            on_circle(two[0], two[1], x);
-            ddim_sample<float>(d.denoiser, d.path, {.clip = 1, .observer = steps.observer()}, x);
-            rows.push_back(image_grid(x, n, 2));
-        }
-        put(folder, "interpolation.png", stack_rows(rows),
-            "On the great circle between two noises, drawn by DDIM; two pairs.");
-    }
-    const auto digits = [&](Tensor<float> x) {
-        for (int i = 0; i < x.size(0); ++i) decode(test, i, false, x[i]);
-    };
-    {
-        Array<float> given(d.shape(n)), noise(d.shape(n)), again(d.shape(n));
-        digits(given.tensor());
-        // The last entry is the default; its pictures are shown.
-        CsvWriter table(folder.path("inversion.csv"), {"rounds", "error", "noise"});
-        char text[100];
-        std::snprintf(text, sizeof text, "\n%d digits, %zu steps there and back\n%-10s%24s%24s", n,
-                      steps_of_grid, "rounds", "mean absolute error", "root mean square noise");
-        steps.print(text);
-        double error = 0;
-        for (const int rounds : kRounds) {
-            error =
-                round_trip(d, rounds, seed, given.tensor(), noise.tensor(), again.tensor(), steps);
-            double square = 0;
-            for (const float z : noise) square += static_cast<double>(z * z);
-            const double size = std::sqrt(square / static_cast<double>(noise.size()));
-            std::snprintf(text, sizeof text, "%-10d%24.4f%24.2f", rounds, error, size);
-            steps.print(text);
-            table.row({static_cast<double>(rounds), error, size});
-        }
-        folder.number("inversion: mean absolute error", error, "per pixel, of a range of 2");
-        const std::vector<Image> rows = {image_grid(given.tensor(), n, 2),
-                                         image_grid(noise.tensor(), n, 2),
-                                         image_grid(again.tensor(), n, 2)};
-        put(folder, "inversion.png", stack_rows(rows),
-            "Test digits, the noise that DDIM draws them from, and what it draws from this noise.");
-    }
-    {
-        Array<float> drawn(d.shape(kCompletions)), given(d.shape(kCompletions)),
-            mask(d.shape(kCompletions));
-        std::vector<Image> rows;
-        for (int k = 0; k < kCompleted; ++k) {
-            decode(test, k, false, given.tensor()[0]);
-            keep_upper_half(mask.tensor()[0]);
-            repeat_first(given.tensor());
-            repeat_first(mask.tensor());
-            start_noise<float>(seed, drawn.tensor());
-            inpaint<float>(d.denoiser, d.path, given.tensor(), mask.tensor(),
-                           {.noise = editing_noise<float>(seed), .observer = steps.observer()},
-                           drawn.tensor());
-            rows.push_back(inpainting_strip(given.tensor()[0], mask.tensor()[0], drawn.tensor()));
-        }
-        put(folder, "inpainting.png", stack_rows(rows),
-            "A digit, what was kept of it, and ways to complete it.");
-    }
-    {
-        Array<float> strip(d.shape(n));
-        const Tensor<float> x = strip.tensor();
-        std::vector<Image> rows;
-        for (const double strength : kStrengths) {
-            decode(test, kFour, false, x[0]);
-            repeat_first(x);
-            edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(n - 1)}, steps.observer());
-            rows.push_back(image_grid(x, n, 2));
-        }
-        put(folder, "edit.png", stack_rows(rows),
-            "A digit, noised to 0.3, 0.5 and 0.7 of the way, and denoised.");
-    }
+    Steps steps(
+        static_cast<std::size_t>(std::lround(StripWork().steps * static_cast<double>(d.steps()))));
+    show_interpolations(folder, seed, d, steps);
+    show_inversions(folder, seed, d, test, steps);
+    show_completions(folder, seed, d, test, steps);
+    show_edits(folder, seed, d, test, steps);
     steps.finish();
 }
 

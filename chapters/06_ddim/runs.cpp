@@ -27,7 +27,7 @@ struct Job {
 };
 
 std::string described(const DrawSettings& draw, const Drawing& d, std::size_t steps) {
-    const std::string eta = draw.sampler.name == "ddim" && draw.sampler.eta > 0
+    const std::string eta = sampler_named(draw.sampler.name).takes_eta && draw.sampler.eta > 0
                                 ? ", eta " + shortest(draw.sampler.eta)
                                 : "";
     return draw.sampler.name + eta + ", " + std::to_string(steps) + " steps, " + d.grid;
@@ -241,10 +241,9 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
               const Device& device) {
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
-    DrawSettings part =
-        draw;  // of the way is walked: late, made for all of it, ends in a long step
-    const std::string& name = draw.sampler.name;
-    if (draw.grid.empty() && name != "euler" && name != "heun") part.grid = "trailing";
+    const SamplerOf<float>& sampler_used = sampler_named(draw.sampler.name);
+    DrawSettings part = draw;  // of the way is walked
+    if (draw.grid.empty()) part.grid = sampler_used.even_grid;
     const Drawing d(common, part, device);
     const int n = given.n;
     const std::vector<Moment> path =
@@ -253,7 +252,7 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
          {"edit",
           "noised a part of the way, and back",
           name_of(given.image),
-          static_cast<double>(n) * calls_along(sampler_named(name), path),
+          static_cast<double>(n) * calls_along(sampler_used, path),
           path.size() - 1,
           {{"n", n}, {"strength", given.strength}, {"negative", given.negative}}});
     Array<float> strip(d.shape(n + 1));

@@ -2,6 +2,8 @@
 // What every chapter's program has in common: its options, its way to fail, its first lines.
 // Loops that only report progress or watch for Ctrl-C include progress.hpp or interrupt.hpp alone.
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -32,6 +34,19 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
 /// Parses the arguments and runs the body. Returns main's result: 0; 1 after an error; 2 after
 /// wrong arguments; 130 after Ctrl-C. Errors are one line on standard error: "NAME: message".
 int run_app(CLI::App& app, int argc, const char* const* argv, const std::function<void()>& body);
+
+/// For --help: a text, and a line for each entry of a table: its name, and what it is.
+template <class Table>
+std::string with_entries(std::string text, const Table& table) {
+    std::size_t width = 0;
+    for (const auto& entry : table) width = std::max(width, std::string(entry.name).size());
+    for (const auto& entry : table) {
+        std::string name = entry.name;
+        name.resize(width + 2, ' ');
+        text += "\n" + name + entry.what;
+    }
+    return text;
+}
 
 /// For a program whose work is too short to be saved on the way: says so if --resume is given.
 void no_state_to_resume(const CommonOptions& options);
