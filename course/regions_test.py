@@ -9,6 +9,7 @@ from handout import FOR_A_GPU, replace_bodies, stub, without_gpu, without_quotes
 from museum import printed_symptoms
 from regions import Fault, exercises, find_regions, regions_of
 from workshop import ROOT
+from wrong import WRONG
 
 START = '// >>> exercise 3.1 points=2 hint="think"\n'
 ROW = "| 3.1 | 2 | `a.cpp` | what to do | (3.4), (3.5) |\n"
@@ -94,6 +95,13 @@ class Marks(unittest.TestCase):
             check = symptom.split("\n")[0]
             if check.startswith("CHECK"):
                 self.assertTrue(squeezed(check) in tests, f"exhibit {number}: no test has {check} (course/museum.py --write renews the page)")
+
+    def test_wrong_answers_change_the_solutions(self):
+        solutions = exercises(ROOT)
+        for number, answers in WRONG.items():
+            body = "\n".join(solutions[number][0].body)
+            for right, wrong in answers:
+                self.assertTrue(right in body and right != wrong, f"course/wrong.py: {number}: the solution has no {right!r}")
 
     def test_handouts_hold_no_solution(self):
         for chapter in (None, *range(1, 1 + max(region.chapter for region in find_regions(ROOT).values()))):
