@@ -1,7 +1,8 @@
 #pragma once
 // The UNet that predicts what was added to an image (Ronneberger, Fischer, Brox 2015,
 // arXiv:1505.04597; Ho, Jain, Abbeel 2020), with the settings of diffusers' UNet2DModel and
-// UNet2DConditionModel: Stable Diffusion's network is one of them, chapter 4's another.
+// UNet2DConditionModel. What stands beside the convolutions of a level, attention or what a later
+// chapter makes of it, is a template argument.
 #include <optional>
 #include <span>
 #include <string>
