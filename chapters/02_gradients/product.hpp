@@ -2,44 +2,46 @@
 // The matrix product on a GPU, started: readers and writers for matrices (product_kernels.hpp says
 // what these are), and the choice of the tile. Only .cu files include this header.
 #include <algorithm>
+#include <climits>
 #include <cstdint>
 
 #include "02_gradients/product_kernels.hpp"
+#include "cuda/index.hpp"
 
 namespace diffusion::cuda {
 
-/// A matrix whose number (i, k) is x[i step + k], or, without along_k, x[k step + i].
+/// A matrix whose number (i, k) is x[i line + k], or, without along_k, x[k line + i].
 template <bool along_k>
 struct Matrix {
     static constexpr bool kAlongK = along_k;
     const float* x;
-    int step, size, depth;  ///< i < size, k < depth
+    int line, size;  ///< i < size
     bool quads;
     std::ptrdiff_t batch_step;
 
-    Matrix(const float* x_, int step_, int size_, int depth_, std::ptrdiff_t batch_step_ = 0)
+    Matrix(const float* x_, int line_, int size_, int depth, std::ptrdiff_t batch_step_ = 0)
         : x(x_),
-          step(step_),
+          line(line_),
           size(size_),
-          depth(depth_),
-          quads(batch_step_ % 4 == 0 && step_ % 4 == 0 &&
+          quads(batch_step_ % 4 == 0 && line_ % 4 == 0 &&
                 reinterpret_cast<std::uintptr_t>(x_) % 16 == 0 &&
-                (along_k ? depth_ : size_) % 4 == 0),
-          batch_step(batch_step_) {}
+                (along_k ? depth : size_) % 4 == 0),
+          batch_step(batch_step_) {
+        static_cast<void>(index_count(static_cast<std::ptrdiff_t>(line_) *
+                                      (along_k ? size_ : depth)));  // for places are ints
+    }
     __device__ Matrix of_batch(int number) const {
         Matrix one = *this;
         one.x += number * batch_step;
         return one;
     }
     __device__ const float* memory() const { return x; }
-    __device__ const float* place(int i, int k) const {
-        return x + (along_k ? static_cast<std::ptrdiff_t>(i) * step + k
-                            : static_cast<std::ptrdiff_t>(k) * step + i);
+    __device__ int row(int i) const {
+        if (i >= size) return INT_MIN;  // and with any step added it stays negative
+        return along_k ? i * line : i;
     }
-    __device__ float at(int i, int k) const { return i < size && k < depth ? *place(i, k) : 0.0f; }
-    __device__ const float* four(int i, int k) const {
-        return i < size && k < depth ? place(i, k) : nullptr;
-    }
+    __device__ int step(int k) const { return along_k ? k : k * line; }
+    __device__ int place(int row, int step) const { return row + step; }
 };
 using ByRows = Matrix<true>;      ///< A [m, k] as it is, or B^T of B [n, k]
 using ByColumns = Matrix<false>;  ///< B [k, n] as it is, or A^T of A [k, m]
