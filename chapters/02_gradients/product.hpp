@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "02_gradients/product_kernels.hpp"
+#include "cuda/float.hpp"
 #include "cuda/index.hpp"
 
 namespace diffusion::cuda {
@@ -140,6 +141,38 @@ inline int parts_for(int m, int n, int k) {
                                                        : tiles_of<Large>(m, n);
     const std::ptrdiff_t most = k / (16 * kSlab), wanted = blocks_wanted() / tiles;
     return static_cast<int>(std::max<std::ptrdiff_t>(1, std::min(most, wanted)));
+}
+
+/// Tells a writer the sums of parts that lie in tables [rows, columns], added in their order.
+template <class Writer>
+struct WriteParts {
+    const float* tables;
+    int parts, size;
+    Divisor columns;
+    Writer write;
+    __device__ void operator()(int i) const {
+        float sum = 0;
+        for (int p = 0; p < parts; ++p) sum += tables[static_cast<std::ptrdiff_t>(p) * size + i];
+        const int row = i / columns;
+        write.one(0, row, i - row * columns, sum);
+    }
+};
+
+/// C = A B of any shape: if C has so few tiles that even small ones leave places empty, with k cut
+/// into parts, whose tables lie in `scratch`.
+template <class A, class B, class Writer>
+void product_of_any_shape(Precision precision, A a, B b, Writer write, int m, int n, int k,
+                          Arena& scratch) {
+    const int parts = tiles_of<Small>(m, n) < blocks_wanted() ? parts_for(m, n, k) : 1;
+    if (parts == 1) {
+        product(precision, a, b, write, m, n, k);
+        return;
+    }
+    const int size = index_count(static_cast<std::ptrdiff_t>(m) * n);
+    Arena::Scope scope(scratch);
+    float* tables = raw(scratch.make<Float>({parts, m, n}));
+    product(precision, a, b, Plain{tables, n, false, size}, m, n, k, parts);
+    for_each_number(size, WriteParts<Writer>{tables, parts, size, n, write});
 }
 
 }  // namespace diffusion::cuda

@@ -213,7 +213,7 @@ using cuda::raw;
 
 template <>
 void conv2d(Tensor<const Float> x, Tensor<const Float> weight, ConvOptions options, Tensor<Float> y,
-            Arena&, Plus<Float> plus) {
+            Arena& scratch, Plus<Float> plus) {
     const cuda::Sizes s = cuda::sizes_of(x.shape(), weight.shape(), options);
     const cuda::Windows<true> windows{s, raw(x), cuda::four_fit(raw(x), s.channels)};
     const cuda::WithRows out{raw(y),
@@ -222,20 +222,20 @@ void conv2d(Tensor<const Float> x, Tensor<const Float> weight, ConvOptions optio
                              plus.row_step,
                              s.outputs,
                              s.out_height * s.out_width};
-    cuda::product(cuda::precision(), windows,
-                  cuda::ByColumns(raw(weight), s.outputs, s.outputs, s.taps()), out, s.pixels(),
-                  s.outputs, s.taps());  // (4.1)
+    cuda::product_of_any_shape(cuda::precision(), windows,
+                               cuda::ByColumns(raw(weight), s.outputs, s.outputs, s.taps()), out,
+                               s.pixels(), s.outputs, s.taps(), scratch);  // (4.1)
 }
 
 template <>
 void conv2d_data_vjp(Tensor<const Float> dy, Tensor<const Float> weight, ConvOptions options,
-                     bool add, Tensor<Float> dx, Arena&) {
+                     bool add, Tensor<Float> dx, Arena& scratch) {
     const cuda::Sizes s = cuda::sizes_of(dx.shape(), weight.shape(), options);
     const bool quads = cuda::four_fit(raw(dy), s.outputs) && cuda::four_fit(raw(weight), s.outputs);
-    cuda::product(cuda::precision(), cuda::WindowsBack{s, raw(dy), quads},
-                  cuda::TurnedWeight{s, raw(weight), quads}, cuda::Plain{raw(dx), s.channels, add},
-                  s.images * s.height * s.width, s.channels,
-                  s.kernel * s.kernel * s.outputs);  // (4.2)
+    cuda::product_of_any_shape(cuda::precision(), cuda::WindowsBack{s, raw(dy), quads},
+                               cuda::TurnedWeight{s, raw(weight), quads},
+                               cuda::Plain{raw(dx), s.channels, add}, s.images * s.height * s.width,
+                               s.channels, s.kernel * s.kernel * s.outputs, scratch);  // (4.2)
 }
 
 template <>
