@@ -214,9 +214,11 @@ Var<Float> linear(Var<Float> x, Var<Float> weight, Var<Float> bias) {
     using cuda::ByColumns;
     using cuda::ByRows;
     using cuda::Plain;
-    cuda::product(cuda::precision(), ByRows(raw(in), inputs, rows, inputs),
-                  ByColumns(raw(weight.value()), outputs, outputs, inputs),
-                  Plain{raw(y.value()), outputs, false}, rows, outputs, inputs);  // (2.8)
+    Arena& scratch = x.tape().scratch();
+    cuda::product_of_any_shape(cuda::precision(), ByRows(raw(in), inputs, rows, inputs),
+                               ByColumns(raw(weight.value()), outputs, outputs, inputs),
+                               Plain{raw(y.value()), outputs, false}, rows, outputs, inputs,
+                               scratch);  // (2.8)
     cuda::for_each_number(y.value().numel(),
                           cuda::AddRow{raw(bias.value()), outputs, raw(y.value())});
     x.tape().record(y, [=] {
@@ -224,9 +226,10 @@ Var<Float> linear(Var<Float> x, Var<Float> weight, Var<Float> bias) {
         if (x.needs_grad()) {  // (2.9) dX = dY W^T
             bool add = true;
             float* dx = raw(x.grad_or_room(add));
-            cuda::product(cuda::precision(), ByRows(dy, outputs, rows, outputs),
-                          ByRows(raw(weight.value()), outputs, inputs, outputs),
-                          Plain{dx, inputs, add}, rows, inputs, outputs);
+            cuda::product_of_any_shape(cuda::precision(), ByRows(dy, outputs, rows, outputs),
+                                       ByRows(raw(weight.value()), outputs, inputs, outputs),
+                                       Plain{dx, inputs, add}, rows, inputs, outputs,
+                                       x.tape().scratch());
         }
         if (weight.needs_grad()) {  // (2.9) dW = X^T dY
             cuda::product(cuda::precision(), ByColumns(raw(x.value()), inputs, inputs, rows),
@@ -281,6 +284,10 @@ void operations_stage(Stage& s) {
     });
     compare_on_tapes(s, "linear", {{2, 3, 7}, {7, 5}, {5}}, 1e-6,
                      [](const auto& v) { return linear(v[0], v[1], v[2]); });
+    for (const auto& [in, out] : {std::pair(600, 5), std::pair(5, 600)}) {  // y's, then dx's
+        compare_on_tapes(s, "linear, sums of 600 in parts", {{2, 3, in}, {in, out}, {out}}, 2e-5,
+                         [](const auto& v) { return linear(v[0], v[1], v[2]); });
+    }
     compare_on_tapes(s, "mean squared error", {{3, 4}, {3, 4}}, 1e-6,
                      [](const auto& v) { return mse(v[0], v[1]); });
 }

@@ -2,44 +2,47 @@
 // The matrix product on a GPU, started: readers and writers for matrices (product_kernels.hpp says
 // what these are), and the choice of the tile. Only .cu files include this header.
 #include <algorithm>
+#include <climits>
 #include <cstdint>
 
 #include "02_gradients/product_kernels.hpp"
+#include "cuda/float.hpp"
+#include "cuda/index.hpp"
 
 namespace diffusion::cuda {
 
-/// A matrix whose number (i, k) is x[i step + k], or, without along_k, x[k step + i].
+/// A matrix whose number (i, k) is x[i line + k], or, without along_k, x[k line + i].
 template <bool along_k>
 struct Matrix {
     static constexpr bool kAlongK = along_k;
     const float* x;
-    int step, size, depth;  ///< i < size, k < depth
+    int line, size;  ///< i < size
     bool quads;
     std::ptrdiff_t batch_step;
 
-    Matrix(const float* x_, int step_, int size_, int depth_, std::ptrdiff_t batch_step_ = 0)
+    Matrix(const float* x_, int line_, int size_, int depth, std::ptrdiff_t batch_step_ = 0)
         : x(x_),
-          step(step_),
+          line(line_),
           size(size_),
-          depth(depth_),
-          quads(batch_step_ % 4 == 0 && step_ % 4 == 0 &&
+          quads(batch_step_ % 4 == 0 && line_ % 4 == 0 &&
                 reinterpret_cast<std::uintptr_t>(x_) % 16 == 0 &&
-                (along_k ? depth_ : size_) % 4 == 0),
-          batch_step(batch_step_) {}
+                (along_k ? depth : size_) % 4 == 0),
+          batch_step(batch_step_) {
+        static_cast<void>(index_count(static_cast<std::ptrdiff_t>(line_) *
+                                      (along_k ? size_ : depth)));  // for places are ints
+    }
     __device__ Matrix of_batch(int number) const {
         Matrix one = *this;
         one.x += number * batch_step;
         return one;
     }
     __device__ const float* memory() const { return x; }
-    __device__ const float* place(int i, int k) const {
-        return x + (along_k ? static_cast<std::ptrdiff_t>(i) * step + k
-                            : static_cast<std::ptrdiff_t>(k) * step + i);
+    __device__ int row(int i) const {
+        if (i >= size) return INT_MIN;  // and with any step added it stays negative
+        return along_k ? i * line : i;
     }
-    __device__ float at(int i, int k) const { return i < size && k < depth ? *place(i, k) : 0.0f; }
-    __device__ const float* four(int i, int k) const {
-        return i < size && k < depth ? place(i, k) : nullptr;
-    }
+    __device__ int step(int k) const { return along_k ? k : k * line; }
+    __device__ int place(int row, int step) const { return row + step; }
 };
 using ByRows = Matrix<true>;      ///< A [m, k] as it is, or B^T of B [n, k]
 using ByColumns = Matrix<false>;  ///< B [k, n] as it is, or A^T of A [k, m]
@@ -138,6 +141,38 @@ inline int parts_for(int m, int n, int k) {
                                                        : tiles_of<Large>(m, n);
     const std::ptrdiff_t most = k / (16 * kSlab), wanted = blocks_wanted() / tiles;
     return static_cast<int>(std::max<std::ptrdiff_t>(1, std::min(most, wanted)));
+}
+
+/// Tells a writer the sums of parts that lie in tables [rows, columns], added in their order.
+template <class Writer>
+struct WriteParts {
+    const float* tables;
+    int parts, size;
+    Divisor columns;
+    Writer write;
+    __device__ void operator()(int i) const {
+        float sum = 0;
+        for (int p = 0; p < parts; ++p) sum += tables[static_cast<std::ptrdiff_t>(p) * size + i];
+        const int row = i / columns;
+        write.one(0, row, i - row * columns, sum);
+    }
+};
+
+/// C = A B of any shape: if C has so few tiles that even small ones leave places empty, with k cut
+/// into parts, whose tables lie in `scratch`.
+template <class A, class B, class Writer>
+void product_of_any_shape(Precision precision, A a, B b, Writer write, int m, int n, int k,
+                          Arena& scratch) {
+    const int parts = tiles_of<Small>(m, n) < blocks_wanted() ? parts_for(m, n, k) : 1;
+    if (parts == 1) {
+        product(precision, a, b, write, m, n, k);
+        return;
+    }
+    const int size = index_count(static_cast<std::ptrdiff_t>(m) * n);
+    Arena::Scope scope(scratch);
+    float* tables = raw(scratch.make<Float>({parts, m, n}));
+    product(precision, a, b, Plain{tables, n, false, size}, m, n, k, parts);
+    for_each_number(size, WriteParts<Writer>{tables, parts, size, n, write});
 }
 
 }  // namespace diffusion::cuda

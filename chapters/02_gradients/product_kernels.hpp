@@ -5,16 +5,21 @@
 //
 // A reader of either side is a struct with
 //     static constexpr bool kAlongK;    neighbours in memory are neighbours in k, not in i
-//     bool quads;                       four(..) may be used
-//     float at(int i, int k);           the number in row i of A, or in column i of B; 0 outside
-//     const float* four(int i, int k);  where it and its three neighbours lie, or nullptr: zeros
+//     bool quads;                       four neighbours lie together, at 16 bytes' alignment
+//     auto row(int i);                  what is to know of row i of A, or of column i of B, alone
+//     auto step(int k);                 and of k alone
+//     int place(row, step);             where the number lies, from memory() on; negative: it is 0
 //     const float* memory();            where all of it lies
+// A thread meets the same rows in all slabs and asks about each once, before the first.
+//
 // A writer is told every sum, one(part, row, column, x) or, where the kernel has neighbours at hand
 // (not in float with B along k), pair(part, row, column, x, y) for column and column + 1; `part` is
 // 0 but where k is cut into parts, each with sums of its own. Of many products of one shape, next
 // to each other in memory, reader and writer say with of_batch(number) which one they are for. Only
 // .cu files include this header.
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #include "cuda/tensor_cores.hpp"
 
@@ -22,13 +27,18 @@ namespace diffusion::cuda {
 
 // ---- Version 1, the obvious one: a thread for each number of C. Every number of A and B is read
 // from memory as often as it is used, n or m times: the kernel waits for memory.
+template <class Reader>
+__device__ __forceinline__ float number_at(const Reader& reader, int i, int k) {
+    const int place = reader.place(reader.row(i), reader.step(k));
+    return place >= 0 ? reader.memory()[place] : 0.0f;
+}
 template <class A, class B, class Writer>
 __global__ void product_obvious(A a, B b, Writer write, int m, int n, int k) {
     const int row = static_cast<int>(blockIdx.y * blockDim.y + threadIdx.y);
     const int column = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (row >= m || column >= n) return;
     float sum = 0;
-    for (int i = 0; i < k; ++i) sum += a.at(row, i) * b.at(column, i);
+    for (int i = 0; i < k; ++i) sum += number_at(a, row, i) * number_at(b, column, i);
     write.one(0, row, column, sum);
 }
 
@@ -51,6 +61,8 @@ inline constexpr int kSlab = 16;
 /// l / 4, two numbers from k = 2 (l % 4) on, together if they are neighbours.
 template <Precision precision, bool along_k, int size>
 struct Slab {
+    static constexpr bool kAlongK = along_k;
+    static constexpr int kSize = size;
     static constexpr bool kPairs = precision == Precision::bf16;
     static constexpr int kStep = along_k ? kSlab + (kPairs ? 8 : 4) : size + (kPairs ? 4 : 8);
     static constexpr int kFloats = along_k ? size * kStep : kSlab * kStep;
@@ -63,28 +75,6 @@ struct Slab {
             return to_bf16(both.x, both.y);
         } else {
             return to_bf16(slab[place(i, k)], slab[place(i, k + 1)]);
-        }
-    }
-    /// Starts to copy rows first .. first + size - 1 from k on, with zeros from `end` on.
-    template <int threads, class Reader>
-    static __device__ __forceinline__ void copy(float* to, const Reader& reader, int first, int k,
-                                                int end) {
-        constexpr int kQuads = along_k ? kSlab / 4 : size / 4;  // in a line of memory
-        for (int q = static_cast<int>(threadIdx.x); q < size * kSlab / 4; q += threads) {
-            const int line = q / kQuads, along = q % kQuads * 4;
-            const int i = along_k ? line : along, depth = along_k ? along : line;
-            float* place_of_q = to + place(i, depth);
-            if (reader.quads) {
-                copy_async(place_of_q,
-                           k + depth < end ? reader.four(first + i, k + depth) : nullptr,
-                           reader.memory());
-            } else {
-                for (int e = 0; e < 4; ++e) {
-                    const int row = first + i + (along_k ? 0 : e),
-                              d = k + depth + (along_k ? e : 0);
-                    place_of_q[e] = d < end ? reader.at(row, d) : 0.0f;
-                }
-            }
         }
     }
 };
@@ -141,6 +131,78 @@ struct Tiny {
     static constexpr int kWarpsAcross = 1;  // of 1
 };
 
+/// A thread's share in the copying of an operand's slabs: it has a quad in every kLines-th line of
+/// memory, at the same place of each.
+template <class Slab, class Reader, int threads>
+class Copier {
+    static constexpr unsigned kQuads = (Slab::kAlongK ? kSlab : Slab::kSize) / 4;  // in a line
+    static constexpr int kLines = threads / int{kQuads};                           // at a time
+    static constexpr int kOfSlab = Slab::kAlongK ? Slab::kSize : kSlab;
+    static constexpr int kRounds = (kOfSlab + kLines - 1) / kLines;
+    using Row = decltype(std::declval<const Reader&>().row(0));
+
+public:
+    __device__ __forceinline__ Copier(const Reader& reader, int first)
+        : reader_(reader), first_(first) {
+#pragma unroll
+        for (int e = 0; e < (Slab::kAlongK ? kRounds : 1); ++e)
+            rows_[e] = reader.row(first + (Slab::kAlongK ? line(e) : along()));
+    }
+    /// Starts to copy what lies from k on, with zeros from `end` on.
+    __device__ __forceinline__ void copy(float* to, int k, int end) const {
+        if (reader_.quads) {
+            if constexpr (Slab::kAlongK) {
+                const int d = k + along();
+                const auto step = reader_.step(d);
+#pragma unroll
+                for (int e = 0; e < kRounds; ++e)
+                    copy_quad(to, e, d < end, reader_.place(rows_[e], step));
+            } else {
+#pragma unroll
+                for (int e = 0; e < kRounds; ++e) {
+                    const int d = k + line(e);
+                    copy_quad(to, e, d < end, reader_.place(rows_[0], reader_.step(d)));
+                }
+            }
+        } else {
+#pragma unroll 1
+            for (int e = 0; e < kRounds; ++e)
+                if (in_slab(e)) copy_numbers(to + place(e), line(e), k, end);
+        }
+    }
+
+private:
+    static __device__ __forceinline__ int along() {
+        return static_cast<int>(threadIdx.x % kQuads) * 4;
+    }
+    static __device__ __forceinline__ int line(int e) {
+        return static_cast<int>(threadIdx.x / kQuads) + e * kLines;
+    }
+    static __device__ __forceinline__ bool in_slab(int e) {
+        return kRounds * kLines == kOfSlab || line(e) < kOfSlab;
+    }
+    static __device__ __forceinline__ int place(int e) {
+        return Slab::kAlongK ? Slab::place(line(e), along()) : Slab::place(along(), line(e));
+    }
+    /// The quad in line(e), which lies at `from`: zeros if that is negative or past the sums' end.
+    __device__ __forceinline__ void copy_quad(float* to, int e, bool there, int from) const {
+        if (!in_slab(e)) return;
+        const float* memory = reader_.memory();
+        copy_async(to + place(e), there && from >= 0 ? memory + from : nullptr, memory);
+    }
+    /// A quad whose numbers do not lie together.
+    __device__ __forceinline__ void copy_numbers(float* to, int line, int k, int end) const {
+        for (int e = along(); e < along() + 4; ++e) {
+            const int i = Slab::kAlongK ? line : e, d = k + (Slab::kAlongK ? e : line);
+            *to++ = d < end ? number_at(reader_, first_ + i, d) : 0.0f;
+        }
+    }
+
+    const Reader& reader_;
+    int first_;
+    Row rows_[Slab::kAlongK ? kRounds : 1];
+};
+
 template <class Writer>
 __device__ __forceinline__ void write_one(const Writer& write, int part, int row, int column, int m,
                                           int n, float x) {
@@ -166,6 +228,132 @@ __device__ __forceinline__ X one_of_batch(const X& x, int number) {
     }
 }
 
+/// Version 2: the part of a tile that a thread makes, of the numbers that its slabs bring.
+template <class Tile, class SlabA, class SlabB>
+struct ThreadsPiece {
+    static constexpr int kRowsOf = Tile::kThreadRows, kAcross = Tile::kColumns / 8;
+    float sum[kRowsOf][8] = {};
+
+    static __device__ __forceinline__ int row_of(int i) {
+        return static_cast<int>(threadIdx.x / kAcross) * kRowsOf + i;
+    }
+    /// Columns of a thread, so that a warp reads four numbers at a time without conflicts: two
+    /// quads, half a tile apart, or, if four neighbours are neighbours in k, every kAcross-th.
+    static __device__ __forceinline__ int column_of(int j) {
+        const int tx = static_cast<int>(threadIdx.x % kAcross);
+        return SlabB::kAlongK ? tx + j * kAcross : 4 * tx + j % 4 + (j / 4) * (Tile::kColumns / 2);
+    }
+    __device__ __forceinline__ void multiply(const float* sa, const float* sb) {
+#pragma unroll
+        for (int d = 0; d < kSlab; ++d) {
+            float x[kRowsOf], y[8];
+#pragma unroll
+            for (int i = 0; i < kRowsOf; ++i) x[i] = sa[SlabA::place(row_of(i), d)];
+#pragma unroll
+            for (int j = 0; j < 8; ++j) y[j] = sb[SlabB::place(column_of(j), d)];
+#pragma unroll
+            for (int i = 0; i < kRowsOf; ++i) {
+#pragma unroll
+                for (int j = 0; j < 8; ++j) sum[i][j] += x[i] * y[j];
+            }
+        }
+    }
+    template <class Writer>
+    __device__ __forceinline__ void write(const Writer& to, int part, int row0, int column0, int m,
+                                          int n) const {
+#pragma unroll
+        for (int i = 0; i < kRowsOf; ++i) {
+#pragma unroll
+            for (int j = 0; j < 8; j += 2) {
+                const int row = row0 + row_of(i), column = column0 + column_of(j);
+                if constexpr (SlabB::kAlongK) {
+                    write_one(to, part, row, column, m, n, sum[i][j]);
+                    write_one(to, part, row, column + kAcross, m, n, sum[i][j + 1]);
+                } else {
+                    write_pair(to, part, row, column, m, n, sum[i][j], sum[i][j + 1]);
+                }
+            }
+        }
+    }
+};
+
+/// Version 3: the part of a tile that a warp makes, kM x kN times 16 x 8. Which of a matrix's
+/// numbers a thread holds, cuda/tensor_cores.hpp says.
+template <Precision precision, class Tile, class SlabA, class SlabB>
+struct WarpsPiece {
+    static constexpr int kDown = Tile::kThreads / 32 / Tile::kWarpsAcross;
+    static constexpr int kM = Tile::kRows / kDown / 16,
+                         kN = Tile::kColumns / Tile::kWarpsAcross / 8;
+    static constexpr int kDepth = precision == Precision::tf32 ? 8 : 16;  // of an instruction
+    float sum[kM][kN][4] = {};
+
+    static __device__ __forceinline__ int lane() { return static_cast<int>(threadIdx.x % 32); }
+    static __device__ __forceinline__ int top() {
+        return static_cast<int>(threadIdx.x / 32 / Tile::kWarpsAcross) * kM * 16;
+    }
+    static __device__ __forceinline__ int left() {
+        return static_cast<int>(threadIdx.x / 32 % Tile::kWarpsAcross) * kN * 8;
+    }
+    /// One register of an operand: half 0 or 1 of the instruction's depth, from k = d on.
+    template <class Slab>
+    static __device__ __forceinline__ std::uint32_t operand(const float* slab, int i, int d,
+                                                            int half) {
+        if constexpr (precision == Precision::tf32) {
+            return to_tf32(slab[Slab::place(i, d + lane() % 4 + 4 * half)]);
+        } else {
+            return Slab::pair(slab, i, d + 2 * (lane() % 4) + 8 * half);
+        }
+    }
+    __device__ __forceinline__ void multiply(const float* sa, const float* sb) {
+#pragma unroll
+        for (int d = 0; d < kSlab; d += kDepth) {
+            std::uint32_t x[kM][4], y[kN][2];
+#pragma unroll
+            for (int i = 0; i < kM; ++i) {
+#pragma unroll
+                for (int r = 0; r < 4; ++r) {
+                    const int row = top() + 16 * i + lane() / 4 + 8 * (r % 2);
+                    x[i][r] = operand<SlabA>(sa, row, d, r / 2);
+                }
+            }
+#pragma unroll
+            for (int j = 0; j < kN; ++j) {
+#pragma unroll
+                for (int r = 0; r < 2; ++r)
+                    y[j][r] = operand<SlabB>(sb, left() + 8 * j + lane() / 4, d, r);
+            }
+#pragma unroll
+            for (int i = 0; i < kM; ++i) {
+#pragma unroll
+                for (int j = 0; j < kN; ++j) {
+                    if constexpr (precision == Precision::tf32) {
+                        multiply_tf32(sum[i][j], x[i], y[j]);
+                    } else {
+                        multiply_bf16(sum[i][j], x[i], y[j]);
+                    }
+                }
+            }
+        }
+    }
+    template <class Writer>
+    __device__ __forceinline__ void write(const Writer& to, int part, int row0, int column0, int m,
+                                          int n) const {
+#pragma unroll
+        for (int i = 0; i < kM; ++i) {
+#pragma unroll
+            for (int j = 0; j < kN; ++j) {
+#pragma unroll
+                for (int half = 0; half < 2; ++half) {
+                    const int row = row0 + top() + 16 * i + lane() / 4 + 8 * half,
+                              column = column0 + left() + 8 * j + 2 * (lane() % 4);
+                    write_pair(to, part, row, column, m, n, sum[i][j][2 * half],
+                               sum[i][j][2 * half + 1]);
+                }
+            }
+        }
+    }
+};
+
 template <Precision precision, class Tile, class A, class B, class Writer>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
     product_tiled(A a, B b, Writer write, int m, int n, int k, int k_of_part, int parts) {
@@ -186,129 +374,31 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocksAtWork)
     const int part = static_cast<int>(blockIdx.z) % parts, k0 = part * k_of_part,
               k1 = k0 + k_of_part < k ? k0 + k_of_part : k;
     const int slabs = (k1 - k0 + kSlab - 1) / kSlab;
+    const Copier<SlabA, A, Tile::kThreads> copier_a(a, row0);
+    const Copier<SlabB, B, Tile::kThreads> copier_b(b, column0);
     const auto bring = [&](int slab) {
         const int at_k = k0 + slab * kSlab;
-        SlabA::template copy<Tile::kThreads>(as[slab % 2], a, row0, at_k, k1);
-        SlabB::template copy<Tile::kThreads>(bs[slab % 2], b, column0, at_k, k1);
+        copier_a.copy(as[slab % 2], at_k, k1);
+        copier_b.copy(bs[slab % 2], at_k, k1);
         end_of_copies();
     };
-    const auto for_each_slab = [&](auto multiply) {
-        if (slabs > 0) bring(0);
-        for (int slab = 0; slab < slabs; ++slab) {
-            if (slab + 1 < slabs) {
-                bring(slab + 1);  // into the place that everybody left before the last barrier
-                wait_for_copies<1>();
-            } else {
-                wait_for_copies<0>();
-            }
-            __syncthreads();
-            multiply(as[slab % 2], bs[slab % 2]);
-            __syncthreads();
-        }
-    };
 
-    if constexpr (precision == Precision::fp32) {
-        constexpr int kRowsOf = Tile::kThreadRows, kAcross = Tile::kColumns / 8;
-        const int tx = static_cast<int>(threadIdx.x) % kAcross,
-                  ty = static_cast<int>(threadIdx.x) / kAcross;
-        float sum[kRowsOf][8] = {};
-        // Columns of a thread, so that a warp reads four numbers at a time without conflicts: two
-        // quads, half a tile apart, or, if four neighbours are neighbours in k, every kAcross-th.
-        const auto column_of = [&](int j) {
-            return B::kAlongK ? tx + j * kAcross : 4 * tx + j % 4 + (j / 4) * (Tile::kColumns / 2);
-        };
-        for_each_slab([&](const float* sa, const float* sb) {
-#pragma unroll
-            for (int d = 0; d < kSlab; ++d) {
-                float x[kRowsOf], y[8];
-#pragma unroll
-                for (int i = 0; i < kRowsOf; ++i) x[i] = sa[SlabA::place(ty * kRowsOf + i, d)];
-#pragma unroll
-                for (int j = 0; j < 8; ++j) y[j] = sb[SlabB::place(column_of(j), d)];
-#pragma unroll
-                for (int i = 0; i < kRowsOf; ++i) {
-#pragma unroll
-                    for (int j = 0; j < 8; ++j) sum[i][j] += x[i] * y[j];
-                }
-            }
-        });
-#pragma unroll
-        for (int i = 0; i < kRowsOf; ++i) {
-#pragma unroll
-            for (int j = 0; j < 8; j += 2) {
-                const int row = row0 + ty * kRowsOf + i, column = column0 + column_of(j);
-                if constexpr (B::kAlongK) {
-                    write_one(write, part, row, column, m, n, sum[i][j]);
-                    write_one(write, part, row, column + kAcross, m, n, sum[i][j + 1]);
-                } else {
-                    write_pair(write, part, row, column, m, n, sum[i][j], sum[i][j + 1]);
-                }
-            }
+    std::conditional_t<precision == Precision::fp32, ThreadsPiece<Tile, SlabA, SlabB>,
+                       WarpsPiece<precision, Tile, SlabA, SlabB>>
+        piece;
+    if (slabs > 0) bring(0);
+    for (int slab = 0; slab < slabs; ++slab) {
+        if (slab + 1 < slabs) {
+            bring(slab + 1);  // into the place that everybody left before the last barrier
+            wait_for_copies<1>();
+        } else {
+            wait_for_copies<0>();
         }
-    } else {
-        // A warp makes kM x kN pieces of 16 x 8.
-        constexpr int kDown = Tile::kThreads / 32 / Tile::kWarpsAcross;
-        constexpr int kM = Tile::kRows / kDown / 16, kN = Tile::kColumns / Tile::kWarpsAcross / 8;
-        const int warp = static_cast<int>(threadIdx.x) / 32,
-                  lane = static_cast<int>(threadIdx.x) % 32;
-        const int top = warp / Tile::kWarpsAcross * kM * 16,
-                  left = warp % Tile::kWarpsAcross * kN * 8;
-        float sum[kM][kN][4] = {};
-        for_each_slab([&](const float* sa, const float* sb) {
-            constexpr int kDepth = precision == Precision::tf32 ? 8 : 16;
-#pragma unroll
-            for (int d = 0; d < kSlab; d += kDepth) {
-                std::uint32_t x[kM][4], y[kN][2];
-#pragma unroll
-                for (int i = 0; i < kM; ++i) {
-#pragma unroll
-                    for (int r = 0; r < 4; ++r) {
-                        const int row = top + 16 * i + lane / 4 + 8 * (r % 2);
-                        if constexpr (precision == Precision::tf32) {
-                            x[i][r] = to_tf32(sa[SlabA::place(row, d + lane % 4 + 4 * (r / 2))]);
-                        } else {
-                            x[i][r] = SlabA::pair(sa, row, d + 2 * (lane % 4) + 8 * (r / 2));
-                        }
-                    }
-                }
-#pragma unroll
-                for (int j = 0; j < kN; ++j) {
-#pragma unroll
-                    for (int r = 0; r < 2; ++r) {
-                        const int column = left + 8 * j + lane / 4;
-                        if constexpr (precision == Precision::tf32) {
-                            y[j][r] = to_tf32(sb[SlabB::place(column, d + lane % 4 + 4 * r)]);
-                        } else {
-                            y[j][r] = SlabB::pair(sb, column, d + 2 * (lane % 4) + 8 * r);
-                        }
-                    }
-                }
-#pragma unroll
-                for (int i = 0; i < kM; ++i) {
-#pragma unroll
-                    for (int j = 0; j < kN; ++j) {
-                        if constexpr (precision == Precision::tf32) {
-                            multiply_tf32(sum[i][j], x[i], y[j]);
-                        } else {
-                            multiply_bf16(sum[i][j], x[i], y[j]);
-                        }
-                    }
-                }
-            }
-        });
-#pragma unroll
-        for (int i = 0; i < kM; ++i) {
-#pragma unroll
-            for (int j = 0; j < kN; ++j) {
-#pragma unroll
-                for (int half = 0; half < 2; ++half) {
-                    write_pair(write, part, row0 + top + 16 * i + lane / 4 + 8 * half,
-                               column0 + left + 8 * j + 2 * (lane % 4), m, n, sum[i][j][2 * half],
-                               sum[i][j][2 * half + 1]);
-                }
-            }
-        }
+        __syncthreads();
+        piece.multiply(as[slab % 2], bs[slab % 2]);
+        __syncthreads();
     }
+    piece.write(write, part, row0, column0, m, n);
 }
 
 }  // namespace diffusion::cuda

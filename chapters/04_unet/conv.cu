@@ -2,6 +2,8 @@
 // left side is never written down ("implicit GEMM"): the product's kernel asks for number (row, k),
 // and a reader finds it in the image. Row is a pixel of the result, k a place in the window and a
 // channel.
+#include <climits>
+
 #include "02_gradients/compare.hpp"
 #include "02_gradients/gradients.hpp"
 #include "04_unet/conv.hpp"
@@ -18,8 +20,8 @@ struct Sizes {
     Divisor kernel, stride;
     int pad;  ///< rows and columns of zeros before x
 
-    int pixels() const { return images * out_height * out_width; }
-    int taps() const { return kernel * kernel * channels; }
+    constexpr int pixels() const { return images * out_height * out_width; }
+    constexpr int taps() const { return kernel * kernel * channels; }
 };
 
 Sizes sizes_of(const Shape& x, const Shape& weight, ConvOptions options) {
@@ -28,6 +30,9 @@ Sizes sizes_of(const Shape& x, const Shape& weight, ConvOptions options) {
     return {x[0], x[1], x[2],      x[3],           y[1],
             y[2], y[3], weight[0], options.stride, options.before(weight[0])};
 }
+
+/// A row or column that there is not: no window reaches from here into an image.
+constexpr int kOutside = -(1 << 30);
 
 bool four_fit(const float* x, int contiguous) {
     return contiguous % 4 == 0 && reinterpret_cast<std::uintptr_t>(x) % 16 == 0;
@@ -42,25 +47,45 @@ struct Windows {
     const float* x;
     bool quads;
 
+    struct Pixel {
+        int i, j, offset;  ///< of the window's first place, which may lie outside
+    };
+    struct Tap {
+        int u, v, offset;  ///< from there to a place, and to the channel
+    };
+
     __device__ const float* memory() const { return x; }
-    __device__ const float* place(int r, int k) const {
+    __device__ Pixel pixel(int r) const {
+        const int line = r / s.out_width, n = line / s.out_height;
+        const int i = (line - n * s.out_height) * s.stride - s.pad,
+                  j = (r - line * s.out_width) * s.stride - s.pad;
+        return {i, j, ((n * s.height + i) * s.width + j) * s.channels};
+    }
+    __device__ Tap tap(int k) const {
         const int tap = k / s.channels, c = k - tap * s.channels;
         const int u = tap / s.kernel, v = tap - u * s.kernel;
-        const int line = r / s.out_width, n = line / s.out_height;
-        const int i = (line - n * s.out_height) * s.stride + u - s.pad,
-                  j = (r - line * s.out_width) * s.stride + v - s.pad;
-        if (i < 0 || i >= s.height || j < 0 || j >= s.width) return nullptr;
-        return x + (((n * s.height + i) * s.width + j) * s.channels + c);
+        return {u, v, (u * s.width + v) * s.channels + c};
     }
-    __device__ const float* four(int i, int k) const {
-        const int r = along_k ? i : k, tap = along_k ? k : i;
-        const bool inside =
-            r < s.images * s.out_height * s.out_width && tap < s.kernel * s.kernel * s.channels;
-        return inside ? place(r, tap) : nullptr;
+    __device__ int place(Pixel pixel, Tap tap) const {
+        const int i = pixel.i + tap.u, j = pixel.j + tap.v;
+        const bool inside = i >= 0 && i < s.height && j >= 0 && j < s.width;
+        return inside ? pixel.offset + tap.offset : -1;
     }
-    __device__ float at(int i, int k) const {
-        const float* p = four(i, k);
-        return p != nullptr ? *p : 0.0f;
+    __device__ int place(Tap tap, Pixel pixel) const { return place(pixel, tap); }
+
+    __device__ auto row(int i) const {
+        if constexpr (along_k) {
+            return i < s.pixels() ? pixel(i) : Pixel{kOutside, 0, 0};
+        } else {
+            return i < s.taps() ? tap(i) : Tap{kOutside, 0, 0};
+        }
+    }
+    __device__ auto step(int k) const {
+        if constexpr (along_k) {
+            return tap(k);
+        } else {
+            return pixel(k);
+        }
     }
 };
 
@@ -71,22 +96,29 @@ struct WindowsBack {
     const float* dy;
     bool quads;
 
+    struct Pixel {
+        int i, j, line;  ///< counted from the padding; the first line of the image in dy
+    };
+    struct Tap {
+        int u, v, o;
+    };
+
     __device__ const float* memory() const { return dy; }
-    __device__ const float* four(int row, int k) const {
-        if (row >= s.images * s.height * s.width || k >= s.kernel * s.kernel * s.outputs)
-            return nullptr;
-        const int tap = k / s.outputs, o = k - tap * s.outputs;
-        const int u = tap / s.kernel, v = tap - u * s.kernel;
-        const int line = row / s.width, n = line / s.height;
-        const int i = line - n * s.height + s.pad - u, j = row - line * s.width + s.pad - v;
-        if (i < 0 || j < 0 || i % s.stride != 0 || j % s.stride != 0) return nullptr;
-        const int a = i / s.stride, b = j / s.stride;
-        if (a >= s.out_height || b >= s.out_width) return nullptr;
-        return dy + (((n * s.out_height + a) * s.out_width + b) * s.outputs + o);
+    __device__ Pixel row(int r) const {
+        if (r >= s.images * s.height * s.width) return {kOutside, 0, 0};
+        const int line = r / s.width, n = line / s.height;
+        return {line - n * s.height + s.pad, r - line * s.width + s.pad, n * s.out_height};
     }
-    __device__ float at(int row, int k) const {
-        const float* p = four(row, k);
-        return p != nullptr ? *p : 0.0f;
+    __device__ Tap step(int k) const {
+        const int tap = k / s.outputs, u = tap / s.kernel;
+        return {u, tap - u * s.kernel, k - tap * s.outputs};
+    }
+    __device__ int place(Pixel pixel, Tap tap) const {
+        const int i = pixel.i - tap.u, j = pixel.j - tap.v;
+        const int a = i / s.stride, b = j / s.stride;
+        const bool inside = i >= 0 && j >= 0 && a * s.stride == i && b * s.stride == j &&
+                            a < s.out_height && b < s.out_width;
+        return inside ? ((pixel.line + a) * s.out_width + b) * s.outputs + tap.o : -1;
     }
 };
 
@@ -98,15 +130,12 @@ struct TurnedWeight {
     bool quads;
 
     __device__ const float* memory() const { return weight; }
-    __device__ const float* four(int c, int k) const {
-        if (c >= s.channels || k >= s.kernel * s.kernel * s.outputs) return nullptr;
+    __device__ int row(int c) const { return c < s.channels ? c * s.outputs : INT_MIN; }
+    __device__ int step(int k) const {
         const int tap = k / s.outputs, o = k - tap * s.outputs;
-        return weight + ((tap * s.channels + c) * s.outputs + o);
+        return tap * s.channels * s.outputs + o;
     }
-    __device__ float at(int c, int k) const {
-        const float* p = four(c, k);
-        return p != nullptr ? *p : 0.0f;
-    }
+    __device__ int place(int row, int step) const { return row + step; }
 };
 
 /// y = sum + what is added to it before it is stored (Plus).
@@ -184,7 +213,7 @@ using cuda::raw;
 
 template <>
 void conv2d(Tensor<const Float> x, Tensor<const Float> weight, ConvOptions options, Tensor<Float> y,
-            Arena&, Plus<Float> plus) {
+            Arena& scratch, Plus<Float> plus) {
     const cuda::Sizes s = cuda::sizes_of(x.shape(), weight.shape(), options);
     const cuda::Windows<true> windows{s, raw(x), cuda::four_fit(raw(x), s.channels)};
     const cuda::WithRows out{raw(y),
@@ -193,20 +222,20 @@ void conv2d(Tensor<const Float> x, Tensor<const Float> weight, ConvOptions optio
                              plus.row_step,
                              s.outputs,
                              s.out_height * s.out_width};
-    cuda::product(cuda::precision(), windows,
-                  cuda::ByColumns(raw(weight), s.outputs, s.outputs, s.taps()), out, s.pixels(),
-                  s.outputs, s.taps());  // (4.1)
+    cuda::product_of_any_shape(cuda::precision(), windows,
+                               cuda::ByColumns(raw(weight), s.outputs, s.outputs, s.taps()), out,
+                               s.pixels(), s.outputs, s.taps(), scratch);  // (4.1)
 }
 
 template <>
 void conv2d_data_vjp(Tensor<const Float> dy, Tensor<const Float> weight, ConvOptions options,
-                     bool add, Tensor<Float> dx, Arena&) {
+                     bool add, Tensor<Float> dx, Arena& scratch) {
     const cuda::Sizes s = cuda::sizes_of(dx.shape(), weight.shape(), options);
     const bool quads = cuda::four_fit(raw(dy), s.outputs) && cuda::four_fit(raw(weight), s.outputs);
-    cuda::product(cuda::precision(), cuda::WindowsBack{s, raw(dy), quads},
-                  cuda::TurnedWeight{s, raw(weight), quads}, cuda::Plain{raw(dx), s.channels, add},
-                  s.images * s.height * s.width, s.channels,
-                  s.kernel * s.kernel * s.outputs);  // (4.2)
+    cuda::product_of_any_shape(cuda::precision(), cuda::WindowsBack{s, raw(dy), quads},
+                               cuda::TurnedWeight{s, raw(weight), quads},
+                               cuda::Plain{raw(dx), s.channels, add}, s.images * s.height * s.width,
+                               s.channels, s.kernel * s.kernel * s.outputs, scratch);  // (4.2)
 }
 
 template <>

@@ -73,6 +73,11 @@ void check_operations(Stage& s) {
                      [](const auto& v) {
                          return conv2d(v[0], v[1], v[2], 1, {v[3], v[4]});
                      });
+    compare_on_tapes(s, "conv with long sums in parts, shift and other",
+                     {images(2, 4, 4, 64), {3, 3, 64, 64}, {64}, {2, 64}, images(2, 4, 4, 64)},
+                     3e-5, [](const auto& v) {
+                         return conv2d(v[0], v[1], v[2], 1, {v[3], v[4]});
+                     });
     compare_on_tapes(s, "conv of two joined images",
                      {images(2, 3, 3, 8), images(2, 3, 3, 4), {1, 1, 12, 8}, {8}}, 1e-5,
                      [](const auto& v) { return conv2d(ConvInput(v[0], v[1]), v[2], v[3]); });
