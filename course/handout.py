@@ -130,6 +130,22 @@ def solving_notebooks(tree, opened):
     return tuple(found)
 
 
+def unused_kernels(tree, names):
+    """The files of src/kernels that none of the other files includes, not even by way of another kernel: they compute, fast, what later
+    chapters teach, and with it much of what is open in earlier ones."""
+    kernels = {name for name in names if name.startswith("src/kernels/")}
+
+    def included(files):
+        return {stem for name in files if Path(name).suffix in CODE
+                for stem in re.findall(r'#include "kernels/(\w+)\.hpp"', (tree / name).read_text())}
+
+    used, new = set(), included(set(names) - kernels)
+    while new:
+        used |= new
+        new = included(name for name in kernels if Path(name).stem in new) - used
+    return {name for name in kernels if Path(name).stem not in used}
+
+
 def write_handout(tree, chapter, out):
     """`chapter` is a number, or None for all."""
     if out.exists() and any(out.iterdir()):
@@ -148,9 +164,12 @@ def write_handout(tree, chapter, out):
     solved = [r for r, _ in opened.values()]
     shared = lines_around(tree, of_file)
     kept_files = {}
-    for name in files_of(tree):
+    wanted = [name for name in files_of(tree) if not name.startswith(LEFT_OUT + notebooks) and not FOR_A_GPU.fullmatch(name)
+              and not ((match := later.match(name)) and int(match[2]) > last)]
+    left_out = unused_kernels(tree, wanted)
+    for name in wanted:
         match = later.match(name)
-        if name.startswith(LEFT_OUT + notebooks) or FOR_A_GPU.fullmatch(name) or (match and int(match[2]) > last):
+        if name in left_out:
             continue
         target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)

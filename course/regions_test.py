@@ -106,6 +106,10 @@ class Marks(unittest.TestCase):
     def test_handouts_hold_no_solution(self):
         for chapter in (None, *range(1, 1 + max(region.chapter for region in find_regions(ROOT).values()))):
             write_handout(ROOT, chapter, self.tree / f"handout_{chapter}")  # fails if one does
+        kernels = [{p.name for p in (self.tree / f"handout_{c}" / "src" / "kernels").iterdir()} for c in (2, 4)]
+        self.assertIn("gemm.cpp", kernels[0])
+        self.assertNotIn("group_norm.cpp", kernels[0])  # it has exercise 2.1's slope
+        self.assertIn("group_norm.cpp", kernels[1])
 
     def test_the_book(self):
         self.assertGreater(len(exercises(ROOT)), 30)
