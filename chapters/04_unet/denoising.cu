@@ -3,6 +3,7 @@
 // made where the numbers are.
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "01_forward_noising/noising.hpp"
 #include "03_reverse_process/prediction.hpp"
@@ -129,7 +130,7 @@ struct Drawing {
     std::mutex one_at_a_time;
     DeviceTape tape;
     GpuCondition condition;
-    int first = -1, count = 0;  ///< whose condition it is
+    std::pair<int, int> piece{0, 0};  ///< whose condition it is: the first picture, and how many
     Buffer<float> times;
 };
 
@@ -158,9 +159,10 @@ Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction, std:
             if (times.size() != static_cast<std::size_t>(count))
                 times = Buffer<float>(static_cast<std::size_t>(count));
             times.upload(std::vector<float>(times.size(), static_cast<float>(at.t)).data());
-            if (std::exchange(memory->first, first) != first ||
-                std::exchange(memory->count, count) != count)
+            if (memory->piece != std::pair(first, count)) {
                 memory->condition.upload(part_of(condition, first, count));
+                memory->piece = {first, count};
+            }
             const Tensor<Float> y =
                 network(tape.constant(x), {times.data(), times.size()}, memory->condition.on(tape))
                     .value();

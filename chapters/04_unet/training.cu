@@ -235,6 +235,29 @@ void check_condition(Stage& s) {
     s.check("parts of a batch's condition that arrive otherwise", wrong, 0);
 }
 
+/// A denoiser that is asked for now more and now fewer pictures, in one piece and in two, must give
+/// each its own condition. This network says it as it is.
+void check_pieces(Stage& s) {
+    constexpr int kMost = 612, kPixels = 4;
+    std::vector<float> tokens = random_numbers(kMost * kPixels, 1), none{0};
+    Network network;
+    network.on_gpu = [](Var<Float> xt, std::span<const float>, const Condition<Float>& condition) {
+        return reshape(condition.tokens, xt.shape());
+    };
+    Batch condition;
+    condition.tokens = {tokens.data(), {kMost, 1, kPixels}};
+    const Denoiser<float> denoiser = gpu_denoiser(network, Prediction::x0, none, condition);
+    double off = 0;
+    for (const int count : {512, 512, kMost, 100, 512}) {
+        const std::size_t numbers = static_cast<std::size_t>(count) * kPixels;
+        const std::vector<float> x(numbers);
+        std::vector<float> found(numbers);
+        denoiser({x.data(), {count, 2, 2, 1}}, {1, {0.6, 0.8}}, {found.data(), {count, 2, 2, 1}});
+        off = std::max(off, largest_difference(found, std::span(tokens).first(numbers)));
+    }
+    s.check("each picture has its own condition, whatever the pieces", off, 0);
+}
+
 // ---- The check: some steps of training beside the CPU's, from the same state; and a guess.
 
 }  // namespace
@@ -243,6 +266,7 @@ void training_stage(Stage& s) {
     constexpr int kSide = 8, kClasses = 5;
     check_loss(s);
     check_condition(s);
+    check_pieces(s);
     Dataset data{"test", "test", 12, kSide, kSide, 1, {}, {}};
     for (int i = 0; i < 12 * kSide * kSide; ++i)
         data.pixels.push_back(static_cast<std::uint8_t>(i * 37 % 256));
