@@ -28,8 +28,9 @@ if(DIFFUSION_CUDA AND NOT DIFFUSION_SANITIZE)
         if(architecture AND known MATCHES "compute_${architecture}\n")
             set(CMAKE_CUDA_ARCHITECTURES ${architecture})
         else()
-            # Code for Turing, for Ampere and Ada, for Hopper; and PTX, from which a driver makes code for later ones.
-            set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 90)
+            # Code for Ampere and Ada, and PTX, from which a driver makes code for later ones. Each more kind of GPU
+            # takes nvcc as long again; Turing needs -DCMAKE_CUDA_ARCHITECTURES=75.
+            set(CMAKE_CUDA_ARCHITECTURES 80)
         endif()
     endif()
     include(CheckLanguage)

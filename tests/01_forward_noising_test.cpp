@@ -76,7 +76,7 @@ TEST_CASE_TEMPLATE("(1.2) a step is sqrt(1 - beta) x + sqrt(beta) eps", T, float
 TEST_CASE("(1.3) = (1.4): t chained steps and one jump are the same Gaussian") {
     const int T = varied_size(1000);
     for (const Schedule& schedule : some_schedules(T)) {
-        const std::vector<Moments> moments = chain_moments(schedule);
+        const std::vector<MeanAndVariance> moments = chain_moments(schedule);
         REQUIRE(moments.size() == static_cast<std::size_t>(T) + 1);
         for (int t = 1; t <= T; ++t) {
             const auto [mean, variance] = moments[schedule.at(t)];

@@ -85,7 +85,7 @@ TEST_CASE("initial values: uniform and normal ones have the moments that they sh
     CHECK(values[static_cast<std::size_t>(constant.offset) + 2] == -2);
 }
 
-TEST_CASE("modules that share a list are read one by one, and strictly or not") {
+TEST_CASE("modules that share a list are read and written one by one, and strictly or not") {
     ParameterList list;
     const Parameter first = list.add("vae.w", {2}, Layout::plain, Init::constant(1)),
                     second = list.add("unet.w", {2}, Layout::plain, Init::constant(2));
@@ -95,18 +95,26 @@ TEST_CASE("modules that share a list are read one by one, and strictly or not") 
         return std::array{values[static_cast<std::size_t>(first.offset)],
                           values[static_cast<std::size_t>(second.offset)]};
     };
-    const Safetensors vae{{{"vae.w", {2}, {5, 5}}}, {}},
-        more{{{"vae.w", {2}, {6, 6}}, {"step", {1}, {9}}}, {}};
+    const Safetensors vae{{{"w", {2}, {5, 5}}}, {}},
+        more{{{"w", {2}, {6, 6}}, {"step", {1}, {9}}}, {}},
+        both{{{"vae.w", {2}, {7, 7}}, {"step", {1}, {9}}}, {}};
     CHECK_THROWS_WITH_AS(list.load<float>(values, vae, "f", {}),
-                         "f: the parameter unet.w is missing", Error);
+                         "f: the parameter vae.w is missing", Error);
     CHECK(now() == std::array{1.0f, 2.0f});
     list.load<float>(values, vae, "f", {.prefix = "vae."});
     CHECK(now() == std::array{5.0f, 2.0f});
     CHECK_THROWS_WITH_AS(list.load<float>(values, more, "f", {.prefix = "vae."}),
                          "f: this model has no parameter step", Error);
     CHECK(now() == std::array{5.0f, 2.0f});
-    list.load<float>(values, more, "f", {.all = false, .only = false});
+    list.load<float>(values, more, "f", {.prefix = "vae.", .only = false});
     CHECK(now() == std::array{6.0f, 2.0f});
+    list.load<float>(values, both, "f", {.all = false, .only = false});
+    CHECK(now() == std::array{7.0f, 2.0f});
+    const std::vector<NamedArray> own = list.to_arrays<float>(values, "unet.");
+    REQUIRE(own.size() == 1);
+    CHECK(own[0].name == "w");
+    CHECK(own[0].values == std::vector<float>{2, 2});
+    CHECK(list.to_arrays<float>(values).size() == 2);
 }
 
 TEST_CASE("a missing, an unknown and a misshapen parameter are named") {

@@ -1,77 +1,52 @@
-// The row operations and activations of chapter 2 against the formulas written out in double: the
-// loops of the chapter are vectorised, and use the polynomials of kernels/exp.hpp in float.
+// The linear layer, the row operations and the activations of chapter 2 against plain loops and
+// formulas in double: the loops in use are vectorised, and take the polynomials of kernels/exp.hpp
+// in float. The VJPs of the row operations are held against those of single operations.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
 #include <string>
-#include <vector>
 
 #include "02_gradients/ops.hpp"
-#include "kernels/exp.hpp"
+#include "02_gradients/plain_ops.hpp"
+#include "support/exact.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
-using Row = std::vector<double>;
 
 namespace {
 
-double sum(const Row& x) {
-    double s = 0;
-    for (double v : x) s += v;
-    return s;
-}
-double dot(const Row& a, const Row& b) {
-    double s = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) s += a[i] * b[i];
-    return s;
+/// A row operation put together from single ones, whose VJPs have checks of their own. x [C].
+Var<double> composed(const std::string& name, Var<double> x, Var<double> gain, Var<double> bias) {
+    Tape<double>& tape = x.tape();
+    const auto constant = [&](Shape shape, double value) {
+        const Tensor<double> numbers = tape.arena().make<double>(shape);
+        std::fill(numbers.begin(), numbers.end(), value);
+        return tape.constant(numbers);
+    };
+    const auto power = [](Var<double> v, double p) { return exp(scale(log(v), p)); };  // v^p
+    if (name == "softmax") {
+        const Var<double> e = exp(x);
+        return scale_by(e, power(sum(e), -1));
+    }
+    const double n = x.size(0);
+    if (name == "layer") x = sub(x, scale_by(constant(x.shape(), 1), scale(sum(x), 1 / n)));
+    const Var<double> square = scale(sum(mul(x, x)), 1 / n);
+    const double eps = name == "layer" ? 1e-5 : 1e-6;
+    const Var<double> y = mul(scale_by(x, power(add(square, constant({1}, eps)), -0.5)), gain);
+    return name == "layer" ? add(y, bias) : y;
 }
 
-/// What one row becomes, and its VJP, by formula.
-struct Obvious {
-    Row y, dx, dgain;
-};
-Obvious softmax_obvious(const Row& x, const Row&, const Row& dy) {
-    Row y;
-    for (double v : x) y.push_back(std::exp(v));
-    const double total = sum(y);
-    for (double& v : y) v /= total;
-    Row dx;
-    for (std::size_t i = 0; i < x.size(); ++i) dx.push_back(y[i] * (dy[i] - dot(y, dy)));
-    return {y, dx, Row(x.size())};
-}
-Obvious norm_obvious(const Row& x, const Row& gain, const Row& dy, bool centred, double eps) {
-    const auto n = static_cast<double>(x.size());
-    const double mean = centred ? sum(x) / n : 0;
-    Row normal, g, dgain, y, dx;
-    double square = 0;
-    for (double v : x) square += (v - mean) * (v - mean) / n;
-    const double deviation = std::sqrt(square + eps);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-        normal.push_back((x[i] - mean) / deviation);
-        g.push_back(gain[i] * dy[i]);
-        dgain.push_back(dy[i] * normal[i]);
-        y.push_back(gain[i] * normal[i] + (centred ? gain[i] : 0));  // the bias is the gain, too
-    }
-    for (std::size_t i = 0; i < x.size(); ++i) {
-        dx.push_back((g[i] - (centred ? sum(g) / n : 0) - normal[i] * dot(g, normal) / n) /
-                     deviation);
-    }
-    return {y, dx, dgain};
-}
-
-/// Largest difference, in units of epsilon times the largest number.
+/// The largest difference from what it should be, in units of epsilon times the largest number.
 template <class T>
-double difference(Tensor<T> a, const std::vector<Row>& b) {
+double difference(Tensor<T> found, Tensor<double> exact) {
     double error = 0, size = 0;
-    for (int r = 0; r < a.size(0); ++r) {
-        for (int i = 0; i < a.size(1); ++i) {
-            const double exact = b[static_cast<std::size_t>(r)][static_cast<std::size_t>(i)];
-            const double off = std::abs(static_cast<double>(a(r, i)) - exact);
-            if (!(off <= error)) error = off;  // so that a NaN counts too
-            size = std::max(size, std::abs(exact));
-        }
+    for (std::ptrdiff_t i = 0; i < exact.numel(); ++i) {
+        const double off = std::abs(static_cast<double>(found.data()[i]) - exact.data()[i]);
+        if (!(off <= error)) error = off;  // so that a NaN counts too
+        size = std::max(size, std::abs(exact.data()[i]));
     }
     return error / size / static_cast<double>(std::numeric_limits<T>::epsilon());
 }
@@ -79,8 +54,9 @@ double difference(Tensor<T> a, const std::vector<Row>& b) {
 template <class T>
 void check_rows(int rows, int n) {
     CAPTURE(n);
-    Arena memory, arena;
+    Arena memory, arena, plain_arena;
     Tape<T> tape(arena);
+    Tape<double> plain_tape(plain_arena);
     // One number further on: rows do not begin where a register would like them to.
     const auto normal = [&](Shape shape, std::uint32_t stream) {
         const Tensor<T> x(memory.make<T>({static_cast<int>(shape.numel()) + 1}).data() + 1, shape);
@@ -88,32 +64,35 @@ void check_rows(int rows, int n) {
         return x;
     };
     const Tensor<T> x = normal({rows, n}, 1), dy = normal({rows, n}, 2), gain = normal({n}, 3);
-    const auto row = [](Tensor<T> v) {
-        Row r;
-        for (T e : v) r.push_back(static_cast<double>(e));
-        return r;
-    };
+    const Tensor<double> x2 = exactly(x, memory), dy2 = exactly(dy, memory),
+                         gain2 = exactly(gain, memory);
     for (const std::string name : {"softmax", "layer", "rms"}) {
         CAPTURE(name);
         tape.reset();
-        const Tensor<T> dx = memory.zeros<T>({rows, n}), dgain = memory.zeros<T>({1, n});
-        const Var<T> in = tape.leaf(x, dx), scale = tape.leaf(gain, dgain.reshape({n}));
+        const Tensor<T> dx = memory.zeros<T>({rows, n}), dgain = memory.zeros<T>({n});
+        const Var<T> in = tape.leaf(x, dx), scale = tape.leaf(gain, dgain);
         const Var<T> y = name == "softmax" ? softmax(in)
                          : name == "layer" ? layer_norm(in, scale, tape.constant(gain))
                                            : rms_norm(in, scale);
         tape.backward_from(mul(y, tape.constant(dy)), T(1));
-        std::vector<Row> y2, dx2, dgain2(1, Row(static_cast<std::size_t>(n)));
+
+        const Tensor<double> y2 = memory.make<double>({rows, n});
+        if (name == "softmax") plain::softmax(x2, y2);
+        if (name == "layer") plain::layer_norm(x2, gain2, gain2, 1e-5, y2);
+        if (name == "rms") plain::rms_norm(x2, gain2, 1e-6, y2);
+        const Tensor<double> dx2 = memory.zeros<double>({rows, n}),
+                             dgain2 = memory.zeros<double>({n});
         for (int r = 0; r < rows; ++r) {
-            const Row v = row(x[r]), g = row(gain), d = row(dy[r]);
-            const Obvious o = name == "softmax" ? softmax_obvious(v, g, d)
-                              : name == "layer" ? norm_obvious(v, g, d, true, 1e-5)
-                                                : norm_obvious(v, g, d, false, 1e-6);
-            y2.push_back(o.y);
-            dx2.push_back(o.dx);
-            for (std::size_t i = 0; i < o.dgain.size(); ++i) dgain2[0][i] += o.dgain[i];
+            plain_tape.reset();
+            const Var<double> y_row =
+                composed(name, plain_tape.leaf(x2[r], dx2[r]), plain_tape.leaf(gain2, dgain2),
+                         plain_tape.constant(gain2));
+            CHECK(difference(y_row.value(), y2[r]) < 40);
+            plain_tape.backward_from(mul(y_row, plain_tape.constant(dy2[r])), 1);
         }
-        // Sums of n numbers: their rounding grows like the root of n at most.
-        const double bound = 6 + std::sqrt(n);
+        // Sums of n numbers: their rounding grows like the root of n at most. In double both sides
+        // are rounded.
+        const double bound = (6 + std::sqrt(n)) * (sizeof(T) == sizeof(double) ? 2 : 1);
         CHECK(difference(y.value(), y2) < bound);
         if (n <= 2) continue;  // of two numbers, layer norm leaves hardly any gradient
         CHECK(difference(dx, dx2) < bound);
@@ -121,11 +100,35 @@ void check_rows(int rows, int n) {
     }
 }
 
+template <class T>
+void check_linear(int rows, int inputs, int outputs) {
+    Arena memory, arena;
+    Tape<T> tape(arena);
+    const auto normal = [&](Shape shape, std::uint32_t stream) {
+        const Tensor<T> x = memory.make<T>(shape);
+        fill_normal(x, Random(8, Purpose::test, stream));
+        return x;
+    };
+    const Tensor<T> x = normal({rows, inputs}, 1), weight = normal({inputs, outputs}, 2),
+                    bias = normal({outputs}, 3);
+    const Tensor<double> y = memory.make<double>({rows, outputs});
+    plain::linear(exactly(x, memory), exactly(weight, memory), exactly(bias, memory), y);
+    const Var<T> found = linear(tape.constant(x), tape.constant(weight), tape.constant(bias));
+    CHECK(difference(found.value(), y) < 4 + std::sqrt(inputs));
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("ch02 kernel");
 
-TEST_CASE("softmax, layer norm and RMS norm equal their formulas within a few epsilon") {
+TEST_CASE("the linear layer equals its plain loops within a few epsilon") {
+    for (int inputs : {1, 3, 17, 64, 300}) {
+        check_linear<float>(5, inputs, 33);
+        check_linear<double>(5, inputs, 33);
+    }
+}
+
+TEST_CASE("softmax, layer norm and RMS norm equal their plain loops within a few epsilon") {
     for (int n : {1, 2, 7, 16, 31, 64, 256, 1000}) {
         check_rows<float>(3, n);
         check_rows<double>(3, n);

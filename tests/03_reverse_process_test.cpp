@@ -121,16 +121,17 @@ TEST_CASE("(3.11) to (3.15): every prediction leads to the same x_0 and eps") {
     for (double abar : {0.02, 0.5, 0.97}) {
         const Level level{std::sqrt(abar), std::sqrt(1.0 - abar)};
         const double xt = level.a * x0 + level.s * eps;
-        const auto same = [&](Prediction kind, double value) {
-            const Estimate guess = estimate(kind, level, xt, value);
-            CHECK(guess.x0 == Approx(x0).epsilon(1e-12));
-            CHECK(guess.eps == Approx(eps).epsilon(1e-12));
-        };
-        same(Prediction::eps, eps);
-        same(Prediction::x0, x0);
-        same(Prediction::v, v_from(level, x0, eps));
-        same(Prediction::score, score_from_eps(level, eps));
+        CHECK(eps_from_x0(level, xt, x0) == Approx(eps).epsilon(1e-12));
+        CHECK(eps_from_v(level, xt, v_from(level, x0, eps)) == Approx(eps).epsilon(1e-12));
+        CHECK(eps_from_score(level, score_from_eps(level, eps)) == Approx(eps).epsilon(1e-12));
+        for (const NamedPrediction& each : kPredictions) {
+            CAPTURE(each.name);
+            const double said = wanted_from(each.kind, level, x0, eps);
+            CHECK(x0_from(each.kind, level, xt, said) == Approx(x0).epsilon(1e-12));
+        }
     }
+    CHECK(wanted_from(Prediction::v, Level{0.6, 0.8}, 1.0, 0.5) == Approx(-0.5));  // 0.3 - 0.8
+    CHECK(wanted_from(Prediction::score, Level{0.6, 0.8}, 1.0, 0.5) == Approx(-0.625));
     CHECK(prediction_from_name("v") == Prediction::v);
     for (const NamedPrediction& each : kPredictions)
         CHECK(prediction_name(prediction_from_name(each.name)) == std::string(each.name));
@@ -140,11 +141,11 @@ TEST_CASE(
     "(3.22) (3.23): the small variance is right for a point, the large one for unit variance") {
     const Schedule schedule = make_schedule("linear", 100);
     const std::vector<Moment> times = moments(schedule, all_times(schedule));
-    const PixelMoments point = ancestral_moments(times, Variance::small, {0.6, 0.0});
+    const MeanAndVariance point = ancestral_moments(times, Variance::small, {0.6, 0.0});
     CHECK(point.mean == Approx(0.6).epsilon(1e-12));
     CHECK(std::abs(point.variance) < 1e-12);
     // The last step adds no noise, so a share abar_1 of the variance 1 is left.
-    const PixelMoments unit = ancestral_moments(times, Variance::large, {0.0, 1.0});
+    const MeanAndVariance unit = ancestral_moments(times, Variance::large, {0.0, 1.0});
     CHECK(unit.variance == Approx(schedule.alpha_bar[1]).epsilon(1e-12));
 }
 
@@ -153,9 +154,9 @@ TEST_CASE("(3.23): both variances approach the data as the steps become many") {
     for (int T : {50, 200, 800, 3200}) {
         const Schedule schedule = make_schedule("linear", T);
         const std::vector<Moment> times = moments(schedule, all_times(schedule));
-        const PixelMoments data{0.5, 0.25};
-        const PixelMoments a = ancestral_moments(times, Variance::small, data);
-        const PixelMoments b = ancestral_moments(times, Variance::large, data);
+        const MeanAndVariance data{0.5, 0.25};
+        const MeanAndVariance a = ancestral_moments(times, Variance::small, data);
+        const MeanAndVariance b = ancestral_moments(times, Variance::large, data);
         const double small = std::abs(a.variance - 0.25), large = std::abs(b.variance - 0.25);
         CHECK(small < 0.5 * small_before);
         CHECK(large < 0.5 * large_before);
@@ -171,8 +172,8 @@ TEST_CASE("(3.17) = (3.23): sampled chains have the moments of the recursion, at
         moments(schedule, std::array{varied_size(90), 60, 45, 20, 7, 0});
     constexpr int count = 20000;
     for (Variance variance : {Variance::small, Variance::large}) {
-        const PixelMoments data{0.4, 0.3};
-        const PixelMoments expected = ancestral_moments(times, variance, data);
+        const MeanAndVariance data{0.4, 0.3};
+        const MeanAndVariance expected = ancestral_moments(times, variance, data);
         std::vector<double> memory(count);
         const Tensor<double> x(memory.data(), {count, 1});
         const std::uint64_t seed = varied_seed(3);

@@ -136,7 +136,8 @@ TEST_CASE("(4.15) the loss of any network for any objective, worked out by hand"
     const Batch batch = picture_source(data, {.batch = kBatch, .seed = seed})(memory, 3, 0, kBatch);
     double expected = 0;
     for (int k = 0; k < kBatch; ++k) {
-        const Moment at = draw_moment(objective, kBatch, seed, 3, k);
+        const Drawn drawn = draw_moment(objective, kBatch, seed, 3, k);
+        const Moment at{static_cast<double>(drawn.t), drawn.level.as<double>()};
         const auto i = static_cast<std::size_t>(k);
         CHECK(samples.t[i] == Approx(at.t).epsilon(1e-6));
         CHECK(at.t >= 1000.0 * k / kBatch);  // the k-th of equal parts
@@ -145,6 +146,7 @@ TEST_CASE("(4.15) the loss of any network for any objective, worked out by hand"
         const double xt = at.level.a * static_cast<double>(batch.x0(k, 0, 0, 0)) + at.level.s * eps;
         const double error = std::pow(0.5 * xt + 0.25 - eps, 2);
         CHECK(samples.error[i] == Approx(error).epsilon(1e-5));
+        CHECK(static_cast<double>(drawn.weight) == Approx(1 + at.level.s).epsilon(1e-6));
         expected += (1 + at.level.s) * error / kBatch;
     }
     CHECK(found == Approx(expected).epsilon(1e-6));

@@ -194,7 +194,7 @@ struct PlainNorm {
             for (std::ptrdiff_t i = 0; silu && i < y[n].numel(); ++i) {
                 double& z = y[n].data()[i];
                 const double s = 1 / (1 + std::exp(-z));
-                dz[n].data()[i] *= s + z * s * (1 - s);
+                dz[n].data()[i] *= silu_slope(s, z * s);  // (2.6)
                 z *= s;
             }
             plain::group_norm_vjp(dz[n].rows(), x[n].rows(), gain, groups, eps, dx[n].rows(), dgain,

@@ -91,7 +91,7 @@ TEST_CASE("the whole UNet: its VJP along random directions equals central differ
     }
 }
 
-TEST_CASE("(4.13) (4.14) at first a block is the way past: x itself where the channels stay") {
+TEST_CASE("(4.13) (4.14) at first a block is its shortcut: x itself where the channels stay") {
     ParameterList list;
     const UNetConfig config;
     const ResBlock same(list, "a", 8, 8, 4, config), wider(list, "b", 8, 16, 4, config);

@@ -19,7 +19,7 @@ TEST_CASE("a standard model draws digits that can be read, and finds its way bac
     const TemporaryFolder folder;
     const auto run = [&](std::vector<std::string> arguments, const std::string& out) {
         arguments.insert(arguments.end(), {"--out", (folder / out).string()});
-        const ProcessResult result = run_program(arguments);
+        const ProcessResult result = run_program(arguments, {.time_limit = 3600});
         INFO(result.err);
         REQUIRE(result.exit_code == 0);
     };

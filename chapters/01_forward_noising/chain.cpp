@@ -10,8 +10,8 @@
 
 namespace diffusion {
 
-std::vector<Moments> chain_moments(const Schedule& schedule) {
-    std::vector<Moments> moments = {Moments{}};
+std::vector<MeanAndVariance> chain_moments(const Schedule& schedule) {
+    std::vector<MeanAndVariance> moments = {{1, 0}};
     for (int t = 1; t <= schedule.steps(); ++t) {
         // >>> exercise 1.2 points=2 hint="(1.3): push back what step t makes of moments.back()"
         const double beta = schedule.beta[schedule.at(t)];

@@ -9,15 +9,14 @@
 
 namespace diffusion {
 
-/// Mean and variance of one pixel of x_t, given that x_0 = 1.
-struct Moments {
-    double mean = 1.0;
-    double variance = 0.0;
+/// Of one pixel.
+struct MeanAndVariance {
+    double mean, variance;
 };
 
-/// The moments after t = 0..T steps by the recursion (1.3), one step at a time: T + 1 entries. It
-/// does not know (1.4).
-std::vector<Moments> chain_moments(const Schedule& schedule);
+/// Those of a pixel of x_t that was 1 in x_0, after t = 0..T steps, by the recursion (1.3), one
+/// step at a time: T + 1 entries. It does not know (1.4).
+std::vector<MeanAndVariance> chain_moments(const Schedule& schedule);
 
 /// Variance of a pixel of x_t over the whole data set, when the pixel has the given variance in the
 /// data (1.5).

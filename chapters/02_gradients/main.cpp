@@ -180,6 +180,35 @@ Learned learn(const Mlp& mlp, Method method, int steps, std::uint64_t seed,
     return model;
 }
 
+/// fit.png: the function, and what both ways of training made of it.
+void write_fit(RunFolder& folder, const Mlp& mlp, Learned& by_descent, Learned& by_adam) {
+    Image wanted{96, 96, 1, {}};
+    for (int i = 0; i < 96 * 96; ++i) {
+        const auto place = [](int k) { return (static_cast<float>(k) + 0.5f) / 48 - 1; };
+        wanted.pixels.push_back(to_byte(target(place(i % 96), place(i / 96))));
+    }
+    Arena arena;
+    const Tensor<float> panels = arena.make<float>({3, 192, 192, 1});
+    const std::array<Image, 2> drawn = {draw(mlp, by_descent.values, 96),
+                                        draw(mlp, by_adam.average, 96)};
+    for (int i = 0; i < 192 * 192; ++i) {
+        const int x = i % 192, y = i / 192;
+        panels[0].data()[i] =
+            static_cast<float>(wanted.pixels.data()[y / 2 * 96 + x / 2]) / 127.5f - 1;
+        for (int k = 0; k < 2; ++k) {
+            panels[k + 1].data()[i] =
+                static_cast<float>(
+                    drawn[static_cast<std::size_t>(k)].pixels[static_cast<std::size_t>(i)]) /
+                    127.5f -
+                1;
+        }
+    }
+    write_png(folder.path("fit.png"), image_grid(panels, 3));
+    folder.picture("fit.png",
+                   "Left the function, in the middle what gradient descent (2.15) learned, right "
+                   "what Adam (2.16) to (2.18) learned.");
+}
+
 void experiment(const CommonOptions& options) {
     const std::map<std::string, int> kSteps = {
         {"smoke", 40}, {"quick", 4'000}, {"standard", 30'000}, {"long", 200'000}};
@@ -203,37 +232,13 @@ void experiment(const CommonOptions& options) {
     Learned by_descent = learn(mlp, Method::descent, steps, options.seed, descent, nullptr);
     Learned by_adam = learn(mlp, Method::adam, steps, options.seed, adam, &film);
     if (interrupted()) return;
-    Image wanted{96, 96, 1, {}};
-    for (int i = 0; i < 96 * 96; ++i) {
-        const auto place = [](int k) { return (static_cast<float>(k) + 0.5f) / 48 - 1; };
-        wanted.pixels.push_back(to_byte(target(place(i % 96), place(i / 96))));
-    }
-    Arena arena;
-    const Tensor<float> panels = arena.make<float>({3, 192, 192, 1});
-    const std::array<Image, 2> drawn = {draw(mlp, by_descent.values, 96),
-                                        draw(mlp, by_adam.average, 96)};
-    for (int i = 0; i < 192 * 192; ++i) {
-        const int x = i % 192, y = i / 192;
-        panels[0].data()[i] =
-            static_cast<float>(wanted.pixels.data()[y / 2 * 96 + x / 2]) / 127.5f - 1;
-        for (int k = 0; k < 2; ++k) {
-            panels[k + 1].data()[i] =
-                static_cast<float>(
-                    drawn[static_cast<std::size_t>(k)].pixels[static_cast<std::size_t>(i)]) /
-                    127.5f -
-                1;
-        }
-    }
-    write_png(folder.path("fit.png"), image_grid(panels, 3));
+    write_fit(folder, mlp, by_descent, by_adam);
     write_gif(folder.path("learning.gif"), film, 20);
     CsvWriter table(folder.path("loss.csv"), {"step", "descent", "adam"});
     for (int i = 0; i < steps; i += std::max(1, steps / 500)) {
         table.row({static_cast<double>(i + 1), descent[static_cast<std::size_t>(i)],
                    adam[static_cast<std::size_t>(i)]});
     }
-    folder.picture("fit.png",
-                   "Left the function, in the middle what gradient descent (2.15) learned, right "
-                   "what Adam (2.16) to (2.18) learned.");
     folder.picture("learning.gif", "The averaged weights (2.20) while Adam trains.");
     folder.number("mean squared error, descent", descent.back());
     folder.number("mean squared error, Adam", adam.back());

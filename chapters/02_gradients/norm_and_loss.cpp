@@ -3,51 +3,25 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <numeric>
 
 #include "02_gradients/ops.hpp"
-#include "kernels/exp.hpp"
+#include "kernels/rows.hpp"
 
 namespace diffusion {
 namespace {
-
-/// The largest of x_0 .. x_{n-1}, by registers: clang++ leaves a loop with a maximum scalar.
-template <class T>
-T largest_of(const T* x, int n) {
-    using S = Simd<T>;
-    typename S::Vector most = S::fill(x[0]);
-    int i = 0;
-    for (; i + S::width <= n; i += S::width) {
-        const typename S::Vector v = S::load(x + i);
-        most = v > most ? v : most;
-    }
-    T largest = x[0];
-    for (int k = 0; k < S::width; ++k) largest = std::max<T>(largest, most[k]);
-    return std::accumulate(x + i, x + n, largest, [](T a, T b) { return std::max(a, b); });
-}
 
 /// y_i = exp(x_i - max) / sum. Subtracting the maximum changes nothing in exact arithmetic and
 /// avoids overflow.
 template <class T>
 void softmax_row(const T* x, T* y, int n) {
     const T largest = largest_of(x, n);
-    for_each_register<T>(n, [=](int i, auto load, auto store) {
-        store(y + i, fast_exp(load(x + i) - Simd<T>::fill(largest)));
-    });
+    exp_of_differences(x, largest, y, n);
     T sum = 0;
 #pragma omp simd reduction(+ : sum)
     for (int i = 0; i < n; ++i) sum += y[i];
     const T factor = 1 / sum;
 #pragma omp simd
     for (int i = 0; i < n; ++i) y[i] *= factor;
-}
-
-template <class T>
-T dot(const T* a, const T* b, int n) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < n; ++i) sum += a[i] * b[i];
-    return sum;
 }
 
 /// Where a gradient is to be added; nullptr if it is not wanted.

@@ -97,10 +97,13 @@ void ParameterList::initialise(std::span<T> values, std::uint64_t seed) const {
 }
 
 template <class T>
-std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values) const {
+std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values,
+                                                 const std::string& prefix) const {
     std::vector<NamedArray> arrays;
     for (const Entry& entry : entries_) {
-        NamedArray array{entry.name, file_shape(entry.where.shape, entry.layout), {}};
+        if (!entry.name.starts_with(prefix)) continue;
+        NamedArray array{
+            entry.name.substr(prefix.size()), file_shape(entry.where.shape, entry.layout), {}};
         array.values.resize(static_cast<std::size_t>(entry.where.shape.numel()));
         const T* x = values.data() + entry.where.offset;
         for_each_number(entry.where.shape, entry.layout, [&](std::size_t here, std::size_t there) {
@@ -118,13 +121,14 @@ std::vector<std::pair<const ParameterList::Entry*, const NamedArray*>> Parameter
     std::vector<std::pair<const Entry*, const NamedArray*>> found;
     for (const Entry& entry : entries_) {
         if (!entry.name.starts_with(how.prefix)) continue;
-        const auto at = by_name.find(entry.name);
+        const std::string name = entry.name.substr(how.prefix.size());
+        const auto at = by_name.find(name);
         if (at == by_name.end()) {
-            require(!how.all, path, ": the parameter ", entry.name, " is missing");
+            require(!how.all, path, ": the parameter ", name, " is missing");
             continue;
         }
         const std::vector<int> expected = file_shape(entry.where.shape, entry.layout);
-        require(at->second->shape == expected, path, ": the parameter ", entry.name, " has shape ",
+        require(at->second->shape == expected, path, ": the parameter ", name, " has shape ",
                 shape_text(at->second->shape), ", expected ", shape_text(expected));
         found.emplace_back(&entry, at->second);
         by_name.erase(at);
@@ -158,7 +162,8 @@ Array<T> ParameterList::from_arrays(const Safetensors& file, const std::string& 
 
 #define DIFFUSION_INSTANTIATE(T)                                                                \
     template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                 \
-    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>) const;        \
+    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>,               \
+                                                              const std::string&) const;        \
     template Array<T> ParameterList::from_arrays(const Safetensors&, const std::string&) const; \
     template void ParameterList::load(std::span<T>, const Safetensors&, const std::string&,     \
                                       const Loading&) const;

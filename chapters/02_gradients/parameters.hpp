@@ -34,9 +34,10 @@ struct Init {
     static Init normal(double deviation) { return {Kind::normal, deviation}; }
 };
 
-/// How a file is read. Several modules may stand in one list, each with a prefix to its names.
+/// How a file is read. Several modules may stand in one list, each with a prefix to its names; a
+/// module's own file does not have it.
 struct Loading {
-    std::string prefix = {};  ///< reads only the parameters whose names begin so
+    std::string prefix = {};  ///< reads only the parameters whose names begin so, by the rest
     bool all = true;          ///< fails if one of these is missing; or else leaves it as it is
     bool only = true;         ///< fails if the file holds anything else; or else ignores that
 };
@@ -64,9 +65,10 @@ public:
 
     /// To and from named arrays in PyTorch's layouts. from_arrays and load fail, naming the file
     /// and the parameter, if one is missing, unknown or of another shape; `values` are then as
-    /// before.
+    /// before. With a prefix only the parameters whose names begin so, by the rest of the name.
     template <class T>
-    std::vector<NamedArray> to_arrays(std::span<const T> values) const;
+    std::vector<NamedArray> to_arrays(std::span<const T> values,
+                                      const std::string& prefix = {}) const;
     template <class T>
     Array<T> from_arrays(const Safetensors& file, const std::string& path) const;
     template <class T>

@@ -97,10 +97,11 @@ void ancestral_sample(const Denoiser<T>& denoiser, std::span<const Moment> path,
     }
 }
 
-PixelMoments ancestral_moments(std::span<const Moment> path, Variance variance, PixelMoments data) {
+MeanAndVariance ancestral_moments(std::span<const Moment> path, Variance variance,
+                                  MeanAndVariance data) {
     check_path("ancestral_moments", path);
     require(data.variance >= 0.0, "ancestral_moments: negative variance: ", data.variance);
-    PixelMoments x{0.0, 1.0};
+    MeanAndVariance x{0, 1};
     for (std::size_t i = 0; i + 1 < path.size(); ++i) {
         const Level from = path[i].level, to = path[i + 1].level;
         const Posterior q = posterior(from, to);

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "01_forward_noising/chain.hpp"
 #include "01_forward_noising/schedule.hpp"
 #include "tensor/random.hpp"
 #include "tensor/tensor.hpp"
@@ -67,13 +68,9 @@ template <class T>
 void ancestral_sample(const Denoiser<T>& denoiser, std::span<const Moment> path,
                       const SamplerOptions<T>& options, Tensor<T> x);
 
-/// Mean and variance of one pixel.
-struct PixelMoments {
-    double mean = 0.0, variance = 1.0;
-};
-
-/// Where ancestral sampling ends for data N(mean, variance) and the exact denoiser, started from
-/// N(0, 1): the recursion (3.23), without drawing anything.
-PixelMoments ancestral_moments(std::span<const Moment> path, Variance variance, PixelMoments data);
+/// Where ancestral sampling takes a pixel for data N(mean, variance) and the exact denoiser,
+/// started from N(0, 1): the recursion (3.23), without drawing anything.
+MeanAndVariance ancestral_moments(std::span<const Moment> path, Variance variance,
+                                  MeanAndVariance data);
 
 }  // namespace diffusion

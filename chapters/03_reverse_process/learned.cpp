@@ -22,6 +22,9 @@ void features_of(Tensor<const float> x, std::span<const Moment> at, int T, Tenso
             "features_of: x is ", x.shape(), ", out is ", out.shape());
     for (int n = 0; n < x.size(0); ++n) {
         const Moment& moment = at[static_cast<std::size_t>(n)];
+        require(moment.level.a > 0 && moment.level.s > 0,
+                "features_of: log SNR is not finite at t = ", moment.t,
+                ", where a = ", moment.level.a, " and s = ", moment.level.s);
         const double part = moment.t / T;
         int next = 0;
         const auto put = [&](double value) { out(n, next++) = static_cast<float>(value); };

@@ -20,7 +20,8 @@ struct NoisePredictor {
 
 /// What the network sees of points [N, 2] and their moments: the coordinates, sines and cosines of
 /// them at three frequencies (from bare coordinates a network learns fine detail only slowly), t as
-/// a part of T, log SNR, and sines and cosines of t. out [N, 24].
+/// a part of T, log SNR, and sines and cosines of t. out [N, 24]. Fails where log SNR is not
+/// finite.
 void features_of(Tensor<const float> x, std::span<const Moment> at, int T, Tensor<float> out);
 
 /// Trains on `steps` batches of fresh points, with the loss (3.9) without its weight. Returns the

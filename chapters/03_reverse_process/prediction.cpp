@@ -30,19 +30,4 @@ void check_level(Prediction kind, Level level) {
             "prediction: v needs a^2 + s^2 = 1, the level is a = ", level.a, ", s = ", level.s);
 }
 
-Estimate estimate(Prediction kind, Level level, double xt, double value) {
-    const double x0 = x0_from(kind, level, xt, value);
-    switch (kind) {
-        case Prediction::eps:
-            return {x0, value};
-        case Prediction::x0:
-            return {x0, eps_from_x0(level, xt, value)};
-        case Prediction::v:
-            return {x0, eps_from_v(level, xt, value)};
-        case Prediction::score:
-            return {x0, eps_from_score(level, value)};
-    }
-    fail("estimate: unknown kind of prediction");
-}
-
 }  // namespace diffusion

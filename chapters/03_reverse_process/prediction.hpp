@@ -4,6 +4,7 @@
 // others. The functions take single numbers, on the CPU in double, on a GPU in float; v needs
 // a^2 + s^2 = 1.
 #include <array>
+#include <limits>
 #include <string>
 
 #include "01_forward_noising/schedule.hpp"
@@ -53,15 +54,31 @@ enum class Prediction { eps, x0, v, score };
 /// What a network that predicts `kind` should say, and x_0 from what it says.
 template <class T>
 constexpr T wanted_from(Prediction kind, LevelOf<T> l, T x0, T eps) {
-    if (kind == Prediction::eps) return eps;
-    if (kind == Prediction::x0) return x0;
-    return kind == Prediction::v ? v_from(l, x0, eps) : score_from_eps(l, eps);
+    switch (kind) {
+        case Prediction::eps:
+            return eps;
+        case Prediction::x0:
+            return x0;
+        case Prediction::v:
+            return v_from(l, x0, eps);
+        case Prediction::score:
+            return score_from_eps(l, eps);
+    }
+    return std::numeric_limits<T>::quiet_NaN();  // no kind of prediction
 }
 template <class T>
 constexpr T x0_from(Prediction kind, LevelOf<T> l, T xt, T said) {
-    if (kind == Prediction::eps) return x0_from_eps(l, xt, said);
-    if (kind == Prediction::x0) return said;
-    return kind == Prediction::v ? x0_from_v(l, xt, said) : x0_from_score(l, xt, said);
+    switch (kind) {
+        case Prediction::eps:
+            return x0_from_eps(l, xt, said);
+        case Prediction::x0:
+            return said;
+        case Prediction::v:
+            return x0_from_v(l, xt, said);
+        case Prediction::score:
+            return x0_from_score(l, xt, said);
+    }
+    return std::numeric_limits<T>::quiet_NaN();
 }
 
 /// Fails where a prediction of this kind does not tell the picture: eps and score without one,
@@ -82,13 +99,5 @@ inline constexpr std::array<NamedPrediction, 4> kPredictions = {{
 const char* prediction_name(Prediction kind);
 /// Fails on a name that is not in the table, and names those that are.
 Prediction prediction_from_name(const std::string& name);
-
-/// A guess at both parts of x_t, with a x0 + s eps = x_t.
-struct Estimate {
-    double x0 = 0.0, eps = 0.0;
-};
-
-/// Both parts from one prediction. Needs a > 0 for eps and score, s > 0 for x0.
-Estimate estimate(Prediction kind, Level level, double xt, double value);
 
 }  // namespace diffusion

@@ -83,6 +83,11 @@ Batch part_of(const Batch& batch, int first, int count) {
             rows_of(batch.ids, first, count),    rows_of(batch.labels, first, count)};
 }
 
+Batch without_pictures(Batch batch) {
+    batch.x0 = {};
+    return batch;
+}
+
 Source picture_source(const Dataset& data, const PictureOptions& options) {
     require(data.count > 0, "training: the data set is empty");
     require(!options.labels || std::ssize(data.labels) == data.count, "training: ", data.source,

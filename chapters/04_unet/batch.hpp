@@ -21,6 +21,8 @@ struct Batch {
 
 /// The same of samples first .. first + count - 1 alone: views of its memory.
 Batch part_of(const Batch& batch, int first, int count);
+/// What goes with the pictures, alone.
+Batch without_pictures(Batch batch);
 
 /// Samples first .. first + count - 1 of a step's batch, in memory of the arena. The result depends
 /// on the step and the numbers alone, and several threads may ask at the same time.

@@ -39,18 +39,17 @@ Noised<float> noise_batch(Tape<float>& tape, const Batch& part, const Objective&
                                arena.make<float>(part.x0.shape()), t.flat(),
                                arena.make<float>({count}), condition_of(tape, part)};
     for (int i = 0; i < count; ++i) {
-        const Moment at = draw_moment(objective, batch, seed, step, first + i);
-        t(i) = static_cast<float>(at.t);
-        noised.weight(i) = static_cast<float>(objective.weight(at));
-        const LevelOf<float> level = at.level.as<float>();
+        const Drawn drawn = draw_moment(objective, batch, seed, step, first + i);
+        t(i) = drawn.t;
+        noised.weight(i) = drawn.weight;
         const float* x0 = part.x0[i].data();
         const Tensor<float> xt = noised.xt[i], wanted = noised.wanted[i];
         const Tensor<float> noise = wanted;  // each number makes room for what is wanted
         fill_normal(noise, Random(seed, Purpose::noise, narrow(step), narrow(first + i)));
         for (std::ptrdiff_t p = 0; p < xt.numel(); ++p) {
             const float eps = noise.data()[p];
-            xt.data()[p] = diffusion::noised(level, x0[p], eps);  // (1.4)
-            wanted.data()[p] = wanted_from(objective.prediction, level, x0[p], eps);
+            xt.data()[p] = diffusion::noised(drawn.level, x0[p], eps);  // (1.4)
+            wanted.data()[p] = wanted_from(objective.prediction, drawn.level, x0[p], eps);
         }
     }
     return noised;
@@ -58,10 +57,12 @@ Noised<float> noise_batch(Tape<float>& tape, const Batch& part, const Objective&
 
 }  // namespace
 
-Moment draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
-                   int k) {
+Drawn draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
+                  int k) {
     Random random(seed, Purpose::timestep, narrow(step), narrow(k));
-    return objective.moment((k + random.uniform()) / batch);  // (4.15)
+    const Moment at = objective.moment((k + random.uniform()) / batch);  // (4.15)
+    return {static_cast<float>(at.t), at.level.as<float>(),
+            static_cast<float>(objective.weight(at))};
 }
 
 void SampleErrors::take(int first, std::span<const float> times, Tensor<const float> of_sample) {
@@ -88,8 +89,8 @@ Trainer::Loss denoising_loss(NetworkOf<float> network, Source source, Objective 
 Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction,
                                  std::span<float> values, const Batch& condition) {
     const auto tapes = std::make_shared<TapePool<float>>();
-    return [=, network = std::move(network)](Tensor<const float> xt, const Moment& at,
-                                             Tensor<float> x0) {
+    return [=, network = std::move(network), condition = without_pictures(condition)](
+               Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
         const int images = xt.size(0), threads = in_parallel() ? 1 : thread_count();
         const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
                   pieces = (images + size - 1) / size;

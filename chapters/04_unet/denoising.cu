@@ -75,10 +75,10 @@ public:
         std::vector<float> t, weight;
         std::vector<LevelOf<float>> level;
         for (int i = 0; i < batch_; ++i) {
-            const Moment at = draw_moment(objective_, batch_, seed_, step, i);
-            t.push_back(static_cast<float>(at.t));
-            weight.push_back(static_cast<float>(objective_.weight(at)));
-            level.push_back(at.level.as<float>());
+            const Drawn drawn = draw_moment(objective_, batch_, seed_, step, i);
+            t.push_back(drawn.t);
+            weight.push_back(drawn.weight);
+            level.push_back(drawn.level);
         }
         t_.upload(t.data());
         weight_.upload(weight.data());
@@ -141,8 +141,8 @@ Denoiser<float> gpu_denoiser(const Network& network, Prediction prediction, std:
     require(static_cast<bool>(network.on_gpu), "drawing: this network is not on a GPU");
     const auto on_gpu = std::make_shared<Buffer<float>>(Buffer<float>::of(values));
     const auto memory = std::make_shared<Drawing>();
-    return [=, network = network.on_gpu](Tensor<const float> xt, const Moment& at,
-                                         Tensor<float> x0) {
+    return [=, network = network.on_gpu, condition = without_pictures(condition)](
+               Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
         check_level(prediction, at.level);
         const std::lock_guard<std::mutex> lock(memory->one_at_a_time);
         Tape<Float>& tape = memory->tape.tape;

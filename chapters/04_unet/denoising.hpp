@@ -46,10 +46,16 @@ WeightedError<T> network_loss(const NetworkOf<T>& network, Tape<T>& tape, const 
     return weighted_mse(guess, noised.wanted, noised.weight);  // (4.15)
 }
 
-/// The moment of sample k of a step. Times are stratified: it draws from the k-th of `batch`
-/// equally likely parts, which makes the mean over the batch less noisy (4.15).
-Moment draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
-                   int k);
+/// How a sample is noised, and what its error counts.
+struct Drawn {
+    float t;  ///< in the network's unit
+    LevelOf<float> level;
+    float weight;
+};
+/// For sample k of a step. Times are stratified: it draws from the k-th of `batch` equally likely
+/// intervals, which makes the mean over the batch less noisy (4.15).
+Drawn draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
+                  int k);
 
 /// The time of each sample of a batch, and the mean square of its prediction's error, without w_t.
 struct SampleErrors {

@@ -10,6 +10,7 @@ constexpr int kThreads = kBlockThreads;
 /// The mean square of a sample's difference.
 __global__ void sample_errors(const float* x, const float* target, int size, float* of_sample) {
     __shared__ float shared[33];
+    uninitialised(shared);
     const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(blockIdx.x) * size;
     float sum = 0;
     for (int i = static_cast<int>(threadIdx.x); i < size; i += kThreads) {
@@ -24,6 +25,7 @@ __global__ void sample_errors(const float* x, const float* target, int size, flo
 __global__ void weighted_mean(const float* of_sample, const float* weight, int samples,
                               float* loss) {
     __shared__ float shared[33];
+    uninitialised(shared);
     float sum = 0;
     for (int n = static_cast<int>(threadIdx.x); n < samples; n += kThreads)
         sum += weight[n] * of_sample[n];

@@ -15,8 +15,6 @@ std::string joined(const std::vector<int>& numbers) {
     return text;
 }
 
-NetworkOf<cuda::Float> network_on_gpu(const UNet& unet);  // denoising.cu, or without_cuda.cpp
-
 Network network_of(const UNet& unet) {
     return {[&unet](Var<float> xt, std::span<const float> t, const Condition<float>& condition) {
                 return unet(xt, t, condition);

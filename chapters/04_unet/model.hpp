@@ -16,6 +16,8 @@ std::string joined(const std::vector<int>& numbers);
 
 /// The UNet as loss and samplers see it. It must outlive the result.
 Network network_of(const UNet& unet);
+/// Its second half. The program's .cu files define it, and without_cuda.cpp where there are none.
+NetworkOf<cuda::Float> network_on_gpu(const UNet& unet);
 
 /// What a model can be asked for: all of kPredictions but the score.
 std::vector<std::string> model_predictions();

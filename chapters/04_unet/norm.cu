@@ -39,6 +39,11 @@ struct Lines {
     float *mean, *inverse;  ///< [N,groups]
 };
 
+/// How many numbers share a mean; an int would overflow first.
+__device__ __forceinline__ float numbers_of_group(int pixels, int per_group) {
+    return static_cast<float>(pixels) * static_cast<float>(per_group);
+}
+
 // ---- Version 1, the obvious one: a thread for each image and group, three times through all its
 // numbers. There are hardly ever more images times groups than the GPU has cores, and each waits
 // for memory.
@@ -48,7 +53,7 @@ __global__ void group_norm_obvious(Parts<const float> x, int groups, int per_gro
     const int at = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
     if (at >= images * groups) return;
     const int n = at / groups, first = at % groups * per_group, channels = groups * per_group;
-    const float numbers = static_cast<float>(x.pixels * per_group);
+    const float numbers = numbers_of_group(x.pixels, per_group);
     const auto for_all = [&](auto f) {
         for (int c = first; c < first + per_group; ++c) {
             const Column<const float> column = x.column(n, c);
@@ -112,7 +117,7 @@ __global__ void __launch_bounds__(kThreads)
     const Share share = share_of_thread(per_group);
     const Column<const float> in = x.column(n, share.channel);
     const float2 moments =
-        moments_of_group(in, share, x.pixels, static_cast<float>(x.pixels * per_group), shared);
+        moments_of_group(in, share, x.pixels, numbers_of_group(x.pixels, per_group), shared);
     const float mean = moments.x, inverse = 1.0f / sqrtf(moments.y + eps);
     const float scale = inverse * gain[share.channel];  // (4.5)
     const float shift = bias[share.channel] - mean * scale;
@@ -184,7 +189,7 @@ __global__ void __launch_bounds__(kThreads)
     }
     __syncthreads();
     if (tid == 0) {
-        const float numbers = static_cast<float>(x.pixels * per_group);
+        const float numbers = numbers_of_group(x.pixels, per_group);
         float g_mean = 0, g_along = 0;
         for (int i = 0; i < per_group; ++i) {
             g_mean += gain[g * per_group + i] * total[i] / numbers;

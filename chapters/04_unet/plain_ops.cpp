@@ -70,10 +70,10 @@ void convolution_weight_vjp(In dy, In x, ConvOptions options, Out dweight, Out d
 namespace {
 
 /// Of the channels begin .. end - 1 over all pixels: their mean, and 1 / sqrt(variance + eps).
-struct Moments {
+struct GroupOf {
     double mean = 0, inverse = 0;
 
-    Moments(In x, int begin, int end, double eps) {
+    GroupOf(In x, int begin, int end, double eps) {
         const double count = static_cast<double>(x.size(0)) * (end - begin);
         double variance = 0;
         for (int p = 0; p < x.size(0); ++p) {
@@ -93,7 +93,7 @@ void group_norm(In x, In gain, In bias, int groups, double eps, Out y) {
     const int pixels = x.size(0), width = x.size(1) / groups;
     for (int begin = 0; begin < x.size(1); begin += width) {
         const int end = begin + width;  // the group's channels
-        const Moments group(x, begin, end, eps);
+        const GroupOf group(x, begin, end, eps);
         // >>> exercise 4.1 points=2 hint="(4.5): make the group's numbers normal, then scale and shift by the channel's gain and bias"
         for (int p = 0; p < pixels; ++p) {
             for (int c = begin; c < end; ++c) {
@@ -109,7 +109,7 @@ void group_norm_vjp(In dy, In x, In gain, int groups, double eps, Out dx, Out dg
     const int pixels = x.size(0), width = x.size(1) / groups;
     for (int begin = 0; begin < x.size(1); begin += width) {
         const int end = begin + width;
-        const Moments group(x, begin, end, eps);
+        const GroupOf group(x, begin, end, eps);
         const double count = static_cast<double>(pixels) * width;
         double mean_g = 0, mean_g_normal = 0;  // g = gain dy is what arrives at normal
         for (int p = 0; p < pixels; ++p) {

@@ -12,9 +12,9 @@ using Out = Tensor<double>;
 
 /// (4.1) x [H,W,C], weight [K,K,C,O], bias [O]; y [H',W',O].
 void convolution(In x, In weight, In bias, ConvOptions options, Out y);
-/// (4.2) Every dy goes back to the x that it was made of.
+/// (4.2) Every dy goes back to each x from which its y was made.
 void convolution_data_vjp(In dy, In weight, ConvOptions options, Out dx);
-/// (4.3) And to the weight that it was made with.
+/// (4.3) And to each weight.
 void convolution_weight_vjp(In dy, In x, ConvOptions options, Out dweight, Out dbias);
 
 /// (4.5) x and y [pixels,C], gain and bias [C].

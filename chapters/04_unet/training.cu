@@ -175,17 +175,19 @@ void check_loss(Stage& s) {
     const Shape shape{3, 5, 7, 2};
     const std::vector<float> x = random_numbers(shape.numel(), 1),
                              target = random_numbers(shape.numel(), 2), w{0.5f, 2.0f, 1.25f};
-    std::vector<float> dx(x.size());
+    std::vector<float> dx = random_numbers(shape.numel(), 3);
+    for (float& v : dx) v /= 100;  // about as large as the gradient that is added to it
     Arena arena;
     Tape<float> cpu(arena);
     std::vector<float> x_copy = x, target_copy = target, w_copy = w;
+    const auto on_dx = Buffer<float>::of(dx);
     const WeightedError<float> expected =
         weighted_mse(cpu.leaf({x_copy.data(), shape}, {dx.data(), shape}),
                      {target_copy.data(), shape}, {w_copy.data(), {3}});
     cpu.backward_from(expected.loss, 0.7f);
     DeviceTape gpu;
     const auto on_x = Buffer<float>::of(x), on_target = Buffer<float>::of(target),
-               on_w = Buffer<float>::of(w), on_dx = Buffer<float>::of(std::vector<float>(x.size()));
+               on_w = Buffer<float>::of(w);
     const WeightedError<Float> found = weighted_mse(
         gpu.tape.leaf({as_device(on_x.data()), shape}, {as_device(on_dx.data()), shape}),
         {as_device(on_target.data()), shape}, {as_device(on_w.data()), {3}});

@@ -64,8 +64,8 @@ template <class T>
 Tensor<T> timestep_embedding(std::span<const float> t, int width, const TimeEmbedding& how,
                              Arena& arena);
 
-/// Two convolutions around a shift that depends on the time, and a way past them (He et al. 2015,
-/// arXiv:1512.03385).
+/// Two convolutions around a shift that depends on the time, and a shortcut around them (He et al.
+/// 2015, arXiv:1512.03385).
 struct ResBlock {
     ResBlock(ParameterList& list, const std::string& name, int inputs, int outputs, int time_width,
              const UNetConfig& config);

@@ -15,7 +15,7 @@ void run_sampler(const Sampler& sampler, const Denoiser<float>& denoiser,
 
 std::string own_grid(const std::string& sampler, int steps, int T) {
     const SamplerOf<float>& by_name = sampler_named(sampler);
-    return steps == T ? by_name.even_grid : by_name.grid;
+    return steps == T ? kEvenGrid : by_name.grid;
 }
 
 }  // namespace diffusion

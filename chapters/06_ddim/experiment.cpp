@@ -86,12 +86,15 @@ struct TableRow {
     int number;     ///< the sampler's or the grid's, for the CSV file
 };
 
-/// Every sampler with every number of steps, and DDIM with few steps on every grid.
+/// Every sampler with every number of steps, all T only for those that draw fresh noise; and DDIM
+/// with few steps on every grid.
 std::vector<TableRow> table_rows(const std::vector<int>& steps, int T) {
     std::vector<TableRow> rows;
     for (const std::string& name : sampler_names()) {
-        for (const int n : steps)
-            rows.push_back({name, own_grid(name, n, T), n, false, number_of(name)});
+        for (const int n : steps) {
+            if (n < T || sampler_named(name).order == 0)
+                rows.push_back({name, own_grid(name, n, T), n, false, number_of(name)});
+        }
     }
     for (std::size_t k = 0; k < kGrids.size(); ++k)
         rows.push_back({"ddim", kGrids[k].name, kFew, true, static_cast<int>(k)});
@@ -178,8 +181,8 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
         by_grid(folder.path("grids.csv"), columns("grid"));
     std::printf("\n%d pictures each; real ones have the Frechet distance %.3f\n",
                 quality.pictures(), quality.floor());
-    std::printf("%-10s%-10s%6s%8s%12s%10s%18s%11s\n", "sampler", "grid", "steps", "calls", "time",
-                "Frechet", "95 %", "sure");
+    std::printf("%-10s%-17s%5s%8s%10s%18s%11s\n", "sampler", "grid", "steps", "calls", "Frechet",
+                "95 %", "sure");
     std::int64_t work = 0, done = 0;
     for (const TableRow& row : rows) work += calls_of(row, schedule);
     Progress progress("quality", work, "calls");
@@ -200,8 +203,8 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
                   q.sure, sure.low, sure.high, quality.floor()});
         if (row.of_grids && !std::exchange(of_grids, true)) progress.print("");
         char text[160];
-        std::snprintf(text, sizeof text, "%-10s%-10s%6d%8d%10.2f s%10.3f  (%.3f to %.3f)%9.1f %%",
-                      row.sampler.c_str(), row.grid.c_str(), row.steps, calls, q.seconds, q.frechet,
+        std::snprintf(text, sizeof text, "%-10s%-17s%5d%8d%10.3f  (%.3f to %.3f)%9.1f %%",
+                      row.sampler.c_str(), row.grid.c_str(), row.steps, calls, q.frechet,
                       q.interval.low, q.interval.high, 100 * q.sure);
         progress.print(text);
     }

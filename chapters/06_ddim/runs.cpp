@@ -243,7 +243,7 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     RunFolder folder = open_folder(common);
     const SamplerOf<float>& sampler_used = sampler_named(draw.sampler.name);
     DrawSettings part = draw;  // of the way is walked
-    if (draw.grid.empty()) part.grid = sampler_used.even_grid;
+    if (draw.grid.empty()) part.grid = kEvenGrid;
     const Drawing d(common, part, device);
     const int n = given.n;
     const std::vector<Moment> path =

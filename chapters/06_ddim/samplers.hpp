@@ -54,21 +54,18 @@ struct SamplerOf {
     int order;         ///< of the error in the length of a step; 0: it draws fresh noise
     bool takes_eta;    ///< how much fresh noise can be chosen
     const char* grid;  ///< on which it does best (lesson 6.6)
-    /// The grid for all T steps, of which late would leave some out, and for a part of the way,
-    /// which late, made for all of it, would end in a long step.
-    const char* even_grid;
     const char* what;  ///< for --help
 };
+/// The grid for all T steps, of which `late` would leave some out, and for a part of the way, which
+/// `late`, made for all of it, would end in a long step.
+inline constexpr const char* kEvenGrid = "trailing";
 template <class T>
 inline constexpr std::array<SamplerOf<T>, 5> kSamplers = {{
-    {"ddpm", ancestral_sample<T>, 1, 0, false, "late", "trailing", "chapter 3's ancestral sampler"},
-    {"ddim", ddim_sample<T>, 1, 1, true, "late", "trailing",
-     "k-diffusion's Euler; fresh noise with --eta"},
-    {"euler", euler_sample<T>, 1, 1, false, "karras", "karras",
-     "Euler's method in the flow's own time"},
-    {"heun", heun_sample<T>, 2, 2, false, "karras", "karras",
-     "a second look at the end of each step"},
-    {"dpmpp2m", dpmpp2m_sample<T>, 1, 2, false, "late", "trailing", "DPM-Solver++(2M)"},
+    {"ddpm", ancestral_sample<T>, 1, 0, false, "late", "chapter 3's ancestral sampler"},
+    {"ddim", ddim_sample<T>, 1, 1, true, "late", "k-diffusion's Euler; fresh noise with --eta"},
+    {"euler", euler_sample<T>, 1, 1, false, "late", "Euler's method in the flow's own time"},
+    {"heun", heun_sample<T>, 2, 2, false, "late", "a second look at the end of each step"},
+    {"dpmpp2m", dpmpp2m_sample<T>, 1, 2, false, "late", "DPM-Solver++(2M)"},
 }};
 std::vector<std::string> sampler_names();
 /// Fails on a name that is not in the table, and names those that are.

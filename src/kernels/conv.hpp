@@ -45,7 +45,7 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tens
             Arena& scratch, Plus<T> plus = {});
 
 /// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
-/// the x that it was made of.
+/// each x from which its y was made.
 template <class T>
 void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, ConvOptions options, bool add,
                      Tensor<T> dx, Arena& scratch);

@@ -135,20 +135,6 @@ void gemm(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate
     gemm(m, a, pack(k, n, b, scratch), c, accumulate, c_row);
 }
 
-template <class T>
-void gemm_obvious(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate) {
-    for (int i = 0; i < m; ++i) {
-        for (int j = 0; j < n; ++j) {
-            T sum = 0;
-            for (int p = 0; p < k; ++p) {
-                sum += a.data[i * a.row + p * a.column] * b.data[p * b.row + j * b.column];
-            }
-            T& out = c[static_cast<std::ptrdiff_t>(i) * n + j];
-            out = accumulate ? out + sum : sum;
-        }
-    }
-}
-
 template Packed<float> pack(int, int, Strided<float>, Arena&);
 template Packed<double> pack(int, int, Strided<double>, Arena&);
 template void gemm(int, Strided<float>, Packed<float>, float*, bool, std::ptrdiff_t, const float*);
@@ -158,7 +144,5 @@ template void gemm(int, int, int, Strided<float>, Strided<float>, float*, bool, 
                    std::ptrdiff_t);
 template void gemm(int, int, int, Strided<double>, Strided<double>, double*, bool, Arena&,
                    std::ptrdiff_t);
-template void gemm_obvious(int, int, int, Strided<float>, Strided<float>, float*, bool);
-template void gemm_obvious(int, int, int, Strided<double>, Strided<double>, double*, bool);
 
 }  // namespace diffusion

@@ -49,8 +49,4 @@ template <class T>
 void gemm(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate, Arena& scratch,
           std::ptrdiff_t c_row = 0);
 
-/// The same by three obvious loops: the oracle.
-template <class T>
-void gemm_obvious(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate);
-
 }  // namespace diffusion

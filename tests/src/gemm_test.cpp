@@ -20,6 +20,20 @@ std::vector<T> normals(std::ptrdiff_t n, std::uint32_t stream) {
     return x;
 }
 
+/// Three loops.
+template <class T>
+void gemm_obvious(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, bool accumulate) {
+    for (int i = 0; i < m; ++i) {
+        for (int j = 0; j < n; ++j) {
+            T sum = 0;
+            for (int p = 0; p < k; ++p)
+                sum += a.data[i * a.row + p * a.column] * b.data[p * b.row + j * b.column];
+            T& out = c[static_cast<std::ptrdiff_t>(i) * n + j];
+            out = accumulate ? out + sum : sum;
+        }
+    }
+}
+
 /// Fast against obvious, and both against the error bound |error| <= k eps sum |a||b|.
 template <class T>
 void check_product(int m, int n, int k, bool transpose_a, bool transpose_b, bool accumulate) {

@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <regex>
 #include <string>
+#include <vector>
 
 // This file is compiled with the include path of src and that of the tests.
 #if !__has_include("tensor/tensor.hpp") || __has_include("01_forward_noising/README.md")
@@ -44,6 +46,24 @@ int for_each_include(const fs::path& folder, F f) {
     return files;
 }
 
+/// The arrays in a kernel's shared memory that no call of uninitialised(..) right after them names.
+std::vector<std::string> initialised_arrays(const std::string& source) {
+    static const std::regex declaration(R"(__shared__\s+\w+(?:<[^>]*>)?\s+([^;]*);)"),
+        name(R"((\w+)(?:\[[^\]]*\])*)"), call(R"(\buninitialised\(([^)]*)\))");
+    std::vector<std::string> missed;
+    const auto end = std::sregex_iterator();
+    for (auto d = std::sregex_iterator(source.begin(), source.end(), declaration); d != end; ++d) {
+        const std::string after = d->suffix().str().substr(0, 300), names = d->str(1);
+        std::smatch found;
+        const std::string named = std::regex_search(after, found, call) ? found.str(1) : "";
+        for (auto n = std::sregex_iterator(names.begin(), names.end(), name); n != end; ++n) {
+            if (!std::regex_search(named, std::regex("\\b" + n->str(1) + "\\b")))
+                missed.push_back(n->str(1));
+        }
+    }
+    return missed;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("src layout");
@@ -76,6 +96,21 @@ TEST_CASE("a chapter includes only itself and earlier chapters") {
         });
     }
     CHECK(chapters > 0);
+}
+
+TEST_CASE("on the host every kernel's shared memory begins as NaN") {
+    CHECK(
+        initialised_arrays("__shared__ float a[33], b[2][W + 1];\n uninitialised(a, b);").empty());
+    CHECK(initialised_arrays("__shared__ Rows<w> a, b;\n uninitialised(b);") ==
+          std::vector<std::string>{"a"});
+    for (const fs::directory_entry& entry :
+         fs::recursive_directory_iterator(fs::path(DIFFUSION_SOURCE_DIR) / "chapters")) {
+        if (!entry.is_regular_file() || !is_source(entry.path())) continue;
+        std::ifstream in(entry.path());
+        const std::string source{std::istreambuf_iterator<char>(in), {}};
+        for (const std::string& name : initialised_arrays(source))
+            FAIL_CHECK(entry.path().string() << " does not call uninitialised(" << name << ")");
+    }
 }
 
 TEST_SUITE_END();
