@@ -57,9 +57,18 @@ TEST_CASE("wrong arguments end with 2, wrong data with 1, each with one line") {
     };
     fails({"--no-such-flag"}, 2);
     fails({"--steps", "many"}, 2);
-    fails({"--dataset", "builtin", "--steps", "5"}, 1);
+    fails({"--dataset", "builtin", "--steps", "5"}, 2);
+    fails({"--index", "-1"}, 2);
     fails({"--dataset", "builtin", "--index", "99999999"}, 1);
     fails({"--dataset", "folder:/no/such/folder"}, 1);
+}
+
+TEST_CASE("a senseless OMP_NUM_THREADS is told in one line") {
+    const ProcessResult run = run_program({"01_forward_noising", "--preset", "smoke"},
+                                          {.environment = {{"OMP_NUM_THREADS", "100000"}}});
+    CHECK(run.exit_code == 1);
+    CHECK(run.err ==
+          "01_forward_noising: OMP_NUM_THREADS: expected at most 1024 threads, got 100000\n");
 }
 
 TEST_SUITE_END();

@@ -161,7 +161,8 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     CHECK(
         contains(complaint({"--samples", good, "--judge", (folder / "other.safetensors").string()}),
                  "other.safetensors: learned mnist from other pictures"));
-    CHECK(contains(complaint({"--samples", good, "--steps", "5"}), "--steps: it is for"));
+    CHECK(contains(complaint({"--samples", good, "--steps", "5"}),
+                   "--steps: it is for the program without a subcommand"));
     CHECK(
         contains(complaint({"--samples", good, "--model", "m.safetensors"}), "--model: it is for"));
     CHECK(run_program({"05_measuring", "score"}).exit_code == 2);

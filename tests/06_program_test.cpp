@@ -126,6 +126,10 @@ TEST_CASE("--help says of each sampler and each grid what it is") {
     for (const SamplerOf<float>& sampler : kSamplers<float>)
         CHECK(contains(samplers, sampler.what));
     for (const Grid& grid : kGrids) CHECK(contains(grids, grid.what));
+    for (const char* option : {"--model", "--steps", "--grid", "--device", "--sampler", "--out"}) {
+        CAPTURE(option);
+        CHECK(contains(samplers, option));
+    }
 }
 
 TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or a test digit") {

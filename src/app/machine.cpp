@@ -11,8 +11,13 @@ namespace diffusion {
 int pick_threads([[maybe_unused]] int requested) {
     require(requested >= 0, "threads: expected 0 (all cores) or more, got ", requested);
 #ifdef _OPENMP
+    require(requested <= kMostThreads, "threads: expected at most ", kMostThreads, ", got ",
+            requested);
     if (requested > 0) omp_set_num_threads(requested);
-    return omp_get_max_threads();
+    const int threads = omp_get_max_threads();
+    require(threads <= kMostThreads, "OMP_NUM_THREADS: expected at most ", kMostThreads,
+            " threads, got ", threads);
+    return threads;
 #else
     return 1;
 #endif
