@@ -151,7 +151,8 @@ int run_app(CLI::App& app, int argc, const char* const* argv, const std::functio
         return report(app, error.what(), interrupted() ? 130 : 1);
     }
     std::cout.flush();
-    if (!std::cout) return report(app, "standard output: cannot be written (is the disk full?)", 1);
+    if (!std::cout && !interrupted())  // with the terminal its output may be gone
+        return report(app, "standard output: cannot be written (is the disk full?)", 1);
     return interrupted() ? 130 : 0;
 }
 

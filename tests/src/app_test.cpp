@@ -161,7 +161,7 @@ TEST_CASE("the first Ctrl-C lets the loop end, and the result is 130") {
         while (!interrupted()) usleep(1000);
         std::cout << "saved" << std::endl;
     };
-    for (int signal : {SIGINT, SIGTERM}) {
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
         const ProcessResult r = run({}, loop, {.send_signal = signal, .signal_at = "started"});
         CHECK(r.exit_code == 130);
         CHECK(r.out.ends_with("saved\n"));
@@ -178,6 +178,23 @@ TEST_CASE("the second Ctrl-C ends a program that does not stop") {
                                 },
                                 {.send_signal = SIGINT, .signal_at = "deaf"});
     CHECK(r.ended_by == SIGINT);
+}
+
+TEST_CASE("a closed terminal may say so several times, and under nohup not at all") {
+    const ProcessResult closed = run_child([] {
+        catch_interrupt();
+        for (int i = 0; i < 3; ++i) raise(SIGHUP);
+        raise(SIGPIPE);  // who read our output is gone, too
+        return interrupted() ? 7 : 0;
+    });
+    CHECK(closed.exit_code == 7);
+    const ProcessResult nohup = run_child([] {
+        signal(SIGHUP, SIG_IGN);
+        catch_interrupt();
+        raise(SIGHUP);
+        return interrupted() ? 7 : 0;
+    });
+    CHECK(nohup.exit_code == 0);
 }
 
 TEST_CASE("a process that hangs is killed at the time limit") {
@@ -240,37 +257,55 @@ TEST_CASE("without a terminal progress is a line each tenth, and the totals") {
     CHECK(r.out.find('\r') == std::string::npos);
 }
 
-TEST_CASE("on a terminal progress is one line that is rewritten") {
+/// What a loop with a progress line leaves on a terminal of this kind; empty where the machine has
+/// no pseudo-terminals.
+std::string shown_on_terminal(const std::string& kind) {
     const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
-    if (terminal < 0) {
-        MESSAGE("this machine has no pseudo-terminals; not checked");
-        return;
-    }
+    if (terminal < 0) return "";
     REQUIRE(grantpt(terminal) == 0);
     REQUIRE(unlockpt(terminal) == 0);
     const int other_end = open(ptsname(terminal), O_RDWR | O_NOCTTY);
     REQUIRE(other_end >= 0);
-    const ProcessResult r = run_child([&] {
-        dup2(other_end, STDOUT_FILENO);
-        Progress progress("train", 3, "images");
-        for (int i = 1; i <= 3; ++i) progress.update(i);
-        progress.finish();
-        return 0;
-    });
+    const ProcessResult r = run_child(
+        [&] {
+            dup2(other_end, STDOUT_FILENO);
+            Progress progress("train", 3, "images");
+            for (int i = 1; i <= 3; ++i) progress.update(i);
+            progress.finish();
+            return 0;
+        },
+        {.environment = {{"TERM", kind}}});
     REQUIRE(r.exit_code == 0);
     std::string shown;
     pollfd ready{terminal, POLLIN, 0};
-    while (count_lines(shown) == 0 && poll(&ready, 1, 5000) == 1) {  // it may come in pieces
+    while (!contains(shown, "train: 3 images") ||
+           !shown.ends_with('\n')) {  // it may come in pieces
         char text[4096];
+        if (poll(&ready, 1, 5000) != 1) break;
         const ssize_t n = read(terminal, text, sizeof text);
         if (n <= 0) break;
         shown.append(text, static_cast<std::size_t>(n));
     }
     close(other_end);
     close(terminal);
+    return shown;
+}
+
+TEST_CASE("on a terminal progress is one line that is rewritten") {
+    const std::string shown = shown_on_terminal("xterm");
+    if (shown.empty()) {
+        MESSAGE("this machine has no pseudo-terminals; not checked");
+        return;
+    }
     CHECK(shown.starts_with("\rtrain 1/3 images, 33 %"));
     CHECK(shown.find("\rtrain: 3 images in ") != std::string::npos);
     CHECK(count_lines(shown) == 1);
+}
+
+TEST_CASE("a terminal that cannot erase gets lines, and no escape codes") {
+    const std::string shown = shown_on_terminal("dumb");
+    CHECK(!contains(shown, "\x1b"));
+    CHECK((shown.empty() || shown.starts_with("train 1/3 images, 33 %")));
 }
 
 TEST_CASE("the banner aligns its rows and says what the machine offers") {
