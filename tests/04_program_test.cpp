@@ -137,7 +137,14 @@ TEST_CASE("sampling: the same seed gives the same files, and --noise starts from
     write_npy(folder / "bad.npy", zero.reshape({2, kHeight, kWidth}));
     const ProcessResult bad = sample("d", {"--noise", (folder / "bad.npy").string()});
     CHECK(bad.exit_code == 1);
-    CHECK(bad.err.find("expected the shape [N,12,8,1]") != std::string::npos);
+    CHECK(
+        contains(bad.err, "bad.npy: the shape is [2,12,8], expected [N,12,8,1], channels last\n"));
+    write_npy(folder / "first.npy", arena.zeros<float>({2, 1, kHeight, kWidth}));
+    const ProcessResult first = sample("f", {"--noise", (folder / "first.npy").string()});
+    CHECK(first.exit_code == 1);
+    CHECK(contains(first.err,
+                   "the shape is [2,1,12,8], expected [N,12,8,1], channels last; in NumPy: "
+                   "x.transpose(0, 2, 3, 1)"));
 }
 
 #ifndef DIFFUSION_SANITIZED

@@ -260,7 +260,7 @@ TEST_CASE("what cannot be done is told in one line") {
     write_npy(folder / "flat.npy", zero);
     CHECK(contains(
         complaint({"sample", "--model", model, "--noise", (folder / "flat.npy").string()}, 1),
-        "flat.npy: expected the shape [N,28,28,1]"));
+        "flat.npy: the shape is [2,28,28], expected [N,28,28,1], channels last"));
 }
 
 TEST_SUITE_END();

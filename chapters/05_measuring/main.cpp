@@ -33,7 +33,8 @@ int main(int argc, char** argv) {
     CLI::App* score_command =
         app.add_subcommand("score", "score pictures of any origin: a table, and score.json");
     score_command
-        ->add_option("--samples", scored.samples, "an IDX file (N,H,W or N,H,W,C), or a folder")
+        ->add_option("--samples", scored.samples,
+                     "a folder of pictures, or a file: IDX, .npy or .npz, [N,H,W] or [N,H,W,C]")
         ->required();
     score_command
         ->add_option("--n", scored.n,

@@ -4,8 +4,6 @@
 #include <utility>
 
 #include "data/find.hpp"
-#include "data/idx.hpp"
-#include "data/image_folder.hpp"
 
 namespace diffusion {
 namespace {
@@ -76,12 +74,11 @@ Reference find_reference(const CommonOptions& common, const JudgeSettings& setti
     return make_reference(*std::move(judge), std::move(split.train), std::move(split.test), stage);
 }
 
-Dataset read_pictures(const std::filesystem::path& path) {
-    if (std::filesystem::is_directory(path)) return read_image_folder(path);
-    IdxArray idx = read_idx_images(path);
-    if (idx.shape.size() == 3) idx.shape.push_back(1);
-    return {"samples",    path.string(), idx.shape[0],         idx.shape[1],
-            idx.shape[2], idx.shape[3],  std::move(idx.bytes), {}};
+Split find_comparable(const CommonOptions& common, const std::string& dataset) {
+    Split split = find_split(dataset, common.data);
+    require(split.test.count >= kFewest, split.test.source, ": ", split.test.count,
+            " test pictures, expected at least ", kFewest, " to compare with");
+    return split;
 }
 
 }  // namespace diffusion

@@ -48,8 +48,8 @@ void require_same_data(const DenoisingModel& model, const std::filesystem::path&
 Reference find_reference(const CommonOptions& common, const JudgeSettings& settings, Split split,
                          const Stage& stage);
 
-/// Pictures from an IDX file or a folder, to be scored.
-Dataset read_pictures(const std::filesystem::path& path);
+/// The data. Fails if there are too few test pictures to hold samples against.
+Split find_comparable(const CommonOptions& common, const std::string& dataset);
 
 inline constexpr int kReferenceStages = 2;  ///< that make_reference tells of
 inline constexpr int kScoreStages = 4;      ///< that score tells of
