@@ -290,7 +290,8 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     fails({"train", "--preset", "nonsense", "--out", out}, 2, "--preset");
     fails({"train", "--threads", "-1", "--out", out}, 2, "--threads");
     fails({"sample"}, 2, "--model");
-    fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1, "none: cannot");
+    fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1,
+          "none: cannot read: no such file; 04_unet train makes one");
     fails({"train", "--dataset", "nonsense", "--out", out}, 1, "nonsense");
     fails({"train", "--prediction", "y", "--out", out}, 2, "--prediction");
     fails({"train", "--n", "5", "--out", out}, 2, "--n");

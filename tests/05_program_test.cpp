@@ -153,7 +153,7 @@ TEST_CASE("score: what cannot be scored is told in one line") {
                    "there are only 200 test pictures to compare with"));
     CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}), "missing.idx"));
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "absent.st").string()}),
-                   "absent.st"));
+                   "absent.st: cannot read: no such file; 05_measuring train makes a judge"));
     CHECK(contains(complaint({"--samples", good, "--dataset", "letters"}),
                    "unknown data set 'letters'"));
     put_text(folder / "cut.safetensors", "short");

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "data/find.hpp"
+#include "io/files.hpp"
 
 namespace diffusion {
 namespace {
@@ -16,6 +17,7 @@ std::optional<TrainedClassifier> find_old(const CommonOptions& common,
     const std::filesystem::path path = judge_path(common, settings, train.name);
     const bool asked_for = !settings.judge.empty();
     if (!asked_for && !std::filesystem::exists(path)) return std::nullopt;
+    require_file(path, "05_measuring train makes a judge, and score does without --judge");
     TrainedClassifier judge = load_classifier(path);
     const bool same = judge.data == train.name && judge.checksum == checksum(train);
     require(same || !asked_for, path.string(), ": learned ", judge.data,
@@ -59,6 +61,11 @@ TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& s
 std::filesystem::path model_of_chapter_4(const CommonOptions& common,
                                          const std::filesystem::path& given) {
     return given.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors" : given;
+}
+
+LoadedModel load_model_of_chapter_4(const std::filesystem::path& path) {
+    require_file(path, "04_unet train makes a model; --model names one that lies elsewhere");
+    return load_model(path);
 }
 
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,

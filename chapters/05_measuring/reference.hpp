@@ -39,6 +39,9 @@ TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& s
 std::filesystem::path model_of_chapter_4(const CommonOptions& common,
                                          const std::filesystem::path& given);
 
+/// Loads it. Where there is no such file, the error says what makes one.
+LoadedModel load_model_of_chapter_4(const std::filesystem::path& path);
+
 /// Fails unless the model learned these data. `path` is its file.
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
                        const Dataset& data);

@@ -112,7 +112,7 @@ Drawer find_drawer(const CommonOptions& common, const ExperimentSettings& settin
                   settings.steps > 0 ? settings.steps : kPresets.at(common.preset).steps,
                   {}};
     if (settings.model.empty() && !std::filesystem::exists(drawer.path)) return drawer;
-    drawer.loaded.emplace(load_model(drawer.path));
+    drawer.loaded.emplace(load_model_of_chapter_4(drawer.path));
     require_same_data(drawer.loaded->model, drawer.path, train);
     return drawer;
 }
