@@ -71,4 +71,20 @@ TEST_CASE("a senseless OMP_NUM_THREADS is told in one line") {
           "01_forward_noising: OMP_NUM_THREADS: expected at most 1024 threads, got 100000\n");
 }
 
+TEST_CASE("threads that wait give their core away, unless OpenMP's own variables say otherwise") {
+    const auto policy = [](std::vector<std::string> variables) {
+        std::vector<std::string> arguments = {"/usr/bin/env", "-u", "OMP_WAIT_POLICY"};
+        arguments.insert(arguments.end(), variables.begin(), variables.end());
+        arguments.insert(arguments.end(),
+                         {"OMP_DISPLAY_ENV=true",
+                          std::string(DIFFUSION_BIN_DIR) + "/01_forward_noising", "--help"});
+        const ProcessResult run = run_program(arguments);
+        CHECK(run.exit_code == 0);
+        return run.err;
+    };
+    if (policy({}).empty()) return;  // a build without OpenMP
+    CHECK(policy({}).find("OMP_WAIT_POLICY = 'PASSIVE'") != std::string::npos);
+    CHECK(policy({"OMP_WAIT_POLICY=active"}).find("'PASSIVE'") == std::string::npos);
+}
+
 TEST_SUITE_END();

@@ -130,6 +130,7 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
 int run_app(CLI::App& app, int argc, const char* const* argv, const std::function<void()>& body) {
     try {
         require_processor();
+        share_cores(argv);
         set_help(app);
         app.parse(argc, argv);
         refuse_misplaced(app);
