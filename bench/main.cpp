@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "app/app.hpp"
+#include "app/ranges.hpp"
 #include "bench.hpp"
 
 int main(int argc, char** argv) {
@@ -12,7 +13,7 @@ int main(int argc, char** argv) {
     int threads = 0;
     std::filesystem::path out = "out/bench";
     NetworkOptions network;
-    app.add_option("--threads", threads, "0: all cores")->check(CLI::NonNegativeNumber);
+    app.add_option("--threads", threads, "0: all cores")->transform(between(0, kMostThreads));
     app.add_option("--out", out, "folder of the tables")->capture_default_str();
     app.fallthrough();
     CLI::App* versions = app.add_subcommand("versions", "one convolution in seven ways");
@@ -27,19 +28,19 @@ int main(int argc, char** argv) {
         ->delimiter(',');
     whole->add_option("--batch", network.batch, "pictures")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     whole->add_option("--pixels", network.pixels, "width and height")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     whole->add_option("--channels", network.channels, "of the pictures")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     whole->add_option("--optimizer", network.optimizer, "adam or muon")
         ->capture_default_str()
         ->check(CLI::IsMember({"adam", "muon"}));
     whole->add_option("--rounds", network.rounds, "steps to take the median of")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     return run_app(app, argc, argv, [&] {
         threads = pick_threads(threads);
         std::filesystem::create_directories(out);

@@ -57,9 +57,34 @@ TEST_CASE("wrong arguments end with 2, wrong data with 1, each with one line") {
     };
     fails({"--no-such-flag"}, 2);
     fails({"--steps", "many"}, 2);
-    fails({"--dataset", "builtin", "--steps", "5"}, 1);
+    fails({"--dataset", "builtin", "--steps", "5"}, 2);
+    fails({"--index", "-1"}, 2);
     fails({"--dataset", "builtin", "--index", "99999999"}, 1);
     fails({"--dataset", "folder:/no/such/folder"}, 1);
+}
+
+TEST_CASE("a senseless OMP_NUM_THREADS is told in one line") {
+    const ProcessResult run = run_program({"01_forward_noising", "--preset", "smoke"},
+                                          {.environment = {{"OMP_NUM_THREADS", "100000"}}});
+    CHECK(run.exit_code == 1);
+    CHECK(run.err ==
+          "01_forward_noising: OMP_NUM_THREADS: expected at most 1024 threads, got 100000\n");
+}
+
+TEST_CASE("threads that wait give their core away, unless OpenMP's own variables say otherwise") {
+    const auto policy = [](std::vector<std::string> variables) {
+        std::vector<std::string> arguments = {"/usr/bin/env", "-u", "OMP_WAIT_POLICY"};
+        arguments.insert(arguments.end(), variables.begin(), variables.end());
+        arguments.insert(arguments.end(),
+                         {"OMP_DISPLAY_ENV=true",
+                          std::string(DIFFUSION_BIN_DIR) + "/01_forward_noising", "--help"});
+        const ProcessResult run = run_program(arguments);
+        CHECK(run.exit_code == 0);
+        return run.err;
+    };
+    if (policy({}).empty()) return;  // a build without OpenMP
+    CHECK(policy({}).find("OMP_WAIT_POLICY = 'PASSIVE'") != std::string::npos);
+    CHECK(policy({"OMP_WAIT_POLICY=active"}).find("'PASSIVE'") == std::string::npos);
 }
 
 TEST_SUITE_END();

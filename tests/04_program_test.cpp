@@ -137,7 +137,14 @@ TEST_CASE("sampling: the same seed gives the same files, and --noise starts from
     write_npy(folder / "bad.npy", zero.reshape({2, kHeight, kWidth}));
     const ProcessResult bad = sample("d", {"--noise", (folder / "bad.npy").string()});
     CHECK(bad.exit_code == 1);
-    CHECK(bad.err.find("expected the shape [N,12,8,1]") != std::string::npos);
+    CHECK(
+        contains(bad.err, "bad.npy: the shape is [2,12,8], expected [N,12,8,1], channels last\n"));
+    write_npy(folder / "first.npy", arena.zeros<float>({2, 1, kHeight, kWidth}));
+    const ProcessResult first = sample("f", {"--noise", (folder / "first.npy").string()});
+    CHECK(first.exit_code == 1);
+    CHECK(contains(first.err,
+                   "the shape is [2,1,12,8], expected [N,12,8,1], channels last; in NumPy: "
+                   "x.transpose(0, 2, 3, 1)"));
 }
 
 #ifndef DIFFUSION_SANITIZED
@@ -238,6 +245,33 @@ TEST_CASE("colour pictures: trained on, drawn, and written as N,H,W,C") {
     CHECK(read_image(folder / "s" / "samples.png").channels == 3);
 }
 
+TEST_CASE("--help of train and of sample lists every option that they take") {
+    const std::string train_help = run_program({"04_unet", "train", "--help"}).out,
+                      sample_help = run_program({"04_unet", "sample", "--help"}).out;
+    for (const char* option : {"--preset", "--seed", "--threads", "--data", "--out", "--resume"}) {
+        CAPTURE(option);
+        CHECK(contains(train_help, option));
+        CHECK(contains(sample_help, option));
+    }
+    CHECK(contains(train_help, "--learning-rate"));
+    CHECK(!contains(sample_help, "--learning-rate"));
+}
+
+#ifndef DIFFUSION_SANITIZED
+TEST_CASE("where memory does not suffice, one line says what takes less") {
+    const TemporaryFolder folder;
+    REQUIRE(run_program(train(folder / "t")).exit_code == 0);
+    const ProcessResult many = run_program({"04_unet", "sample", "--n", "1000000000", "--model",
+                                            (folder / "t" / "model.safetensors").string(), "--out",
+                                            (folder / "s").string()});
+    CHECK(many.exit_code == 1);
+    CHECK(many.err ==
+          "04_unet: out of memory; less is taken by fewer pictures (--n), fewer threads "
+          "(--threads)\n");
+}
+
+#endif
+
 TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") {
     const TemporaryFolder folder;
     REQUIRE(run_program(train(folder / "t")).exit_code == 0);
@@ -251,11 +285,13 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     };
     const std::string out = (folder / "x").string(),
                       model = (folder / "t" / "model.safetensors").string();
-    fails({"sample", "--model", model, "--n", "0", "--out", out}, 2, "--n");
+    fails({"sample", "--model", model, "--n", "0", "--out", out}, 2,
+          "--n: expected 1 or more, got 0");
     fails({"train", "--preset", "nonsense", "--out", out}, 2, "--preset");
     fails({"train", "--threads", "-1", "--out", out}, 2, "--threads");
     fails({"sample"}, 2, "--model");
-    fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1, "none: cannot");
+    fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1,
+          "none: cannot read: no such file; 04_unet train makes one");
     fails({"train", "--dataset", "nonsense", "--out", out}, 1, "nonsense");
     fails({"train", "--prediction", "y", "--out", out}, 2, "--prediction");
     fails({"train", "--n", "5", "--out", out}, 2, "--n");

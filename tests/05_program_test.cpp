@@ -1,6 +1,8 @@
 // Chapter 5: the program, from outside.
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -11,10 +13,14 @@
 #include "io/files.hpp"
 #include "io/image.hpp"
 #include "io/json.hpp"
+#include "io/npy.hpp"
 #include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
 #include "support/process.hpp"
 #include "support/small_mnist.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/zip_file.hpp"
+#include "tensor/array.hpp"
 
 using namespace diffusion;
 
@@ -147,7 +153,7 @@ TEST_CASE("score: what cannot be scored is told in one line") {
                    "there are only 200 test pictures to compare with"));
     CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}), "missing.idx"));
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "absent.st").string()}),
-                   "absent.st"));
+                   "absent.st: cannot read: no such file; 05_measuring train makes a judge"));
     CHECK(contains(complaint({"--samples", good, "--dataset", "letters"}),
                    "unknown data set 'letters'"));
     put_text(folder / "cut.safetensors", "short");
@@ -161,10 +167,108 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     CHECK(
         contains(complaint({"--samples", good, "--judge", (folder / "other.safetensors").string()}),
                  "other.safetensors: learned mnist from other pictures"));
-    CHECK(contains(complaint({"--samples", good, "--steps", "5"}), "--steps: it is for"));
+    CHECK(contains(complaint({"--samples", good, "--steps", "5"}),
+                   "--steps: it is for the program without a subcommand"));
     CHECK(
         contains(complaint({"--samples", good, "--model", "m.safetensors"}), "--model: it is for"));
     CHECK(run_program({"05_measuring", "score"}).exit_code == 2);
+}
+
+TEST_CASE("score: arrays of NumPy's, of bytes and of floats in any of the usual ranges") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out";
+    const Dataset digits = stroke_digits(120, 3);
+    const auto score = [&](const std::filesystem::path& path, const std::string& told) {
+        const ProcessResult result = run({"score", "--samples", path.string()}, out);
+        CAPTURE(path.string());
+        CAPTURE(result.err);
+        REQUIRE(result.exit_code == 0);
+        CHECK(contains(result.out, told));
+        return read_json(out / "score.json")["scores"];
+    };
+    put_pictures(folder / "x.idx", digits);
+    const nlohmann::json expected = score(folder / "x.idx", "x.idx\n");
+    Array<float> x(Shape{120, 28, 28, 1});
+    struct Form {
+        float black, white;
+        const char* told;
+    };
+    for (const Form& form :
+         {Form{-1, 1, "x.npy, floats from -1 to 1\n"}, Form{0, 1, "x.npy, floats from 0 to 1\n"},
+          Form{0, 255, "x.npy, floats from 0 to 255\n"}}) {
+        for (std::size_t i = 0; i < x.size(); ++i)
+            x[i] =
+                form.black + (form.white - form.black) * static_cast<float>(digits.pixels[i]) / 255;
+        write_npy(folder / "x.npy", x.tensor());
+        CHECK(score(folder / "x.npy", form.told) == expected);
+    }
+    const std::string bytes(digits.pixels.begin(), digits.pixels.end());
+    std::string array = "{'descr': '|u1', 'fortran_order': False, 'shape': (120, 28, 28), }\n";
+    array =
+        std::string("\x93NUMPY\x01\0", 8) + static_cast<char>(array.size()) + '\0' + array + bytes;
+    put_text(folder / "x.npz", zip_of({{"arr_0.npy", array}, {"arr_1.npy", "labels"}}, true));
+    CHECK(score(folder / "x.npz", "x.npz, bytes\n") == expected);
+
+    const auto complaint = [&](const std::filesystem::path& path) {
+        const ProcessResult result = run({"score", "--samples", path.string()}, out);
+        CHECK(result.exit_code == 1);
+        CHECK(std::ranges::count(result.err, '\n') == 1);
+        return result.err;
+    };
+    x[784] = std::numeric_limits<float>::quiet_NaN();
+    write_npy(folder / "nan.npy", x.tensor());
+    CHECK(contains(complaint(folder / "nan.npy"), "nan.npy: number 784 is not finite"));
+    x[784] = -3;
+    write_npy(folder / "odd.npy", x.tensor());
+    CHECK(contains(complaint(folder / "odd.npy"),
+                   "odd.npy: floats from -3 to 255, expected -1 to 1"));
+    write_npy(folder / "first.npy", x.tensor().reshape({120, 1, 28, 28}));
+    CHECK(
+        contains(complaint(folder / "first.npy"),
+                 "first.npy: the shape is [120,1,28,28], expected [N,H,W] or [N,H,W,C] with 1 or 3 "
+                 "channels last; in NumPy: x.transpose(0, 2, 3, 1)"));
+}
+
+TEST_CASE("score: pictures that are inverted, or noise, are not called good") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out";
+    const Dataset digits = stroke_digits(200, 3);
+    const auto score = [&](const Dataset& pictures) {
+        put_pictures(folder / "x.idx", pictures);
+        const ProcessResult result = run({"score", "--samples", (folder / "x.idx").string()}, out);
+        CAPTURE(result.err);
+        REQUIRE(result.exit_code == 0);
+        return result.out;
+    };
+    const std::string good = score(digits);
+    CHECK(!contains(good, "note:"));
+    CHECK(contains(good, "the more the better"));
+    Dataset inverted = digits, random = digits;
+    for (std::uint8_t& pixel : inverted.pixels) pixel = static_cast<std::uint8_t>(255 - pixel);
+    random.pixels = noise(200 * 28, 28, 1, 256).pixels;
+    const std::string of_inverted = score(inverted), of_noise = score(random);
+    CHECK(contains(of_inverted, "note: the samples look inverted: their mean brightness is "));
+    CHECK(contains(of_inverted, "means nothing here"));
+    CHECK(contains(of_noise, "note: the samples look unlike mnist"));
+    CHECK(contains(of_noise, "means nothing here"));
+    CHECK(read_json(out / "score.json")["note"].get<std::string>().starts_with(
+        "the samples look unlike"));
+}
+
+TEST_CASE("--help of train and score lists what they take, and not what the experiment takes") {
+    for (const char* command : {"train", "score"}) {
+        const std::string help = run_program({"05_measuring", command, "--help"}).out;
+        for (const char* option :
+             {"--dataset", "--judge", "--preset", "--seed", "--out", "--data"}) {
+            CAPTURE(option);
+            CHECK(contains(help, option));
+        }
+        CHECK(!contains(help, "--steps"));
+        CHECK(!contains(help, "--model"));
+    }
+    const std::string all = run_program({"05_measuring", "--help"}).out;
+    CHECK(contains(all, "--steps"));
+    CHECK(contains(all, "--model"));
 }
 
 TEST_CASE("a model is not held against data that it has not learned") {

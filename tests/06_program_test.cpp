@@ -14,6 +14,7 @@
 #include "io/files.hpp"
 #include "io/image.hpp"
 #include "io/npy.hpp"
+#include "support/exif.hpp"
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
 #include "support/process.hpp"
@@ -125,6 +126,10 @@ TEST_CASE("--help says of each sampler and each grid what it is") {
     for (const SamplerOf<float>& sampler : kSamplers<float>)
         CHECK(contains(samplers, sampler.what));
     for (const Grid& grid : kGrids) CHECK(contains(grids, grid.what));
+    for (const char* option : {"--model", "--steps", "--grid", "--device", "--sampler", "--out"}) {
+        CAPTURE(option);
+        CHECK(contains(samplers, option));
+    }
 }
 
 TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or a test digit") {
@@ -156,6 +161,51 @@ TEST_CASE("invert, interpolate, inpaint and edit take a picture of any size, or 
     works({"inpaint", "--image", a, "--mask", b, "--repeats", "2"}, "inpainting.png");
     works({"edit", "--strength", "0.7"}, "edit.png");
     works({"edit", "--image", b, "--sampler", "ddpm"}, "edit.png");
+}
+
+TEST_CASE("a photograph that lies on its side is turned before it is used") {
+    const TemporaryFolder folder;
+    const Image upright = noise(28, 28, 1, 256, 4);
+    Image on_its_side = upright;  // turned to the left: shown, it is turned to the right (6)
+    for (int y = 0; y < 28; ++y) {
+        for (int x = 0; x < 28; ++x)
+            on_its_side.pixels[static_cast<std::size_t>((27 - x) * 28 + y)] =
+                upright.pixels[static_cast<std::size_t>(y * 28 + x)];
+    }
+    write_png(folder / "a.png", upright);
+    write_png(folder / "b.png", on_its_side);
+    orient_png(folder / "b.png", 6);
+    for (const char* name : {"a", "b"}) {
+        const ProcessResult result =
+            run({"invert", "--model", world().model, "--steps", "2", "--image",
+                 (folder / (std::string(name) + ".png")).string()},
+                folder / name);
+        INFO(result.err);
+        REQUIRE(result.exit_code == 0);
+    }
+    CHECK(read_file(folder / "a" / "inversion.png") == read_file(folder / "b" / "inversion.png"));
+}
+
+TEST_CASE("a damaged picture is told before anything else is") {
+    const TemporaryFolder folder;
+    write_png(folder / "a.png", noise(28, 28, 1, 256, 1));
+    const std::string good = (folder / "a.png").string(), bad = (folder / "cut.png").string();
+    put_text(bad, get_text(good).substr(0, 150));
+    for (const std::vector<std::string>& arguments :
+         std::vector<std::vector<std::string>>{{"invert", "--image", bad},
+                                               {"interpolate", "--image", good, "--second", bad},
+                                               {"inpaint", "--image", bad},
+                                               {"inpaint", "--image", good, "--mask", bad},
+                                               {"edit", "--image", bad}}) {
+        std::vector<std::string> all = arguments;
+        all.insert(all.end(), {"--model", world().model});
+        const ProcessResult result = run(all, folder / "out");
+        CAPTURE(arguments[0]);
+        CHECK(result.exit_code == 1);
+        CHECK(result.out == "");
+        CHECK(contains(result.err,
+                       "cut.png: not a picture that can be read: the PNG ends at byte 150"));
+    }
 }
 
 TEST_CASE("test pictures are those of the data that the model learned, or there are none") {
@@ -193,7 +243,8 @@ TEST_CASE("what cannot be done is told in one line") {
         return result.err;
     };
     const std::string& model = world().model;
-    CHECK(contains(complaint({"sample"}, 1), "model.safetensors"));
+    CHECK(contains(complaint({"sample"}, 1),
+                   "model.safetensors: cannot read: no such file; 04_unet train makes a model"));
     CHECK(contains(complaint({"sample", "--model", model, "--steps", "1001"}, 1),
                    "steps is 1001, expected 1..1000"));
     CHECK(contains(complaint({"sample", "--model", model, "--sampler", "plms"}, 2), "--sampler"));
@@ -210,7 +261,7 @@ TEST_CASE("what cannot be done is told in one line") {
     write_npy(folder / "flat.npy", zero);
     CHECK(contains(
         complaint({"sample", "--model", model, "--noise", (folder / "flat.npy").string()}, 1),
-        "flat.npy: expected the shape [N,28,28,1]"));
+        "flat.npy: the shape is [2,28,28], expected [N,28,28,1], channels last"));
 }
 
 TEST_SUITE_END();

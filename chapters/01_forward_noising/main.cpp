@@ -10,6 +10,7 @@
 #include "01_forward_noising/chain.hpp"
 #include "01_forward_noising/pictures.hpp"
 #include "app/app.hpp"
+#include "app/ranges.hpp"
 #include "data/find.hpp"
 #include "tensor/arena.hpp"
 #include "tensor/random.hpp"
@@ -105,8 +106,10 @@ int main(int argc, char** argv) {
     app.add_option("--dataset", options.dataset, "mnist, fashion, cifar10, builtin or folder:PATH")
         ->capture_default_str();
     app.add_option("--index", options.index, "which picture of the test set")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->transform(at_least(0));
     app.add_option("--steps", options.steps, "T, the number of steps; at least 20")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->transform(at_least(20));
     return run_app(app, argc, argv, [&] { experiment(options); });
 }

@@ -1,6 +1,7 @@
 // Chapter 4's program: trains a UNet, draws with it, or (without a subcommand) both.
 #include "04_unet/runs.hpp"
 #include "app/app.hpp"
+#include "app/ranges.hpp"
 
 namespace diffusion {
 namespace {
@@ -13,18 +14,18 @@ void add_size_options(CLI::App* command, TrainSettings& settings) {
         ->capture_default_str();
     command->add_option("--base", settings.base, "channels of the first level (0: the preset's)")
         ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
+        ->transform(at_least(0));
     command
         ->add_option("--multipliers", settings.multipliers,
                      "channels of each level, in units of base: 1,2,2 (none: the preset's)")
         ->delimiter(',')
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     command->add_option("--images", settings.images, "training images (0: the preset's)")
         ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
+        ->transform(at_least(std::int64_t{0}));
     command->add_option("--batch", settings.batch, "images per step (0: the preset's)")
         ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
+        ->transform(at_least(0));
 }
 
 /// How it is learned.
@@ -35,10 +36,10 @@ void add_learning_options(CLI::App* command, TrainSettings& settings) {
         ->check(CLI::IsMember({"muon", "adam"}));
     command->add_option("--learning-rate", settings.learning_rate, "at its highest")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(above(0));
     command->add_option("--save-every", settings.save_every, "steps between checkpoints")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
 }
 
 /// What the loss asks for, and at which times.
@@ -53,7 +54,7 @@ void add_objective_options(CLI::App* command, TrainSettings& settings) {
         ->add_option("--time-power", settings.time_power,
                      "1: all times equally often; less: more late")
         ->capture_default_str()
-        ->check(CLI::Range(0.1, 10.0));
+        ->transform(between(0.1, 10.0));
 }
 
 void add_drawing_options(CLI::App* command, SampleSettings& settings) {
@@ -62,10 +63,10 @@ void add_drawing_options(CLI::App* command, SampleSettings& settings) {
         ->add_option("--n", settings.drawing.n,
                      "how many pictures (with --noise: as many as it holds)")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     command->add_option("--steps", settings.steps, "steps from noise to picture")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     command->add_option("--noise", settings.drawing.noise,
                         "start from this .npy file, float32 [N,H,W,C]");
 }

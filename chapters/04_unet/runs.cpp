@@ -6,6 +6,7 @@
 #include "02_gradients/tape_pool.hpp"
 #include "data/find.hpp"
 #include "io/csv.hpp"
+#include "io/files.hpp"
 #include "io/image.hpp"
 #include "kernels/threads.hpp"
 
@@ -262,6 +263,7 @@ bool run_train(const CommonOptions& common, const TrainSettings& settings, const
 void run_sample(const CommonOptions& common, const SampleSettings& settings, const Device& device,
                 RunFolder& folder) {
     const auto start = Clock::now();
+    require_file(settings.model, "04_unet train makes one");
     LoadedModel loaded = load_model(settings.model);
     const DenoisingModel& model = loaded.model;
     const DrawingSettings& drawing = settings.drawing;

@@ -18,10 +18,12 @@ Array<float> find_noise(const std::filesystem::path& path, const DenoisingModel&
     }
     const int channels = model.unet.config().in_channels;
     const NpyArray noise = read_npy(path);
+    require(!noise.of_bytes, path.string(), ": holds bytes, expected normal noise as float32");
     require(noise.shape.size() == 4 && noise.shape[0] > 0 && noise.shape[1] == model.height &&
                 noise.shape[2] == model.width && noise.shape[3] == channels,
-            path.string(), ": expected the shape [N,", model.height, ",", model.width, ",",
-            channels, "]");
+            path.string(), ": the shape is ", noise.shape_text(), ", expected [N,", model.height,
+            ",", model.width, ",", channels, "], channels last",
+            noise.has_channels_first() ? kMakeChannelsLast : "");
     require(std::ranges::all_of(noise.values, [](float v) { return std::isfinite(v); }),
             path.string(), ": holds numbers that are not finite");
     Array<float> x(model.shape(noise.shape[0]));

@@ -1,7 +1,7 @@
 // Chapter 5's program: is a set of pictures good, varied and new?
 #include "05_measuring/runs.hpp"
 #include "app/app.hpp"
-#include "tensor/check.hpp"
+#include "app/ranges.hpp"
 
 int main(int argc, char** argv) {
     using namespace diffusion;
@@ -24,19 +24,22 @@ int main(int argc, char** argv) {
     };
     add_judge_options(&app, experiment.judge);
     app.add_option("--model", experiment.model,
-                   "model that draws (otherwise 04_unet/model.safetensors beside --out)");
+                   "model that draws (otherwise 04_unet/model.safetensors beside --out)")
+        ->group(kAlone);
     app.add_option("--steps", experiment.steps, "steps from noise to picture (0: the preset's)")
-        ->check(CLI::NonNegativeNumber);
+        ->group(kAlone)
+        ->transform(at_least(0));
     CLI::App* train_command = app.add_subcommand("train", "train the judge anew and keep it");
     CLI::App* score_command =
         app.add_subcommand("score", "score pictures of any origin: a table, and score.json");
     score_command
-        ->add_option("--samples", scored.samples, "an IDX file (N,H,W or N,H,W,C), or a folder")
+        ->add_option("--samples", scored.samples,
+                     "a folder of pictures, or a file: IDX, .npy or .npz, [N,H,W] or [N,H,W,C]")
         ->required();
     score_command
         ->add_option("--n", scored.n,
                      "score the first n (0: all, or as many as there are test pictures)")
-        ->check(CLI::NonNegativeNumber);
+        ->transform(at_least(0));
     add_common_options(app, common, "05_measuring");
     app.require_subcommand(0, 1);
 
@@ -44,10 +47,6 @@ int main(int argc, char** argv) {
         pick_threads(common.threads);
         catch_interrupt();
         scored.judge = experiment.judge;
-        for (const char* option : {"--model", "--steps"}) {
-            require(app.get_subcommands().empty() || app.count(option) == 0, option,
-                    ": it is for the experiment; train and score draw nothing");
-        }
         if (*train_command) {
             run_train_judge(common, experiment.judge);
         } else if (*score_command) {

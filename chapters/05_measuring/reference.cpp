@@ -4,8 +4,7 @@
 #include <utility>
 
 #include "data/find.hpp"
-#include "data/idx.hpp"
-#include "data/image_folder.hpp"
+#include "io/files.hpp"
 
 namespace diffusion {
 namespace {
@@ -18,6 +17,7 @@ std::optional<TrainedClassifier> find_old(const CommonOptions& common,
     const std::filesystem::path path = judge_path(common, settings, train.name);
     const bool asked_for = !settings.judge.empty();
     if (!asked_for && !std::filesystem::exists(path)) return std::nullopt;
+    require_file(path, "05_measuring train makes a judge, and score does without --judge");
     TrainedClassifier judge = load_classifier(path);
     const bool same = judge.data == train.name && judge.checksum == checksum(train);
     require(same || !asked_for, path.string(), ": learned ", judge.data,
@@ -63,6 +63,11 @@ std::filesystem::path model_of_chapter_4(const CommonOptions& common,
     return given.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors" : given;
 }
 
+LoadedModel load_model_of_chapter_4(const std::filesystem::path& path) {
+    require_file(path, "04_unet train makes a model; --model names one that lies elsewhere");
+    return load_model(path);
+}
+
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
                        const Dataset& data) {
     require(model.data == data.name, path.string(), ": the model learned ", model.data,
@@ -76,12 +81,11 @@ Reference find_reference(const CommonOptions& common, const JudgeSettings& setti
     return make_reference(*std::move(judge), std::move(split.train), std::move(split.test), stage);
 }
 
-Dataset read_pictures(const std::filesystem::path& path) {
-    if (std::filesystem::is_directory(path)) return read_image_folder(path);
-    IdxArray idx = read_idx_images(path);
-    if (idx.shape.size() == 3) idx.shape.push_back(1);
-    return {"samples",    path.string(), idx.shape[0],         idx.shape[1],
-            idx.shape[2], idx.shape[3],  std::move(idx.bytes), {}};
+Split find_comparable(const CommonOptions& common, const std::string& dataset) {
+    Split split = find_split(dataset, common.data);
+    require(split.test.count >= kFewest, split.test.source, ": ", split.test.count,
+            " test pictures, expected at least ", kFewest, " to compare with");
+    return split;
 }
 
 }  // namespace diffusion

@@ -39,6 +39,9 @@ TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& s
 std::filesystem::path model_of_chapter_4(const CommonOptions& common,
                                          const std::filesystem::path& given);
 
+/// Loads it. Where there is no such file, the error says what makes one.
+LoadedModel load_model_of_chapter_4(const std::filesystem::path& path);
+
 /// Fails unless the model learned these data. `path` is its file.
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
                        const Dataset& data);
@@ -48,8 +51,8 @@ void require_same_data(const DenoisingModel& model, const std::filesystem::path&
 Reference find_reference(const CommonOptions& common, const JudgeSettings& settings, Split split,
                          const Stage& stage);
 
-/// Pictures from an IDX file or a folder, to be scored.
-Dataset read_pictures(const std::filesystem::path& path);
+/// The data. Fails if there are too few test pictures to hold samples against.
+Split find_comparable(const CommonOptions& common, const std::string& dataset);
 
 inline constexpr int kReferenceStages = 2;  ///< that make_reference tells of
 inline constexpr int kScoreStages = 4;      ///< that score tells of

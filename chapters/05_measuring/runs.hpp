@@ -11,7 +11,7 @@ void run_train_judge(const CommonOptions& common, const JudgeSettings& settings)
 
 struct ScoreSettings {
     JudgeSettings judge;
-    std::filesystem::path samples;  ///< an IDX file, or a folder of pictures
+    std::filesystem::path samples;  ///< a folder of pictures, or a file: IDX, .npy or .npz
     int n = 0;                      ///< 0: all, but no more than there are test pictures
 };
 

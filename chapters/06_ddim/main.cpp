@@ -3,6 +3,7 @@
 #include "06_ddim/grids.hpp"
 #include "06_ddim/runs.hpp"
 #include "app/app.hpp"
+#include "app/ranges.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -23,7 +24,7 @@ void add_draw_options(CLI::App& app, DrawSettings& draw) {
     app.add_option("--steps", draw.steps,
                    "steps from noise to picture (0: 50; for the experiment's strips 100)")
         ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
+        ->transform(at_least(0));
     app.add_option("--grid", draw.grid,
                    with_entries("which times are visited (none: for sample the sampler's own, for "
                                 "pictures of yours trailing; in the experiment: by its strips)",
@@ -40,12 +41,12 @@ void add_sampler_options(CLI::App* command, Sampler& sampler) {
     command
         ->add_option("--eta", sampler.eta, "fresh noise of ddim: 0 for none, 1 for as much as ddpm")
         ->capture_default_str()
-        ->check(CLI::Range(0.0, 1.0));
+        ->transform(between(0.0, 1.0));
     command
         ->add_option("--clip", sampler.clip,
                      "keep guesses of the picture in [-clip, clip]; 0: do not clip")
         ->capture_default_str()
-        ->check(CLI::NonNegativeNumber);
+        ->transform(at_least(0.0));
 }
 
 void add_image_options(CLI::App* command, PictureSettings& given) {
@@ -58,13 +59,13 @@ void add_image_options(CLI::App* command, PictureSettings& given) {
 void add_number_option(CLI::App* command, PictureSettings& given, int least) {
     command->add_option("--n", given.n, "how many results")
         ->capture_default_str()
-        ->check(CLI::Range(least, 10'000));
+        ->transform(between(least, 10'000));
 }
 
 void add_rounds_option(CLI::App* command, PictureSettings& given) {
     command->add_option("--rounds", given.rounds, "of substitution in each step backwards")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
 }
 
 void add_sample(CLI::App& app, DrawSettings& draw, DrawingSettings& more) {
@@ -72,7 +73,7 @@ void add_sample(CLI::App& app, DrawSettings& draw, DrawingSettings& more) {
     add_sampler_options(sample, draw.sampler);
     sample->add_option("--n", more.n, "how many pictures (with --noise: as many as it holds)")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     sample->add_option("--noise", more.noise, "start from this .npy file, float32 [N,H,W,C]");
     sample->add_flag("--save-npy", more.save_npy, "write samples.npy too");
 }
@@ -99,7 +100,7 @@ void add_inpaint(CLI::App& app, PictureSettings& given) {
                         "a picture, white where --image is kept (none: its upper half)");
     inpaint->add_option("--repeats", given.repeats, "how often each step is walked")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->transform(at_least(1));
     add_number_option(inpaint, given, 1);
 }
 
@@ -111,7 +112,7 @@ void add_edit(CLI::App& app, DrawSettings& draw, PictureSettings& given) {
     edit->add_option("--strength", given.strength,
                      "how far: near 0 hardly anything changes, at 1 everything")
         ->capture_default_str()
-        ->check(CLI::Range(0.01, 1.0));
+        ->transform(between(0.01, 1.0));
     add_number_option(edit, given, 1);
 }
 

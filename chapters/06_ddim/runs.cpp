@@ -70,6 +70,16 @@ std::string name_of(const std::filesystem::path& picture) {
     return picture.empty() ? "a test picture" : picture.string();
 }
 
+/// 1 where a picture is kept: where the mask is white, or in the upper half.
+void find_mask(const std::filesystem::path& path, Tensor<float> keep) {
+    if (path.empty()) {
+        keep_upper_half(keep);
+    } else {
+        fit_picture(read_image(path), false, keep);
+        for (float& k : keep) k = k > 0 ? 1.0f : 0.0f;
+    }
+}
+
 /// Says so where an inversion's first step is long: it is drawn and not solved.
 void tell_first_step(const Drawing& d) {
     const int first = d.times[d.times.size() - 2];
@@ -125,6 +135,10 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw, const Pic
     const auto start = Clock::now();
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw, device);
+    Array<float> three(d.shape(3));
+    const Tensor<float> all = three.tensor();
+    const auto one = [&](int i) { return Tensor<float>(all[i].data(), d.shape(1)); };
+    find_picture(common, draw, d, given.image, given.negative, all[0]);
     const double steps_of_grid = static_cast<double>(d.steps());
     tell(folder, common, device, draw, d,
          {"invert",
@@ -134,10 +148,6 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw, const Pic
           d.steps(),
           {{"rounds", given.rounds}, {"negative", given.negative}}});
     tell_first_step(d);
-    Array<float> three(d.shape(3));
-    const Tensor<float> all = three.tensor();
-    const auto one = [&](int i) { return Tensor<float>(all[i].data(), d.shape(1)); };
-    find_picture(common, draw, d, given.image, given.negative, all[0]);
     Steps steps(2 * (d.steps()));
     const double error = round_trip(d, given.rounds, common.seed, one(0), one(1), one(2), steps);
     steps.finish();
@@ -158,6 +168,14 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
             "interpolate: give both --image and --second, or none for two noises");
     const Drawing d(common, draw, device);
     const int n = given.n;
+    Array<float> ends(d.shape(2)), way(d.shape(n));
+    const Tensor<float> two = ends.tensor(), x = way.tensor();
+    if (given.image.empty()) {
+        start_noise<float>(common.seed, two);
+    } else {
+        find_picture(common, draw, d, given.image, given.negative, two[0]);
+        find_picture(common, draw, d, given.second, given.negative, two[1]);
+    }
     const double steps_of_grid = static_cast<double>(d.steps());
     tell(folder, common, device, draw, d,
          {"interpolate",
@@ -168,14 +186,8 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
           d.steps(),
           {{"n", n}, {"rounds", given.rounds}, {"negative", given.negative}}});
     if (!given.image.empty()) tell_first_step(d);
-    Array<float> ends(d.shape(2)), way(d.shape(n));
-    const Tensor<float> two = ends.tensor(), x = way.tensor();
     Steps steps((given.image.empty() ? 1 : 2) * (d.steps()));
-    if (given.image.empty()) {
-        start_noise<float>(common.seed, two);
-    } else {
-        find_picture(common, draw, d, given.image, given.negative, two[0]);
-        find_picture(common, draw, d, given.second, given.negative, two[1]);
+    if (!given.image.empty()) {
         ddim_invert<float>(d.denoiser, d.path,
                            {.rounds = given.rounds,
                             .noise = editing_noise<float>(common.seed),
@@ -199,6 +211,10 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     RunFolder folder = open_folder(common);
     const Drawing d(common, draw, device);
     const int n = given.n;
+    Array<float> drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
+    const Tensor<float> x = drawn.tensor(), known = given_ones.tensor(), keep = mask.tensor();
+    find_picture(common, draw, d, given.image, given.negative, known[0]);
+    find_mask(given.mask, keep[0]);
     DrawSettings steps_of_ddpm = draw;
     steps_of_ddpm.sampler.eta = 1;  // a step of inpainting always has fresh noise
     tell(folder, common, device, steps_of_ddpm, d,
@@ -211,15 +227,6 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
            {"mask", given.mask.empty() ? "the upper half" : given.mask.string()},
            {"repeats", given.repeats},
            {"negative", given.negative}}});
-    Array<float> drawn(d.shape(n)), given_ones(d.shape(n)), mask(d.shape(n));
-    const Tensor<float> x = drawn.tensor(), known = given_ones.tensor(), keep = mask.tensor();
-    find_picture(common, draw, d, given.image, given.negative, known[0]);
-    if (given.mask.empty()) {
-        keep_upper_half(keep[0]);
-    } else {
-        fit_picture(read_image(given.mask), false, keep[0]);
-        for (float& k : keep[0]) k = k > 0 ? 1.0f : 0.0f;
-    }
     repeat_first(known);
     repeat_first(keep);
     start_noise<float>(common.seed, x);
@@ -248,6 +255,10 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     const int n = given.n;
     const std::vector<Moment> path =
         moments(d.schedule(), times_from(d.times, d.schedule().steps(), given.strength));
+    Array<float> strip(d.shape(n + 1));
+    const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
+    find_picture(common, draw, d, given.image, given.negative, all[0]);
+    repeat_first(all);
     tell(folder, common, device, part, d,
          {"edit",
           "noised a part of the way, and back",
@@ -255,10 +266,6 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
           static_cast<double>(n) * calls_along(sampler_used, path),
           path.size() - 1,
           {{"n", n}, {"strength", given.strength}, {"negative", given.negative}}});
-    Array<float> strip(d.shape(n + 1));
-    const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
-    find_picture(common, draw, d, given.image, given.negative, all[0]);
-    repeat_first(all);
     Sampler sampler = draw.sampler;
     sampler.seed = common.seed;
     Steps steps(path.size() - 1);

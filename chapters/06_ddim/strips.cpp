@@ -17,7 +17,7 @@ std::filesystem::path model_path(const CommonOptions& common, const DrawSettings
 }
 
 Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw, const Device& device)
-    : loaded(load_model(model_path(common, draw))),
+    : loaded(load_model_of_chapter_4(model_path(common, draw))),
       denoiser(device.denoiser(loaded.model.network(), loaded.model.prediction, loaded.values, {})),
       grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
                              : draw.grid),

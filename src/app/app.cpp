@@ -1,9 +1,13 @@
 #include "app/app.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iostream>
+#include <memory>
 #include <new>
+#include <stdexcept>
 
+#include "app/ranges.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -30,6 +34,64 @@ std::string one_line(std::string message) {
     return message;
 }
 
+/// --help of a subcommand also lists the options of the program, which the subcommand takes as
+/// well.
+class HelpWithAll : public CLI::Formatter {
+    std::string make_subcommands(const CLI::App* app, CLI::AppFormatMode mode) const override {
+        const CLI::App* program = app->get_parent();
+        if (program == nullptr || mode != CLI::AppFormatMode::Normal)
+            return CLI::Formatter::make_subcommands(app, mode);
+        std::string text;
+        for (const std::string& group : program->get_groups()) {
+            const auto options = program->get_options([&](const CLI::Option* option) {
+                return option->get_group() == group && option != program->get_help_ptr();
+            });
+            if (group != kAlone && !options.empty())
+                text += make_group(group == "Options" ? "Options of every subcommand" : group,
+                                   false, options);
+        }
+        return text;
+    }
+};
+
+void set_help(CLI::App& app) {
+    const auto help = std::make_shared<HelpWithAll>();
+    app.formatter(help);
+    for (CLI::App* command : app.get_subcommands({})) command->formatter(help);
+}
+
+/// Fails if a subcommand is given an option that is for the program without one.
+void refuse_misplaced(const CLI::App& app) {
+    const auto misplaced = app.get_options([](const CLI::Option* option) {
+        return option->get_group() == kAlone && option->count() > 0;
+    });
+    if (app.get_subcommands().empty() || misplaced.empty()) return;
+    fail(misplaced.front()->get_name(), ": it is for the program without a subcommand; ",
+         app.get_subcommands().front()->get_name(), " has no use for it");
+}
+
+/// What takes less memory, of the options that this program or its subcommand has.
+std::string memory_advice(const CLI::App& app) {
+    struct Advice {
+        const char *option, *text;
+    };
+    constexpr std::array kAdvice{Advice{"--n", "fewer pictures (--n)"},
+                                 Advice{"--batch", "fewer pictures in a step (--batch)"},
+                                 Advice{"--base", "fewer channels (--base)"},
+                                 Advice{"--threads", "fewer threads (--threads)"}};
+    const auto commands = app.get_subcommands();
+    std::string advice;
+    for (const Advice& each : kAdvice) {
+        const bool own = !commands.empty() && commands.front()->get_option_no_throw(each.option);
+        if (own || app.get_option_no_throw(each.option))
+            advice += (advice.empty() ? "" : ", ") + std::string(each.text);
+    }
+    const CLI::Option* preset = commands.empty() ? app.get_option_no_throw("--preset") : nullptr;
+    if (preset != nullptr && preset->as<std::string>() != "smoke")
+        advice += (advice.empty() ? "" : ", ") + std::string("a smaller preset (--preset)");
+    return advice.empty() ? "" : "; less is taken by " + advice;
+}
+
 int report(const CLI::App& app, const std::string& message, int result) {
     std::cout.flush();
     std::cerr << program_name(app) << ": " << one_line(message) << std::endl;
@@ -43,21 +105,17 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
     app.fallthrough();
     for (CLI::App* command : app.get_subcommands({})) command->fallthrough();
     const std::string group = "Common options";
-    const auto not_negative = [](const std::string& text) {  // CLI11 would wrap -1 around
-        return text.starts_with('-') ? text + " is negative" : std::string();
-    };
     app.add_option("--preset", options.preset,
                    "amount of work: seconds, 1-2 minutes, 10 minutes, hours")
         ->check(CLI::IsMember({"smoke", "quick", "standard", "long"}))
         ->capture_default_str()
         ->group(group);
     app.add_option("--seed", options.seed, "the same seed gives the same files")
-        ->check(not_negative)
+        ->transform(at_least(std::uint64_t{0}))
         ->capture_default_str()
         ->group(group);
     app.add_option("--threads", options.threads, "threads to use, 0 for all cores")
-        ->check(not_negative)
-        ->check(CLI::Range(0, 4096))
+        ->transform(between(0, kMostThreads))
         ->capture_default_str()
         ->group(group);
     app.add_option("--data", options.data, "folder of the data set (otherwise searched for)")
@@ -72,7 +130,10 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
 int run_app(CLI::App& app, int argc, const char* const* argv, const std::function<void()>& body) {
     try {
         require_processor();
+        share_cores(argv);
+        set_help(app);
         app.parse(argc, argv);
+        refuse_misplaced(app);
     } catch (const CLI::Success& help) {  // --help and --version
         return app.exit(help);
     } catch (const CLI::ParseError& error) {
@@ -84,12 +145,15 @@ int run_app(CLI::App& app, int argc, const char* const* argv, const std::functio
     try {
         body();
     } catch (const std::bad_alloc&) {
-        return report(app, "out of memory; try a smaller preset or fewer samples", 1);
+        return report(app, "out of memory" + memory_advice(app), 1);
+    } catch (const std::length_error&) {  // more than a vector can ever hold
+        return report(app, "out of memory" + memory_advice(app), 1);
     } catch (const std::exception& error) {
         return report(app, error.what(), interrupted() ? 130 : 1);
     }
     std::cout.flush();
-    if (!std::cout) return report(app, "standard output: cannot be written (is the disk full?)", 1);
+    if (!std::cout && !interrupted())  // with the terminal its output may be gone
+        return report(app, "standard output: cannot be written (is the disk full?)", 1);
     return interrupted() ? 130 : 0;
 }
 

@@ -26,12 +26,17 @@ struct CommonOptions {
     bool resume = false;        ///< go on from the state in `out`
 };
 
+/// The group of options that serve a program without a subcommand only: `option->group(kAlone)`. A
+/// subcommand's --help leaves them out, and run_app refuses them there.
+inline constexpr const char* kAlone = "Without a subcommand";
+
 /// Adds --preset, --seed, --threads, --data, --out and --resume. `chapter` is the folder's name;
 /// results go to out/<chapter> unless `options.out` is set already. They may stand before or after
 /// the name of a subcommand.
 void add_common_options(CLI::App& app, CommonOptions& options, const std::string& chapter);
 
-/// Parses the arguments and runs the body. Returns main's result: 0; 1 after an error; 2 after
+/// Parses the arguments and runs the body. --help of a subcommand lists all options that it takes,
+/// those of the program too. Returns main's result: 0; 1 after an error; 2 after
 /// wrong arguments; 130 after Ctrl-C. Errors are one line on standard error: "NAME: message".
 int run_app(CLI::App& app, int argc, const char* const* argv, const std::function<void()>& body);
 

@@ -19,6 +19,17 @@ extern "C" void on_signal(int) {
     [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage, sizeof kMessage - 1);
 }
 
+/// The terminal is closed. More such signals may follow, from the shell and from the system, and
+/// are no wish to quit at once; and whoever reads our output may be gone, which must not end us
+/// either.
+extern "C" void on_hangup(int) {
+    signalled.store(true, std::memory_order_relaxed);
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    sigaction(SIGHUP, &ignore, nullptr);
+    sigaction(SIGPIPE, &ignore, nullptr);
+}
+
 }  // namespace
 
 void catch_interrupt() {
@@ -30,6 +41,12 @@ void catch_interrupt() {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, nullptr);
     sigaction(SIGTERM, &action, nullptr);
+    struct sigaction before {};
+    sigaction(SIGHUP, nullptr, &before);
+    if (before.sa_handler == SIG_IGN) return;  // started with nohup
+    action.sa_handler = on_hangup;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGHUP, &action, nullptr);
 }
 
 bool interrupted() {

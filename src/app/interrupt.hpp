@@ -4,7 +4,8 @@
 namespace diffusion {
 
 /// From now on the first SIGINT (Ctrl-C) or SIGTERM only sets a flag; the second one ends the
-/// program at once.
+/// program at once. SIGHUP (the terminal is closed) sets the flag too, however often it comes;
+/// under nohup it does nothing.
 void catch_interrupt();
 
 /// Has a signal come since catch_interrupt()?

@@ -5,7 +5,9 @@
 
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
+#include <string_view>
 #include <utility>
 
 namespace diffusion {
@@ -16,6 +18,12 @@ std::size_t terminal_columns() {
     winsize size{};
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
     return size.ws_col;
+}
+
+/// Is standard output a terminal on which a line can be erased?
+bool rewritable() {
+    const char* kind = std::getenv("TERM");
+    return isatty(STDOUT_FILENO) == 1 && kind != nullptr && std::string_view(kind) != "dumb";
 }
 
 std::int64_t tenths_done(std::int64_t done, std::int64_t total) {
@@ -79,7 +87,7 @@ Progress::Progress(std::string label, std::int64_t total, std::string unit, std:
       start_(start),
       done_(start),
       tenths_(tenths_done(start, total)),
-      terminal_(isatty(STDOUT_FILENO) == 1) {}
+      terminal_(rewritable()) {}
 
 // An exception in the loop must not leave its message behind half a progress line.
 Progress::~Progress() {

@@ -12,8 +12,8 @@ inline double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// On a terminal one line that is rewritten, at most ten times a second; elsewhere (a pipe, a log)
-/// a line at every tenth of the work. Written to standard output.
+/// On a terminal one line that is rewritten, at most ten times a second; elsewhere (a pipe, a log,
+/// TERM=dumb) a line at every tenth of the work. Written to standard output.
 class Progress {
 public:
     /// total and done count units ("images"); start is where a resumed run begins.

@@ -8,6 +8,8 @@
 
 namespace diffusion {
 
+/// Where a batch is not there in this form but in that of the "Python version" (data_batch_1,
+/// test_batch), that is read.
 /// Pictures [N,32,32,3], channels last. The official batches hold 10,000 pictures each; shorter
 /// ones are accepted (a set cut for an experiment), and after a batch of fewer than 10,000 the
 /// later ones may be absent. A missing batch, a length that is no multiple of 3073, or a label

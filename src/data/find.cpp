@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/cifar10.hpp"
+#include "data/found.hpp"
 #include "data/idx.hpp"
 #include "data/image_folder.hpp"
 #include "data/strokes.hpp"
@@ -23,7 +24,7 @@ constexpr std::uint64_t kTrainSeed = 1, kTestSeed = 2;
 struct Kind {
     const char *name, *title;
     std::vector<const char*> subfolders;  // as data/download.sh and other programs name them
-    std::vector<const char*> files;       // one of these, plain or .gz, marks the folder
+    std::vector<const char*> files;       // one of these, as look_for finds it, marks the folder
 };
 
 const Kind& find_kind(const std::string& name) {
@@ -39,26 +40,32 @@ const Kind& find_kind(const std::string& name) {
              idx_files},
         Kind{"cifar10",
              "CIFAR-10",
-             {"cifar10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin"},
+             {"cifar10", "cifar-10-batches-bin", "cifar10/cifar-10-batches-bin",
+              "cifar-10-batches-py", "cifar10/cifar-10-batches-py"},
              {"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin",
-              "data_batch_5.bin", "test_batch.bin"}}};
+              "data_batch_5.bin", "test_batch.bin", "data_batch_1", "test_batch"}}};
     for (const Kind& kind : kinds) {
         if (name == kind.name) return kind;
     }
     fail("unknown data set '", name, "', expected mnist, fashion, cifar10, builtin or folder:PATH");
 }
 
-/// The file or its .gz, whichever is there; empty when neither is, or the folder may not be read.
-fs::path plain_or_gz(const fs::path& path) {
-    const fs::path gz = path.string() + ".gz";
+/// The file or its .gz, whichever is there, or either in a folder of the file's own name: Kaggle's
+/// archive of MNIST has such folders. Empty when there is none, or the folder may not be read.
+fs::path look_for(const fs::path& path) {
     std::error_code ignored;
-    return fs::exists(path, ignored) ? path : fs::exists(gz, ignored) ? gz : fs::path();
+    for (const fs::path& plain : {path, path / path.filename()}) {
+        for (const fs::path& file : {plain, fs::path(plain.string() + ".gz")}) {
+            if (fs::is_regular_file(file, ignored)) return file;
+        }
+    }
+    return {};
 }
 
 fs::path idx_file(const fs::path& folder, bool train, const char* what, const char* type) {
     const std::string stem = std::string(train ? "train-" : "t10k-") + what;
     for (const char* mark : {"-", "."}) {  // some unpackers turn "-idx3" into ".idx3"
-        const fs::path path = plain_or_gz(folder / (stem + mark + type));
+        const fs::path path = look_for(folder / (stem + mark + type));
         if (!path.empty()) return path;
     }
     return {};
@@ -121,21 +128,23 @@ std::optional<Dataset> look_in(const Kind& kind, const fs::path& folder, bool na
     const bool cifar = kind.files.front() == std::string("data_batch_1.bin");
     std::string other;
     std::error_code ignored;
-    const bool is_folder = fs::is_directory(folder, ignored);
     for (const fs::path& place : places) {
         if (std::none_of(kind.files.begin(), kind.files.end(),
-                         [&](const char* file) { return !plain_or_gz(place / file).empty(); }))
+                         [&](const char* file) { return !look_for(place / file).empty(); }))
             continue;
         if (cifar) return read_cifar10(place, train);
         const std::string held = holds_other_idx_set(place, kind.name);
         if (held.empty()) return read_idx_set(kind, place, train);
         other = "; it holds " + held;
     }
-    require(!named_by_user, folder.string(), ": --data names this folder, but it has no ",
-            kind.title, is_folder ? other : " (it is not a folder)", "; expected ",
-            cifar ? "data_batch_1.bin" : "train-images-idx3-ubyte.gz", " there or in ",
-            (folder / kind.name).string());
-    return std::nullopt;
+    if (!named_by_user) return std::nullopt;
+    const bool is_folder = fs::is_directory(folder, ignored);
+    fail(folder.string(), ": --data names this folder, but it has no ", kind.title,
+         !is_folder      ? " (it is not a folder)"
+         : other.empty() ? what_lies_in(folder)
+                         : other,
+         "; expected ", cifar ? "data_batch_1.bin" : "train-images-idx3-ubyte.gz", " there or in ",
+         (folder / kind.name).string());
 }
 
 Dataset builtin_digits(bool train) {
@@ -157,20 +166,22 @@ Dataset find_dataset(const std::string& kind_name, const std::string& data_dir, 
         data.source += " (--data)";
         return data;
     }
-    std::string looked;
+    std::string looked, found;
     if (const char* folder = std::getenv("DIFFUSION_DATA"); folder != nullptr && *folder != '\0') {
         if (auto data = look_in(kind, folder, false, train)) {
             data->source += " (DIFFUSION_DATA)";
             return *std::move(data);
         }
         looked = std::string("DIFFUSION_DATA=") + folder + " or ";
+        found = known_form_in(folder);
     }
     if (auto data = look_in(kind, "data", false, train)) return *std::move(data);
     looked += "data/";
-    require(kind_name == "mnist", "no ", kind.title, " in ", looked, ": run data/download.sh ",
-            kind_name, ", or give its folder with --data DIR");
+    if (found.empty()) found = known_form_in("data");
+    require(kind_name == "mnist", "no ", kind.title, " in ", looked, found,
+            ": run data/download.sh ", kind_name, ", or give its folder with --data DIR");
     Dataset data = builtin_digits(train);
-    data.source += "; no MNIST in " + looked + " (data/download.sh mnist fetches it)";
+    data.source += "; no MNIST in " + looked + found + " (data/download.sh mnist fetches it)";
     return data;
 }
 

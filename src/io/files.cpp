@@ -110,4 +110,10 @@ std::vector<std::byte> read_file(const fs::path& path) {
     return bytes;
 }
 
+void require_file(const fs::path& path, const std::string& made_by) {
+    std::error_code error;
+    const bool there = fs::exists(path, error);
+    require(there || error, path.string(), ": cannot read: no such file; ", made_by);
+}
+
 }  // namespace diffusion

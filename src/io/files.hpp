@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,9 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
 
 /// The content of a regular file. Error if it is missing, unreadable, or a folder or device.
 std::vector<std::byte> read_file(const std::filesystem::path& path);
+
+/// Fails if there is no such file, with the way to get one: "04_unet train makes it".
+void require_file(const std::filesystem::path& path, const std::string& made_by);
 
 /// The same bytes seen as characters; valid as long as `bytes` lives.
 inline std::string_view as_text(std::span<const std::byte> bytes) {

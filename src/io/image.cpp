@@ -7,8 +7,10 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "io/files.hpp"
+#include "io/picture_file.hpp"
 
 namespace diffusion {
 namespace {
@@ -58,6 +60,28 @@ void append_bytes(void* to, void* data, int size) {
     file.insert(file.end(), bytes, bytes + size);
 }
 
+/// A picture as its EXIF orientation wants it shown: 1 as it is stored, 2 to 4 mirrored or upside
+/// down, and from 5 on its rows are columns.
+Image turned(Image stored, int orientation) {
+    if (orientation == 1) return stored;
+    const bool rows_are_columns = orientation >= 5;
+    const bool from_below =
+        orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    const bool from_right =
+        orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    Image shown = stored;
+    if (rows_are_columns) std::swap(shown.height, shown.width);
+    for (int y = 0; y < shown.height; ++y) {
+        for (int x = 0; x < shown.width; ++x) {
+            const int row = rows_are_columns ? x : y, column = rows_are_columns ? y : x;
+            const std::uint8_t* from = pixel(stored, from_below ? stored.height - 1 - row : row,
+                                             from_right ? stored.width - 1 - column : column);
+            std::copy_n(from, stored.channels, pixel(shown, y, x));
+        }
+    }
+    return shown;
+}
+
 }  // namespace
 
 void check_image(const Image& image, const std::string& where) {
@@ -73,6 +97,7 @@ Image read_image(const fs::path& path) {
     const std::vector<std::byte> file = read_file(path);
     require(file.size() <= std::numeric_limits<int>::max(), path.string(),
             ": too large for a picture: ", file.size(), " bytes");
+    const int orientation = look_at_picture(file, path.string());
     const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
     int width = 0, height = 0, found = 0;
     const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
@@ -92,7 +117,7 @@ Image read_image(const fs::path& path) {
             out[k] = static_cast<std::uint8_t>((in[k] * alpha + 255 * (255 - alpha) + 127) / 255);
         }
     }
-    return image;
+    return turned(std::move(image), orientation);
 }
 
 void write_png(const fs::path& path, const Image& image) {

@@ -16,8 +16,9 @@ struct Image {
     std::vector<std::uint8_t> pixels;
 };
 
-/// Reads PNG, JPEG, BMP or PNM. 16-bit files are reduced to 8 bits; transparent pixels are laid on
-/// white. Error, with the path, for anything else and for a side of more than 16384 pixels.
+/// Reads PNG, JPEG, BMP or PNM, the right way up: turned as the file's EXIF data say. 16-bit files
+/// are reduced to 8 bits; transparent pixels are laid on white. Error, with the path, for anything
+/// else, for a damaged file, and for a side of more than 16384 pixels.
 Image read_image(const std::filesystem::path& path);
 
 /// Writes 8-bit PNG, atomically.

@@ -1,5 +1,6 @@
 #include "io/npy.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <cctype>
 #include <charconv>
@@ -11,6 +12,7 @@
 
 #include "io/files.hpp"
 #include "io/json.hpp"
+#include "io/zip.hpp"
 
 namespace diffusion {
 namespace {
@@ -140,6 +142,42 @@ void convert(std::string_view data, std::vector<float>& values) {
     }
 }
 
+/// How many numbers of `width` bytes the shape asks for. Fails unless `bytes` bytes are just
+/// enough.
+std::size_t count_of(const std::vector<int>& shape, std::size_t width, std::size_t bytes,
+                     const std::string& where) {
+    std::size_t count = std::ranges::find(shape, 0) == shape.end() ? 1 : 0;
+    for (int size : shape) {
+        if (count == 0) break;
+        require(static_cast<std::size_t>(size) <= bytes / width / count, where,
+                ": truncated: the shape asks for more than the ", bytes,
+                " bytes of data that follow");
+        count *= static_cast<std::size_t>(size);
+    }
+    require(count * width == bytes, where, ": the shape asks for ", count * width,
+            " bytes of data, but ", bytes, " follow");
+    return count;
+}
+
+/// An array from the text of an .npy file.
+NpyArray parse(std::string_view file, const std::string& where) {
+    std::string_view data;
+    const std::string_view text = split_header(file, where, data);
+    const Header header = HeaderReader(text, where + ": header").read();
+    const std::string& dtype = *header.dtype;
+    require(dtype == "<f4" || dtype == "<f8" || dtype == "|u1", where, ": dtype ", in_quotes(dtype),
+            " cannot be read; save it with x.astype('<f4')");
+    require(!*header.fortran_order, where,
+            ": Fortran order cannot be read; save it with numpy.ascontiguousarray(x)");
+    const auto width = static_cast<std::size_t>(dtype[2] - '0');
+    NpyArray array{*header.shape, {}, dtype == "|u1"};
+    array.values.resize(count_of(array.shape, width, data.size(), where));
+    if (dtype == "<f4") convert<float>(data, array.values);
+    if (dtype == "<f8") convert<double>(data, array.values);
+    if (dtype == "|u1") convert<std::uint8_t>(data, array.values);
+    return array;
+}
+
 }  // namespace
 
 void write_npy(const fs::path& path, Tensor<const float> x) {
@@ -159,34 +197,32 @@ void write_npy(const fs::path& path, Tensor<const float> x) {
 }
 
 NpyArray read_npy(const fs::path& path) {
-    const std::string where = path.string();
     const std::vector<std::byte> file = read_file(path);
-    std::string_view data;
-    const std::string_view text = split_header(as_text(file), where, data);
-    const Header header = HeaderReader(text, where + ": header").read();
-    require(header.dtype == "<f4" || header.dtype == "<f8", where, ": dtype ",
-            in_quotes(*header.dtype), " cannot be read; save it with x.astype('<f4')");
-    require(!*header.fortran_order, where,
-            ": Fortran order cannot be read; save it with numpy.ascontiguousarray(x)");
+    return parse(as_text(file), path.string());
+}
 
-    const std::size_t width = header.dtype == "<f4" ? 4 : 8;
-    std::size_t count = 1;
-    for (int size : *header.shape) {
-        if (size == 0) count = 0;
-    }
-    for (int size : *header.shape) {
-        if (count == 0) break;
-        require(static_cast<std::size_t>(size) <= data.size() / width / count, where,
-                ": truncated: the shape asks for more than the ", data.size(),
-                " bytes of data that follow");
-        count *= static_cast<std::size_t>(size);
-    }
-    require(count * width == data.size(), where, ": the shape asks for ", count * width,
-            " bytes of data, but ", data.size(), " follow");
+NpyArray read_npz(const fs::path& path) {
+    const ZipFile archive(path);
+    const std::vector<std::string> names = archive.names();
+    const bool has_first = std::ranges::find(names, "arr_0.npy") != names.end();
+    std::string all;
+    for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+    require(has_first || names.size() == 1, path.string(), ": holds ",
+            all.empty() ? "nothing" : all,
+            ", expected arr_0.npy, or one array only; save it with numpy.savez(file, x)");
+    const std::string name = has_first ? "arr_0.npy" : names.front();
+    return parse(as_text(archive.read(name)), path.string() + ": " + name);
+}
 
-    NpyArray array{*header.shape, std::vector<float>(count)};
-    width == 4 ? convert<float>(data, array.values) : convert<double>(data, array.values);
-    return array;
+std::string NpyArray::shape_text() const {
+    std::string text;
+    for (const int size : shape) text += (text.empty() ? "" : ",") + std::to_string(size);
+    return "[" + text + "]";
+}
+
+bool NpyArray::has_channels_first() const {
+    const auto is_channels = [](int size) { return size == 1 || size == 3; };
+    return shape.size() == 4 && is_channels(shape[1]) && !is_channels(shape[3]);
 }
 
 }  // namespace diffusion

@@ -7,6 +7,7 @@
 #define STBI_NO_PSD
 #define STBI_NO_TGA
 #define STBI_NO_STDIO
+#define STBI_FAILURE_USERMSG  // reasons in words
 #define STBI_MAX_DIMENSIONS 16384
 #define STB_IMAGE_IMPLEMENTATION
 #include <stb/stb_image.h>

@@ -5,6 +5,8 @@
 
 #include <iostream>
 
+#include "app/ranges.hpp"
+#include "support/file_checks.hpp"
 #include "support/process.hpp"
 #include "tensor/check.hpp"
 
@@ -22,8 +24,12 @@ ProcessResult run(
             CLI::App app("A demonstration");
             CommonOptions common;
             add_common_options(app, common, "01_demo");
-            int count = 3;
-            app.add_subcommand("train", "trains")->add_option("--count", count, "how many");
+            int count = 3, width = 0;
+            app.add_option("--width", width, "of the picture of all")->group(kAlone);
+            app.add_option("--depth", width, "of the network");
+            app.add_subcommand("train", "trains")
+                ->add_option("--count", count, "how many")
+                ->transform(at_least(1));
             return run_app(app, static_cast<int>(arguments.size()), arguments.data(), [&] {
                 std::cout << common.preset << ' ' << common.seed << ' ' << common.threads << ' '
                           << common.data << ' ' << common.out.string() << ' ' << common.resume
@@ -90,16 +96,62 @@ TEST_CASE("--help lists the options and their defaults and ends with 0") {
     for (const char* part : {"A demonstration", "--preset", "out/01_demo", "--resume", "train"}) {
         CHECK(r.out.find(part) != std::string::npos);
     }
+}
+
+TEST_CASE("--help of a subcommand lists every option that it takes, and no other") {
     const ProcessResult command = run({"train", "--help"});
     CHECK(command.exit_code == 0);
-    CHECK(command.out.find("--count") != std::string::npos);
+    for (const char* option : {"--count", "--preset", "--seed", "--threads", "--data", "--out",
+                               "--resume", "--depth", "--help"}) {
+        CAPTURE(option);
+        CHECK(contains(command.out, option));
+    }
+    CHECK(!contains(command.out, "--width"));
+    CHECK(contains(run({"--help"}).out, "--width"));
+    CHECK(run({"--width", "3"}).exit_code == 0);
+    const ProcessResult refused = run({"train", "--width", "3"});
+    CHECK(refused.exit_code == 1);
+    CHECK(refused.err ==
+          "01_demo: --width: it is for the program without a subcommand; train has no "
+          "use for it\n");
+}
+
+TEST_CASE("a number outside an option's range is told in plain words") {
+    const auto says = [](std::vector<const char*> arguments, const std::string& text) {
+        const ProcessResult r = run(std::move(arguments));
+        CAPTURE(r.err);
+        CHECK(r.exit_code == 2);
+        CHECK(r.err == "01_demo: " + text + " (01_demo --help tells more)\n");
+    };
+    says({"train", "--count", "0"}, "--count: expected 1 or more, got 0");
+    says({"train", "--count", "many"}, "--count: expected a whole number, got many");
+    says({"train", "--count", "1.5"}, "--count: expected a whole number, got 1.5");
+    says({"train", "--count", "99999999999"},
+         "--count: expected at most 2147483647, got 99999999999");
+    says({"--seed", "-1"}, "--seed: expected 0 or more, got -1");
+    says({"--threads", "5000"}, "--threads: expected 0 to 1024, got 5000");
+    CHECK(run({"train", "--count", "010"}).out.ends_with(" 10\n"));
+    const auto wrong = [](const CLI::Validator& range, std::string text) { return range(text); };
+    CHECK(wrong(above(0), "-1") == "expected more than 0, got -1");
+    CHECK(wrong(above(0), "nan") == "expected more than 0, got nan");
+    CHECK(wrong(above(0), "inf") == "expected more than 0, got inf");
+    CHECK(wrong(above(0), "1e-300") == "");
+    CHECK(wrong(above(0), "x") == "expected a number, got x");
+    CHECK(wrong(between(0.1, 10.0), "0.09") == "expected 0.1 to 10, got 0.09");
+    CHECK(wrong(between(0.1, 10.0), "10") == "");
+    CHECK(wrong(at_least(0), "-99999999999").starts_with("expected"));
 }
 
 TEST_CASE("an error is one line on standard error and ends with 1") {
     const ProcessResult r = run({}, [] { fail("data.idx: expected 16 bytes,\ngot ", 3); });
     CHECK(r.exit_code == 1);
     CHECK(r.err == "01_demo: data.idx: expected 16 bytes, got 3\n");
-    CHECK(run({}, [] { throw std::bad_alloc(); }).err.find("out of memory") != std::string::npos);
+    const auto run_out = [] { throw std::bad_alloc(); };
+    CHECK(run({}, run_out).err ==
+          "01_demo: out of memory; less is taken by fewer threads (--threads), "
+          "a smaller preset (--preset)\n");
+    CHECK(run({"--preset", "smoke"}, run_out).err ==
+          "01_demo: out of memory; less is taken by fewer threads (--threads)\n");
 }
 
 TEST_CASE("the first Ctrl-C lets the loop end, and the result is 130") {
@@ -109,7 +161,7 @@ TEST_CASE("the first Ctrl-C lets the loop end, and the result is 130") {
         while (!interrupted()) usleep(1000);
         std::cout << "saved" << std::endl;
     };
-    for (int signal : {SIGINT, SIGTERM}) {
+    for (int signal : {SIGINT, SIGTERM, SIGHUP}) {
         const ProcessResult r = run({}, loop, {.send_signal = signal, .signal_at = "started"});
         CHECK(r.exit_code == 130);
         CHECK(r.out.ends_with("saved\n"));
@@ -126,6 +178,23 @@ TEST_CASE("the second Ctrl-C ends a program that does not stop") {
                                 },
                                 {.send_signal = SIGINT, .signal_at = "deaf"});
     CHECK(r.ended_by == SIGINT);
+}
+
+TEST_CASE("a closed terminal may say so several times, and under nohup not at all") {
+    const ProcessResult closed = run_child([] {
+        catch_interrupt();
+        for (int i = 0; i < 3; ++i) raise(SIGHUP);
+        raise(SIGPIPE);  // who read our output is gone, too
+        return interrupted() ? 7 : 0;
+    });
+    CHECK(closed.exit_code == 7);
+    const ProcessResult nohup = run_child([] {
+        signal(SIGHUP, SIG_IGN);
+        catch_interrupt();
+        raise(SIGHUP);
+        return interrupted() ? 7 : 0;
+    });
+    CHECK(nohup.exit_code == 0);
 }
 
 TEST_CASE("a process that hangs is killed at the time limit") {
@@ -188,37 +257,55 @@ TEST_CASE("without a terminal progress is a line each tenth, and the totals") {
     CHECK(r.out.find('\r') == std::string::npos);
 }
 
-TEST_CASE("on a terminal progress is one line that is rewritten") {
+/// What a loop with a progress line leaves on a terminal of this kind; empty where the machine has
+/// no pseudo-terminals.
+std::string shown_on_terminal(const std::string& kind) {
     const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
-    if (terminal < 0) {
-        MESSAGE("this machine has no pseudo-terminals; not checked");
-        return;
-    }
+    if (terminal < 0) return "";
     REQUIRE(grantpt(terminal) == 0);
     REQUIRE(unlockpt(terminal) == 0);
     const int other_end = open(ptsname(terminal), O_RDWR | O_NOCTTY);
     REQUIRE(other_end >= 0);
-    const ProcessResult r = run_child([&] {
-        dup2(other_end, STDOUT_FILENO);
-        Progress progress("train", 3, "images");
-        for (int i = 1; i <= 3; ++i) progress.update(i);
-        progress.finish();
-        return 0;
-    });
+    const ProcessResult r = run_child(
+        [&] {
+            dup2(other_end, STDOUT_FILENO);
+            Progress progress("train", 3, "images");
+            for (int i = 1; i <= 3; ++i) progress.update(i);
+            progress.finish();
+            return 0;
+        },
+        {.environment = {{"TERM", kind}}});
     REQUIRE(r.exit_code == 0);
     std::string shown;
     pollfd ready{terminal, POLLIN, 0};
-    while (count_lines(shown) == 0 && poll(&ready, 1, 5000) == 1) {  // it may come in pieces
+    while (!contains(shown, "train: 3 images") ||
+           !shown.ends_with('\n')) {  // it may come in pieces
         char text[4096];
+        if (poll(&ready, 1, 5000) != 1) break;
         const ssize_t n = read(terminal, text, sizeof text);
         if (n <= 0) break;
         shown.append(text, static_cast<std::size_t>(n));
     }
     close(other_end);
     close(terminal);
+    return shown;
+}
+
+TEST_CASE("on a terminal progress is one line that is rewritten") {
+    const std::string shown = shown_on_terminal("xterm");
+    if (shown.empty()) {
+        MESSAGE("this machine has no pseudo-terminals; not checked");
+        return;
+    }
     CHECK(shown.starts_with("\rtrain 1/3 images, 33 %"));
     CHECK(shown.find("\rtrain: 3 images in ") != std::string::npos);
     CHECK(count_lines(shown) == 1);
+}
+
+TEST_CASE("a terminal that cannot erase gets lines, and no escape codes") {
+    const std::string shown = shown_on_terminal("dumb");
+    CHECK(!contains(shown, "\x1b"));
+    CHECK((shown.empty() || shown.starts_with("train 1/3 images, 33 %")));
 }
 
 TEST_CASE("the banner aligns its rows and says what the machine offers") {
@@ -233,6 +320,8 @@ TEST_CASE("the banner aligns its rows and says what the machine offers") {
 TEST_CASE("threads: as many as asked for, and never a negative number") {
     CHECK(pick_threads(0) >= 1);
     CHECK_THROWS_WITH_AS(pick_threads(-1), "threads: expected 0 (all cores) or more, got -1",
+                         Error);
+    CHECK_THROWS_WITH_AS(pick_threads(kMostThreads + 1), "threads: expected at most 1024, got 1025",
                          Error);
 }
 

@@ -215,4 +215,75 @@ TEST_CASE("image folder: sorted by name, of one size, nothing but pictures") {
     check_says(complaint("/nowhere", [] { read_image_folder("/nowhere"); }), "No such file");
 }
 
+namespace {
+
+/// A batch of CIFAR-10's Python version as Python 2 pickled it: labels 0, 1, 2, ..; picture n has
+/// planes of n, n + 1 and n + 2.
+std::string python_batch(int pictures) {
+    std::string labels, data;
+    for (int n = 0; n < pictures; ++n) {
+        labels += std::string("K") + static_cast<char>(n % 10);
+        for (int c = 0; c < 3; ++c) data.append(1024, static_cast<char>(n + c));
+    }
+    std::string length;
+    for (int shift = 0; shift < 32; shift += 8)
+        length += static_cast<char>(data.size() >> shift & 255);
+    using namespace std::string_literals;
+    return "\x80\x02}q\x01(U\x0b"
+           "batch_labelq\x02U\x05"
+           "firstq\x03U\x06labelsq\x04]q\x05("s +
+           labels +
+           "eU\x04"
+           "dataq\x06"
+           "cnumpy.core.multiarray\n_reconstruct\nq\x07"
+           "cnumpy\nndarray\nq\x08K\x00"
+           "\x85U\x01"
+           "b\x87Rq\x09(K\x01K\x02M\x00\x0c\x86"
+           "cnumpy\ndtype\nq\nU\x02u1K\x00K\x01\x87Rq\x0b(K"
+           "\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89T"s +
+           length + data +
+           "tbU\x09"
+           "filenamesq\x0c]q\x0d(U\x05"
+           "a.pngU\x05"
+           "b.pngeu."s;
+}
+
+}  // namespace
+
+TEST_CASE("CIFAR-10: the Python version is read as the binary one is") {
+    const TemporaryFolder folder;
+    const auto put = [&](const std::string& text) {
+        write(folder / "data_batch_1", Bytes(text.begin(), text.end()));
+    };
+    put(python_batch(12));
+    const Dataset data = read_cifar10(folder.path(), true);
+    CHECK(data.count == 12);
+    CHECK(data.labels[3] == 3);
+    CHECK(data.labels[11] == 1);
+    const std::size_t picture = 5 * data.image_size();
+    CHECK(Bytes(data.pixels.begin() + 5 * 3072, data.pixels.begin() + 5 * 3072 + 6) ==
+          Bytes{5, 6, 7, 5, 6, 7});
+    CHECK(data.pixels[picture + 3071] == 7);
+    CHECK(find_dataset("cifar10", folder.path().string(), true).pixels == data.pixels);
+    fs::create_directory(folder / "cifar-10-batches-py");
+    fs::rename(folder / "data_batch_1", folder / "cifar-10-batches-py" / "data_batch_1");
+    CHECK(find_dataset("cifar10", folder.path().string(), true).pixels == data.pixels);
+
+    const fs::path path = folder / "data_batch_1";
+    const auto says = [&](const std::string& text) {
+        put(text);
+        return complaint(path, [&] { read_cifar10(folder.path(), true); });
+    };
+    const std::string whole = python_batch(1);
+    for (std::size_t size = 0; size < whole.size() - 40; size += 1 + size / 40) {
+        CAPTURE(size);
+        check_says(says(whole.substr(0, size)),
+                   "data/download.sh cifar10 fetches the binary version");
+    }
+    check_says(says("(dp0\nS'labels'"), "byte 1: not a batch of CIFAR-10 as Python keeps it");
+    std::string odd = whole;
+    odd[odd.find("(K") + 2] = 10;
+    check_says(says(odd), "label 10 of picture 0, expected 0 to 9");
+}
+
 TEST_SUITE_END();

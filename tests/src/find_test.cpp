@@ -141,6 +141,43 @@ TEST_CASE("MNIST and Fashion-MNIST share file names; their labels keep them apar
     check_says(complaint("mnist", env.path()), "it holds Fashion-MNIST");
 }
 
+TEST_CASE(
+    "MNIST as Kaggle's archive has it: folders named like the files, beside them or around them") {
+    const TemporaryFolder here, named;
+    const Surroundings surroundings(here.path(), here.path());
+    make_idx_set(named.path(), 1);
+    for (const char* what : {"images", "labels"}) {
+        const std::string type = what == std::string("images") ? "idx3-ubyte" : "idx1-ubyte";
+        const std::string name = std::string("train-") + what + "-" + type;
+        fs::rename(named / name, named / (std::string("train-") + what + "." + type));
+        fs::create_directory(named / name);
+    }
+    CHECK(find_dataset("mnist", named.path().string(), true).pixels == Bytes(12, 1));
+    for (const char* what : {"images", "labels"}) {  // now within the folder only
+        const std::string type = what == std::string("images") ? "idx3-ubyte" : "idx1-ubyte";
+        const std::string name = std::string("train-") + what + "-" + type;
+        fs::rename(named / (std::string("train-") + what + "." + type), named / name / name);
+    }
+    CHECK(find_dataset("mnist", named.path().string(), true).pixels == Bytes(12, 1));
+    fs::remove(named / "train-labels-idx1-ubyte" / "train-labels-idx1-ubyte");
+    check_says(complaint("mnist", named.path()), "incomplete MNIST: no train-labels-idx1-ubyte");
+}
+
+TEST_CASE("what lies where a data set is looked for is told, with what to do about it") {
+    const TemporaryFolder here, named;
+    const Surroundings surroundings(here.path(), named.path());
+    check_says(complaint("mnist", named.path()), "has no MNIST; it is empty; expected");
+    for (const char* name : {"d", "b", "a", "c", ".hidden"}) std::ofstream(named / name) << "x";
+    check_says(complaint("mnist", named.path()),
+               "has no MNIST; it holds a, b, c and 1 more; expected");
+    fs::create_directory(named / "cifar-10-batches-mat");
+    for (const fs::path& asked : {named.path(), fs::path()}) {
+        const std::string said = complaint("cifar10", asked);
+        check_says(said, "it holds CIFAR-10's Matlab version (cifar-10-batches-mat)");
+        check_says(said, "data/download.sh cifar10");
+    }
+}
+
 TEST_CASE("--data is never replaced, and broken files are never passed over") {
     const TemporaryFolder here, env, named;
     const Surroundings surroundings(here.path(), env.path());

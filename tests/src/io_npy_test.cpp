@@ -8,6 +8,7 @@
 #include "io/npy.hpp"
 #include "support/file_checks.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/zip_file.hpp"
 
 using namespace diffusion;
 
@@ -73,6 +74,74 @@ TEST_CASE("npy: float64, versions 2 and 3, and any spelling of the dictionary ar
         CHECK(array.values == std::vector<float>{7, 8});
     }
     CHECK(read(npy_of("<f4", "(100000, 100000, 100000, 0)", "")).values.empty());
+    const NpyArray bytes = read(npy_of("|u1", "(3,)", std::string("\x00\x7f\xff", 3)));
+    CHECK(bytes.values == std::vector<float>{0, 127, 255});
+    CHECK(bytes.of_bytes);
+    CHECK(!read(npy_of("<f4", "(1,)", bytes_of({1.0f}))).of_bytes);
+}
+
+TEST_CASE("npy: shapes are told, and channels that come first are seen") {
+    CHECK(NpyArray{{2, 1, 28, 28}, {}}.shape_text() == "[2,1,28,28]");
+    CHECK(NpyArray{{}, {}}.shape_text() == "[]");
+    CHECK(NpyArray{{2, 1, 28, 28}, {}}.has_channels_first());
+    CHECK(NpyArray{{2, 3, 32, 32}, {}}.has_channels_first());
+    CHECK(!NpyArray{{2, 28, 28, 1}, {}}.has_channels_first());
+    CHECK(!NpyArray{{2, 28, 28}, {}}.has_channels_first());
+}
+
+TEST_CASE("npz: arr_0, or the only array, stored or packed") {
+    const TemporaryFolder folder;
+    const std::string pictures = npy_of("|u1", "(2, 2)", "abcd"),
+                      labels = npy_of("<f4", "(0,)", "");
+    const auto read = [&](const std::string& file) {
+        put_text(folder / "x.npz", file);
+        return read_npz(folder / "x.npz");
+    };
+    for (const bool pack : {false, true}) {
+        const NpyArray one = read(zip_of({{"samples.npy", pictures}}, pack));
+        CHECK(one.shape == std::vector<int>{2, 2});
+        CHECK(one.values == std::vector<float>{97, 98, 99, 100});
+        CHECK(one.of_bytes);
+        CHECK(read(zip_of({{"arr_1.npy", labels}, {"arr_0.npy", pictures}}, pack)).values ==
+              one.values);
+        CHECK(read(zip_of({{"arr_0.npy", pictures}}, pack) + std::string()).values == one.values);
+    }
+}
+
+TEST_CASE("npz: what cannot be read is named") {
+    const TemporaryFolder folder;
+    const auto message = [&](const std::string& file) {
+        put_text(folder / "x.npz", file);
+        return error_of([&] { read_npz(folder / "x.npz"); });
+    };
+    const std::string array = npy_of("|u1", "(4,)", "abcd");
+    CHECK(contains(message(zip_of({{"a.npy", array}, {"b.npy", array}}, false)),
+                   "x.npz: holds a.npy, b.npy, expected arr_0.npy, or one array only"));
+    CHECK(contains(message(zip_of({}, false)), "holds nothing"));
+    CHECK(contains(message("not an archive"), "not a ZIP archive"));
+    CHECK(contains(message(zip_of({{"arr_0.npy", "text"}}, true)),
+                   "x.npz: arr_0.npy: not a .npy file"));
+    for (const bool pack : {false, true}) {
+        const std::string whole = zip_of({{"arr_0.npy", array}}, pack);
+        REQUIRE(message(whole) == "no error");
+        for (std::size_t size = 0; size < whole.size(); ++size) {
+            CAPTURE(size);
+            CHECK(contains(message(whole.substr(0, size)), "x.npz: "));
+        }
+        for (std::size_t at = 0; at < whole.size(); ++at) {  // an error or the array, and no crash
+            std::string damaged = whole;
+            damaged[at] = static_cast<char>(damaged[at] ^ 0x55);
+            const std::string said = message(damaged);
+            CHECK((said == "no error" || contains(said, "x.npz: ")));
+        }
+    }
+    std::string other = zip_of({{"arr_0.npy", array}}, false);
+    const std::size_t in_directory = other.find("PK\x01\x02");
+    other[in_directory + 10] = 9;  // the method
+    CHECK(contains(message(other), "packed by method 9"));
+    std::string spoiled = zip_of({{"arr_0.npy", array}}, false);
+    spoiled[spoiled.find("abcd")] = 'x';
+    CHECK(contains(message(spoiled), "arr_0.npy is damaged: its checksum is wrong"));
 }
 
 TEST_CASE("npy: what cannot be read is named") {
@@ -83,7 +152,7 @@ TEST_CASE("npy: what cannot be read is named") {
     };
     const std::string two = bytes_of({1.0f, 2.0f});
     CHECK(message(npy_of("<f4", "(2,)", two)) == "no error");
-    for (const char* dtype : {"<f2", ">f4", "<i4", "|u1", "|O", "<c8"}) {
+    for (const char* dtype : {"<f2", ">f4", "<i4", "|O", "<c8"}) {
         CHECK(contains(message(npy_of(dtype, "(2,)", two)), dtype));
     }
     CHECK(contains(

@@ -6,6 +6,7 @@
 
 #include "io/fit_picture.hpp"
 #include "io/image.hpp"
+#include "support/exif.hpp"
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
 #include "support/temporary_folder.hpp"
@@ -72,6 +73,110 @@ TEST_CASE("a file that is no picture, or half of one, is an error") {
     CHECK(contains(error_of([&] { write_png(folder / "y.png", {2, 2, 3, {1, 2}}); }), "2 bytes"));
     CHECK(contains(error_of([&] { write_png(folder / "x.png/y.png", noise(2, 2, 1, 9)); }),
                    "Not a directory"));
+}
+
+TEST_CASE("a damaged picture is told in plain words: what is wrong, and what to do") {
+    const TemporaryFolder folder;
+    const auto message = [&](std::string_view text) {
+        put_text(folder / "bad.png", text);
+        return error_of([&] { read_image(folder / "bad.png"); });
+    };
+    write_png(folder / "x.png", noise(20, 20, 1, 256));
+    const std::string whole = get_text(folder / "x.png");
+    REQUIRE(message(whole) == "no error");
+    CHECK(contains(message(""), "bad.png: not a picture that can be read: the file is empty"));
+    for (std::size_t size = 1; size < whole.size(); ++size) {
+        CAPTURE(size);
+        const std::string said = message(whole.substr(0, size));
+        CHECK(contains(said, "bad.png: not a picture that can be read: "));
+        CHECK((size < 4 ||
+               contains(said, "ends at byte " + std::to_string(size) + ", before its end")));
+    }
+    std::string text_mode;  // CR LF becomes LF
+    for (std::size_t i = 0; i < whole.size(); ++i) {
+        if (whole.compare(i, 2, "\r\n") != 0) text_mode += whole[i];
+    }
+    CHECK(contains(message(text_mode), "line ends were changed"));
+    std::string spoiled = whole;
+    spoiled[50] = static_cast<char>(spoiled[50] ^ 1);
+    CHECK(contains(message(spoiled), "the PNG is damaged between the bytes 33 and "));
+    const std::string_view phone(
+        "\0\0\0\x18"
+        "ftypheic",
+        12),
+        web("RIFF\0\0\0\0WEBPVP8 ", 16);
+    CHECK(contains(message(phone), "it is a HEIC or AVIF picture, or a film; expected PNG, JPEG"));
+    CHECK(contains(message(web), "it is a WebP picture"));
+    CHECK(contains(message("<!DOCTYPE html>"), "it is a web page"));
+    CHECK(contains(message("some text"), "can be read: expected PNG, JPEG, BMP or PNM"));
+}
+
+TEST_CASE("a photograph is shown the right way up: the eight orientations of EXIF") {
+    const TemporaryFolder folder;
+    // a b c    as it lies in the file
+    // d e f
+    const Image stored{2, 3, 1, {10, 20, 30, 40, 50, 60}};
+    const std::vector<std::vector<std::uint8_t>> shown = {
+        {10, 20, 30, 40, 50, 60}, {30, 20, 10, 60, 50, 40}, {60, 50, 40, 30, 20, 10},
+        {40, 50, 60, 10, 20, 30}, {10, 40, 20, 50, 30, 60}, {40, 10, 50, 20, 60, 30},
+        {60, 30, 50, 20, 40, 10}, {30, 60, 20, 50, 10, 40}};
+    for (int orientation = 1; orientation <= 8; ++orientation) {
+        for (const bool lowest_first : {false, true}) {
+            CAPTURE(orientation);
+            write_png(folder / "x.png", stored);
+            orient_png(folder / "x.png", orientation, lowest_first);
+            const Image image = read_image(folder / "x.png");
+            CHECK(image.height == (orientation <= 4 ? 2 : 3));
+            CHECK(image.width == (orientation <= 4 ? 3 : 2));
+            CHECK(image.pixels == shown[static_cast<std::size_t>(orientation - 1)]);
+        }
+    }
+    for (const int senseless : {0, 9, 65535}) {
+        write_png(folder / "x.png", stored);
+        orient_png(folder / "x.png", senseless);
+        CHECK(read_image(folder / "x.png").pixels == stored.pixels);
+    }
+}
+
+TEST_CASE("JPEG: turned as EXIF says, and refused when it was cut short") {
+    const TemporaryFolder folder;
+    const unsigned char file[] = {
+        // 16 x 8, the left half black, the right half white
+        0xff, 0xd8, 0xff, 0xdb, 0x00, 0x43, 0x00, 0x10, 0x0b, 0x0c, 0x0e, 0x0c, 0x0a, 0x10, 0x0e,
+        0x0d, 0x0e, 0x12, 0x11, 0x10, 0x13, 0x18, 0x28, 0x1a, 0x18, 0x16, 0x16, 0x18, 0x31, 0x23,
+        0x25, 0x1d, 0x28, 0x3a, 0x33, 0x3d, 0x3c, 0x39, 0x33, 0x38, 0x37, 0x40, 0x48, 0x5c, 0x4e,
+        0x40, 0x44, 0x57, 0x45, 0x37, 0x38, 0x50, 0x6d, 0x51, 0x57, 0x5f, 0x62, 0x67, 0x68, 0x67,
+        0x3e, 0x4d, 0x71, 0x79, 0x70, 0x64, 0x78, 0x5c, 0x65, 0x67, 0x63, 0xff, 0xc0, 0x00, 0x0b,
+        0x08, 0x00, 0x08, 0x00, 0x10, 0x01, 0x01, 0x11, 0x00, 0xff, 0xc4, 0x00, 0x15, 0x00, 0x01,
+        0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x07, 0x08, 0xff, 0xc4, 0x00, 0x14, 0x10, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+        0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0xff, 0xda, 0x00, 0x08, 0x01, 0x01,
+        0x00, 0x00, 0x3f, 0x00, 0x3f, 0x50, 0x0f, 0xff, 0xd9};
+    const std::string plain(reinterpret_cast<const char*>(file), sizeof file);
+    const auto read = [&](const std::string& text) {
+        put_text(folder / "x.jpg", text);
+        return read_image(folder / "x.jpg");
+    };
+    const std::string exif = std::string("Exif\0\0", 6) + exif_of(6, false);
+    const std::string turned = plain.substr(0, 2) + "\xff\xe1" + '\0' +
+                               static_cast<char>(exif.size() + 2) + exif + plain.substr(2);
+    CHECK(read(plain).width == 16);
+    const Image shown = read(turned);
+    REQUIRE(shown.width == 8);
+    REQUIRE(shown.height == 16);
+    CHECK(shown.pixels[3] < 20);  // black above: 6 is a quarter turn to the right
+    CHECK(shown.pixels[15 * 8 + 3] > 235);
+    for (std::size_t size = 3; size < turned.size(); ++size) {
+        CAPTURE(size);
+        CHECK(contains(error_of([&] { read(turned.substr(0, size)); }),
+                       "the JPEG ends at byte " + std::to_string(size) + ", before its end"));
+    }
+    std::string damaged = turned;
+    for (std::size_t at = 3; at < turned.size(); ++at) {  // a picture or an error, and no crash
+        damaged[at] = static_cast<char>(damaged[at] ^ 0x7f);
+        error_of([&] { read(damaged); });
+        damaged[at] = turned[at];
+    }
 }
 
 TEST_CASE("a grid has the images in reading order, enlarged, with grey between them") {

@@ -9,10 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "support/process.hpp"
+
 // This file is compiled with the include path of src and that of the tests.
 #if !__has_include("tensor/tensor.hpp") || __has_include("01_forward_noising/README.md")
 #error "the include path of src leads to chapters"
 #endif
+
+using namespace diffusion;
 
 namespace {
 
@@ -111,6 +115,19 @@ TEST_CASE("on the host every kernel's shared memory begins as NaN") {
         for (const std::string& name : initialised_arrays(source))
             FAIL_CHECK(entry.path().string() << " does not call uninitialised(" << name << ")");
     }
+}
+
+TEST_CASE("lines end in LF in every clone, and pictures stay as they are") {
+    const std::string source = DIFFUSION_SOURCE_DIR;
+    if (!fs::exists(source + "/.git")) return;  // an archive
+    const ProcessResult asked = run_program({"/usr/bin/env", "git", "-C", source, "check-attr",
+                                             "eol", "text", "--", "Makefile", "scripts/run.sh",
+                                             "chapters/01_forward_noising/figures/filmstrip.png"});
+    if (asked.exit_code != 0) return;  // no git, or not its owner's
+    CAPTURE(asked.out);
+    CHECK(asked.out.find("Makefile: eol: lf") != std::string::npos);
+    CHECK(asked.out.find("scripts/run.sh: eol: lf") != std::string::npos);
+    CHECK(asked.out.find("filmstrip.png: text: unset") != std::string::npos);
 }
 
 TEST_SUITE_END();

@@ -1,0 +1,147 @@
+#include "io/picture_file.hpp"
+
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdint>
+#include <string_view>
+
+#include "io/files.hpp"
+#include "tensor/check.hpp"
+
+namespace diffusion {
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr std::string_view kPng = "\x89PNG\r\n\x1a\n"sv, kJpeg = "\xff\xd8\xff"sv;
+constexpr std::string_view kExif = "Exif\0\0"sv;
+constexpr const char* kNot = ": not a picture that can be read: ";
+constexpr const char* kCutShort = ", before its end: it was cut short; copy or fetch it again";
+
+/// How files of a kind begin.
+struct Kind {
+    std::string_view start;
+    std::size_t at;
+    const char* name;
+};
+constexpr std::array kRead{Kind{"\x89PNG"sv, 0, "PNG"}, Kind{kJpeg, 0, "JPEG"},
+                           Kind{"BM"sv, 0, "BMP"}, Kind{"P5"sv, 0, "PNM"}, Kind{"P6"sv, 0, "PNM"}};
+constexpr std::array kNotRead{Kind{"GIF8"sv, 0, "a GIF"},
+                              Kind{"WEBP"sv, 8, "a WebP picture"},
+                              Kind{"ftyp"sv, 4, "a HEIC or AVIF picture, or a film"},
+                              Kind{"II*\0"sv, 0, "a TIFF or a camera's raw picture"},
+                              Kind{"MM\0*"sv, 0, "a TIFF or a camera's raw picture"},
+                              Kind{"8BPS"sv, 0, "a Photoshop file"},
+                              Kind{"%PDF"sv, 0, "a PDF"},
+                              Kind{"<svg"sv, 0, "an SVG drawing"},
+                              Kind{"<?xml"sv, 0, "an XML file, perhaps an SVG drawing"},
+                              Kind{"<!"sv, 0, "a web page"},
+                              Kind{"<html"sv, 0, "a web page"},
+                              Kind{"PK"sv, 0, "a ZIP archive"},
+                              Kind{"\x93NUMPY"sv, 0, "a NumPy array"}};
+
+template <class Kinds>
+const Kind* kind_of(std::string_view file, const Kinds& kinds) {
+    const auto found = std::ranges::find_if(kinds, [&](const Kind& kind) {
+        return file.size() > kind.at && file.substr(kind.at).starts_with(kind.start);
+    });
+    return found == kinds.end() ? nullptr : &*found;
+}
+
+/// `bytes` bytes from `at` on as a number; 0 beyond the end.
+std::uint32_t number(std::string_view file, std::size_t at, std::size_t bytes, bool lowest_first) {
+    if (at > file.size() || bytes > file.size() - at) return 0;
+    std::uint32_t value = 0;
+    for (std::size_t i = 0; i < bytes; ++i)
+        value =
+            value << 8 | static_cast<unsigned char>(file[at + (lowest_first ? bytes - 1 - i : i)]);
+    return value;
+}
+
+/// The orientation in EXIF data, which are laid out as a TIFF file; 1 where there is none.
+int orientation_in(std::string_view exif) {
+    constexpr std::uint32_t kOrientation = 0x0112, kShort = 3;
+    const bool lowest_first = exif.starts_with("II");
+    if (!lowest_first && !exif.starts_with("MM")) return 1;
+    const auto read = [&](std::size_t at, std::size_t bytes) {
+        return number(exif, at, bytes, lowest_first);
+    };
+    const std::size_t directory = read(4, 4), entries = read(directory, 2);
+    for (std::size_t i = 0; i < entries; ++i) {
+        const std::size_t entry = directory + 2 + 12 * i;
+        if (read(entry, 2) != kOrientation || read(entry + 2, 2) != kShort) continue;
+        const auto orientation = static_cast<int>(read(entry + 8, 2));
+        return orientation >= 1 && orientation <= 8 ? orientation : 1;
+    }
+    return 1;
+}
+
+/// Walks the chunks of a PNG: length, kind, content, checksum.
+int look_at_png(std::string_view file, const std::string& where) {
+    const std::string_view start = file.substr(0, kPng.size());
+    if (kPng.starts_with(start) && start.size() < kPng.size())
+        fail(where, kNot, "the file ends at byte ", file.size(), kCutShort);
+    require(start == kPng, where, kNot,
+            "a PNG whose line ends were changed on its way, as by a transfer in text mode; copy it "
+            "again, in binary mode");
+    int orientation = 1;
+    for (std::size_t at = kPng.size();;) {
+        const std::size_t length = number(file, at, 4, false), left = file.size() - at;
+        require(left >= 12 && length <= left - 12, where, kNot, "the PNG ends at byte ",
+                file.size(), kCutShort);
+        const std::string_view kind = file.substr(at + 4, 4), content = file.substr(at + 8, length);
+        const auto* checked = reinterpret_cast<const Bytef*>(kind.data());
+        const bool whole =
+            crc32_z(0, checked, 4 + length) == number(file, at + 8 + length, 4, false);
+        const bool needed = std::isupper(static_cast<unsigned char>(kind.front())) != 0;
+        require(whole || !needed, where, kNot, "the PNG is damaged between the bytes ", at, " and ",
+                at + 12 + length, ": a checksum is wrong");
+        if (kind == "eXIf" && whole) orientation = orientation_in(content);
+        if (kind == "IEND") return orientation;
+        at += 12 + length;
+    }
+}
+
+/// Walks the segments of a JPEG up to the first scan; behind that lies the mark of the end.
+int look_at_jpeg(std::string_view file, const std::string& where) {
+    constexpr unsigned char kScan = 0xda, kApplication1 = 0xe1, kPadding = 0xff;
+    int orientation = 1;
+    std::size_t at = 2;
+    while (at + 4 <= file.size() && file[at] == '\xff') {
+        const auto mark = static_cast<unsigned char>(file[at + 1]);
+        if (mark == kScan) break;
+        if (mark == kPadding) {
+            ++at;
+            continue;
+        }
+        const std::size_t length = std::max<std::size_t>(2, number(file, at + 2, 2, false));
+        const std::string_view content = file.substr(at + 4, length - 2);
+        if (mark == kApplication1 && content.starts_with(kExif))
+            orientation = orientation_in(content.substr(kExif.size()));
+        at += 2 + length;
+    }
+    require(file.find("\xff\xd9"sv, at) != std::string_view::npos, where, kNot,
+            "the JPEG ends at byte ", file.size(), kCutShort);
+    return orientation;
+}
+
+}  // namespace
+
+int look_at_picture(std::span<const std::byte> bytes, const std::string& where) {
+    const std::string_view file = as_text(bytes);
+    require(!file.empty(), where, kNot, "the file is empty");
+    const Kind* kind = kind_of(file, kRead);
+    if (kind == nullptr) {
+        const Kind* other = kind_of(file, kNotRead);
+        fail(where, kNot, other ? "it is " + std::string(other->name) + "; " : "",
+             "expected PNG, JPEG, BMP or PNM");
+    }
+    if (std::string_view(kind->name) == "PNG") return look_at_png(file, where);
+    if (std::string_view(kind->name) == "JPEG") return look_at_jpeg(file, where);
+    return 1;
+}
+
+}  // namespace diffusion

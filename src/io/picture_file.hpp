@@ -1,0 +1,17 @@
+#pragma once
+// What can be said of a picture's file before its pixels are unpacked: whether it is whole, and
+// which way up it is.
+#include <cstddef>
+#include <span>
+#include <string>
+
+namespace diffusion {
+
+/// How the pixels are to be turned, as EXIF counts it: 1, as they lie, to 8. Cameras leave the
+/// sensor's order in the file and write the orientation beside it.
+/// Fails, in plain words, on a file that is empty, of a kind that is not read here, cut short, or
+/// damaged where that can be seen: stb_image shows half a JPEG and does not look at a PNG's
+/// checksums. `where` opens the message.
+int look_at_picture(std::span<const std::byte> file, const std::string& where);
+
+}  // namespace diffusion
