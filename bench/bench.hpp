@@ -59,6 +59,9 @@ Machine measure_machine(int threads);
 /// it is of near ones.
 double message_and_back();
 
+/// The most memory that this process has had, in MiB.
+double peak_memory();
+
 /// Ways to convolve one shape, from the obvious loops to the ones in use, one thread.
 void bench_versions(const Machine& machine, const std::filesystem::path& folder);
 
@@ -76,5 +79,9 @@ void bench_network(const NetworkOptions& options, int threads, const std::filesy
 
 /// How the time of a training step grows with the network, the batch, the picture and the threads.
 void bench_growth(int threads, const std::filesystem::path& folder);
+
+/// How long it takes to open a model of 1 GiB, whose file lies in the folder meanwhile, beside
+/// copies of its bytes, and how much memory.
+void bench_open(int threads, const std::filesystem::path& folder);
 
 }  // namespace diffusion

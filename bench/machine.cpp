@@ -1,4 +1,6 @@
 // What the machine can do at most, and the benchmarks' tables.
+#include <sys/resource.h>
+
 #include <atomic>
 #include <cstdint>
 
@@ -71,6 +73,16 @@ double message_and_back() {
         }
     });
     return alone ? 0 : time / kTimes;
+}
+
+double peak_memory() {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+    return static_cast<double>(usage.ru_maxrss) / (1 << 20);
+#else
+    return static_cast<double>(usage.ru_maxrss) / (1 << 10);
+#endif
 }
 
 Table::Table(const std::filesystem::path& path, const std::string& columns)

@@ -21,6 +21,8 @@ int main(int argc, char** argv) {
     CLI::App* whole = app.add_subcommand("network", "training, a call, drawing");
     CLI::App* growth =
         app.add_subcommand("growth", "time against network, batch, picture, threads");
+    CLI::App* open = app.add_subcommand(
+        "open", "a model of 1 GiB from its file, in --out meanwhile; only if asked for");
     whole->add_option("--base", network.base, "channels of the first level")->capture_default_str();
     whole
         ->add_option("--multipliers", network.multipliers,
@@ -62,6 +64,7 @@ int main(int argc, char** argv) {
         }
         if (wants(whole)) bench_network(network, threads, out);
         if (wants(growth)) bench_growth(threads, out);
+        if (open->parsed()) bench_open(threads, out);
         std::printf("tables: %s\n", out.string().c_str());
     });
 }

@@ -1,6 +1,4 @@
 // The whole network: training steps, calls, and drawing.
-#include <sys/resource.h>
-
 #include <array>
 #include <cstdio>
 
@@ -99,17 +97,6 @@ private:
     DenoisingModel model_;
     Array<float> values_;
 };
-
-/// The most memory that this process has had, in MiB.
-double peak_memory() {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-#ifdef __APPLE__
-    return static_cast<double>(usage.ru_maxrss) / (1 << 20);
-#else
-    return static_cast<double>(usage.ru_maxrss) / (1 << 10);
-#endif
-}
 
 }  // namespace
 

@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
@@ -14,6 +16,11 @@ std::vector<int> file_shape(const Shape& s, Layout layout) {
     if (layout == Layout::linear) return {s[1], s[0]};
     if (layout == Layout::conv) return {s[3], s[2], s[0], s[1]};
     return {s.n.begin(), s.n.begin() + s.rank};
+}
+
+/// What peers save beside the weights, and make anew when they load them.
+bool is_buffer(const std::string& name) {
+    return name == "position_ids" || name.ends_with(".position_ids");  // 0, 1, 2, ..
 }
 
 /// Calls visit(here, there) with the index of every number in our order and in the file's.
@@ -40,6 +47,68 @@ std::string shape_text(const std::vector<int>& shape) {
     for (std::size_t i = 0; i < shape.size(); ++i)
         text += (i ? "," : "") + std::to_string(shape[i]);
     return text + "]";
+}
+
+/// Weights are transposed in tiles of 64 x 64. A row of a tile is then four cache lines of ours
+/// side by side; narrower tiles would come back to the same page of our memory more often.
+constexpr std::ptrdiff_t kTile = 64;
+
+/// The same for `rows` rows of a file's weight [out, in, taps], the columns of ours from `x` on.
+template <class T>
+void rows_to_columns(const T* from, std::ptrdiff_t rows, std::ptrdiff_t in, std::ptrdiff_t taps,
+                     T* x, std::ptrdiff_t out) {
+    const std::ptrdiff_t length = in * taps;
+    T tile[kTile][kTile];
+    for (std::ptrdiff_t row = 0; row < rows; row += kTile) {
+        const std::ptrdiff_t high = std::min(kTile, rows - row);
+        for (std::ptrdiff_t column = 0; column < length; column += kTile) {
+            const std::ptrdiff_t wide = std::min(kTile, length - column);
+            transpose(static_cast<int>(high), static_cast<int>(wide), from + row * length + column,
+                      length, tile[0], kTile);
+            for (std::ptrdiff_t c = 0; c < wide; ++c) {
+                const std::ptrdiff_t i = (column + c) / taps, k = (column + c) % taps;
+                std::copy_n(tile[c], high, x + (k * in + i) * out + row);
+            }
+        }
+    }
+}
+
+/// A part of a parameter that one thread reads: rows of the file's [out, in, ..], or numbers of a
+/// plain one.
+struct Piece {
+    const StoredTensor* tensor;
+    Parameter where;
+    Layout layout;
+    std::ptrdiff_t first, count;
+};
+
+void add_pieces(const StoredTensor& tensor, const Parameter& where, Layout layout,
+                std::vector<Piece>& pieces) {
+    constexpr std::ptrdiff_t kNumbers = 1 << 18;  // a megabyte: it stays in a core's own cache
+    const std::ptrdiff_t n = where.shape.numel();
+    if (n == 0) return;
+    const std::ptrdiff_t rows = layout == Layout::plain ? n : where.shape.back();
+    const std::ptrdiff_t most = std::max(kTile, kNumbers / (n / rows) / kTile * kTile);
+    for (std::ptrdiff_t first = 0; first < rows; first += most)
+        pieces.push_back({&tensor, where, layout, first, std::min(most, rows - first)});
+}
+
+/// To its place in the block. `rows` is scratch memory of the thread.
+template <class T>
+void read_piece(const SafetensorsFile& file, const Piece& piece, T* block, std::vector<T>& rows) {
+    T* const x = block + piece.where.offset + piece.first;
+    const auto first = static_cast<std::uint64_t>(piece.first);
+    const auto count = static_cast<std::size_t>(piece.count);
+    if (piece.layout == Layout::plain) {
+        file.read<T>(*piece.tensor, first, {x, count});
+        return;
+    }
+    const Shape& s = piece.where.shape;
+    const std::ptrdiff_t out = s.back(), in = s[s.rank - 2], taps = s.numel() / (in * out);
+    const auto length = static_cast<std::size_t>(in * taps);
+    if (rows.size() < count * length) rows.resize(count * length);
+    file.read<T>(*piece.tensor, first * length, {rows.data(), count * length});
+    rows_to_columns(rows.data(), piece.count, in, taps, x, out);
 }
 
 }  // namespace
@@ -114,11 +183,12 @@ std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values,
     return arrays;
 }
 
-std::vector<std::pair<const ParameterList::Entry*, const NamedArray*>> ParameterList::found_in(
-    const Safetensors& file, const std::string& path, const Loading& how) const {
-    std::map<std::string, const NamedArray*> by_name;
-    for (const NamedArray& array : file.arrays) by_name[array.name] = &array;
-    std::vector<std::pair<const Entry*, const NamedArray*>> found;
+std::vector<std::pair<const ParameterList::Entry*, const StoredTensor*>> ParameterList::found_in(
+    const SafetensorsFile& file, const Loading& how) const {
+    const std::string path = file.path().string();
+    std::map<std::string, const StoredTensor*> by_name;
+    for (const StoredTensor& tensor : file.tensors()) by_name[tensor.name] = &tensor;
+    std::vector<std::pair<const Entry*, const StoredTensor*>> found;
     for (const Entry& entry : entries_) {
         if (!entry.name.starts_with(how.prefix)) continue;
         const std::string name = entry.name.substr(how.prefix.size());
@@ -133,40 +203,47 @@ std::vector<std::pair<const ParameterList::Entry*, const NamedArray*>> Parameter
         found.emplace_back(&entry, at->second);
         by_name.erase(at);
     }
+    std::erase_if(by_name, [](const auto& rest) { return is_buffer(rest.first); });
     require(by_name.empty() || !how.only, path, ": this model has no parameter ",
             by_name.empty() ? "" : by_name.begin()->first);
     return found;
 }
 
 template <class T>
-void ParameterList::load(std::span<T> values, const Safetensors& file, const std::string& path,
+void ParameterList::load(std::span<T> values, const SafetensorsFile& file,
                          const Loading& how) const {
     require(std::ssize(values) == block_, "parameters: ", block_, " numbers, got room for ",
             values.size());
-    for (const auto& [entry, array] : found_in(file, path, how)) {
-        T* x = values.data() + entry->where.offset;
-        const float* y = array->values.data();
-        for_each_number(
-            entry->where.shape, entry->layout,
-            [=](std::size_t here, std::size_t there) { x[here] = static_cast<T>(y[there]); });
-    }
+    std::vector<Piece> pieces;
+    for (const auto& [entry, tensor] : found_in(file, how))
+        add_pieces(*tensor, entry->where, entry->layout, pieces);
+    const int threads = in_parallel() ? 1 : thread_count();
+    parallel_for(threads, threads, [&](int thread) {
+        std::vector<T> rows;
+        for (std::ptrdiff_t p = thread; p < std::ssize(pieces); p += threads)
+            read_piece(file, pieces[static_cast<std::size_t>(p)], values.data(), rows);
+    });
 }
 
 template <class T>
-Array<T> ParameterList::from_arrays(const Safetensors& file, const std::string& path) const {
-    found_in(file, path, {});  // before there is memory for a model that does not fit
-    Array<T> values(block_);
-    load<T>(values, file, path, {});
+Array<T> ParameterList::from_file(const SafetensorsFile& file) const {
+    found_in(file, {});  // before there is memory for a model that does not fit
+    auto values = Array<T>::uninitialised(block_);
+    for (std::size_t e = 0; e < entries_.size(); ++e) {  // the gaps are zeros
+        const Parameter& p = entries_[e].where;
+        const std::ptrdiff_t next = e + 1 < entries_.size() ? entries_[e + 1].where.offset : block_;
+        std::fill(values.data() + p.offset + p.shape.numel(), values.data() + next, T(0));
+    }
+    load<T>(values, file, {});
     return values;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                                \
-    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;                 \
-    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>,               \
-                                                              const std::string&) const;        \
-    template Array<T> ParameterList::from_arrays(const Safetensors&, const std::string&) const; \
-    template void ParameterList::load(std::span<T>, const Safetensors&, const std::string&,     \
-                                      const Loading&) const;
+#define DIFFUSION_INSTANTIATE(T)                                                         \
+    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;          \
+    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>,        \
+                                                              const std::string&) const; \
+    template Array<T> ParameterList::from_file(const SafetensorsFile&) const;            \
+    template void ParameterList::load(std::span<T>, const SafetensorsFile&, const Loading&) const;
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

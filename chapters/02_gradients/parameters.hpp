@@ -63,17 +63,18 @@ public:
     template <class T>
     void initialise(std::span<T> values, std::uint64_t seed) const;
 
-    /// To and from named arrays in PyTorch's layouts. from_arrays and load fail, naming the file
-    /// and the parameter, if one is missing, unknown or of another shape; `values` are then as
-    /// before. With a prefix only the parameters whose names begin so, by the rest of the name.
+    /// To named arrays in PyTorch's layouts. With a prefix only the parameters whose names begin
+    /// so, by the rest of the name.
     template <class T>
     std::vector<NamedArray> to_arrays(std::span<const T> values,
                                       const std::string& prefix = {}) const;
+    /// From a file that has them, whatever its dtypes. Buffers that peers save beside the weights
+    /// are passed over. Both fail, naming the file and the parameter, if one is missing, unknown or
+    /// of another shape; `values` are then as before.
     template <class T>
-    Array<T> from_arrays(const Safetensors& file, const std::string& path) const;
+    Array<T> from_file(const SafetensorsFile& file) const;
     template <class T>
-    void load(std::span<T> values, const Safetensors& file, const std::string& path,
-              const Loading& how) const;
+    void load(std::span<T> values, const SafetensorsFile& file, const Loading& how = {}) const;
 
 private:
     struct Entry {
@@ -82,10 +83,9 @@ private:
         Layout layout;
         Init init;
     };
-    /// Which array of the file belongs to which parameter. Fails as load does.
-    std::vector<std::pair<const Entry*, const NamedArray*>> found_in(const Safetensors& file,
-                                                                     const std::string& path,
-                                                                     const Loading& how) const;
+    /// Which tensor of the file belongs to which parameter. Fails as load does.
+    std::vector<std::pair<const Entry*, const StoredTensor*>> found_in(const SafetensorsFile& file,
+                                                                       const Loading& how) const;
 
     std::vector<Entry> entries_;
     std::ptrdiff_t count_ = 0, block_ = 0;

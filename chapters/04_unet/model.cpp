@@ -69,8 +69,8 @@ Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> val
 }
 
 LoadedModel load_model(const std::filesystem::path& path) {
-    const Safetensors file = read_safetensors(path);
-    const Metadata metadata(file, path, "unet");
+    const SafetensorsFile file(path);
+    const Metadata metadata(file, "unet");
     std::vector<int> multipliers;
     std::istringstream list(metadata.entry("multipliers"));
     for (std::string part; std::getline(list, part, ',');)
@@ -81,7 +81,7 @@ LoadedModel load_model(const std::filesystem::path& path) {
                                       metadata.entry("prediction"), metadata.number("height"),
                                       metadata.number("width"), metadata.entry("data")),
                        {}};
-    loaded.values = loaded.model.parameters.from_arrays<float>(file, path.string());
+    loaded.values = loaded.model.parameters.from_file<float>(file);
     return loaded;
 }
 

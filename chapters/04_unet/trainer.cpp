@@ -133,43 +133,40 @@ void Trainer::save(const std::filesystem::path& path) {
                 " is not finite; start again with a lower learning rate (the last checkpoint is "
                 "kept)");
     }
-    Safetensors state;
-    state.metadata = identity();
-    state.metadata["step"] = std::to_string(steps());
+    std::map<std::string, std::string> metadata = identity();
+    metadata["step"] = std::to_string(steps());
     const std::map<std::string, std::span<float>> all = this->state();
-    for (const char* name : {"values", "average", "momentum", "first_moment", "second_moment"}) {
-        const std::span<float> numbers = all.at(name);
-        state.arrays.push_back(
-            {name, {static_cast<int>(numbers.size())}, {numbers.begin(), numbers.end()}});
-    }
-    write_safetensors(path, state);
+    std::vector<ArrayView> arrays;
+    for (const char* name : {"values", "average", "momentum", "first_moment", "second_moment"})
+        arrays.push_back({name, {static_cast<int>(all.at(name).size())}, all.at(name)});
+    write_safetensors(path, arrays, metadata);
 }
 
 void Trainer::load(const std::filesystem::path& path) {
-    const Safetensors state = read_safetensors(path);
-    std::map<std::string, const NamedArray*> arrays;
-    for (const NamedArray& array : state.arrays) arrays[array.name] = &array;
+    const SafetensorsFile state(path);
+    const std::map<std::string, std::string>& metadata = state.metadata();
     for (const auto& [name, expected] : identity()) {
-        const auto found = state.metadata.find(name);
-        require(found != state.metadata.end() && found->second == expected, path.string(),
+        const auto found = metadata.find(name);
+        require(found != metadata.end() && found->second == expected, path.string(),
                 ": this run has ", name, " ", expected, ", the saved one ",
-                found == state.metadata.end() ? "does not say" : found->second,
+                found == metadata.end() ? "does not say" : found->second,
                 "; start it with the same options, or without --resume");
     }
     const std::map<std::string, std::span<float>> places = this->state();
     for (const auto& [name, place] : places) {
-        require(arrays.contains(name), path.string(), ": the array ", name, " is missing");
-        require(arrays[name]->values.size() == place.size(), path.string(), ": ", name, " has ",
-                arrays[name]->values.size(), " numbers, expected ", place.size());
+        const StoredTensor* array = state.find(name);
+        require(array != nullptr, path.string(), ": the array ", name, " is missing");
+        require(array->count == place.size(), path.string(), ": ", name, " has ", array->count,
+                " numbers, expected ", place.size());
     }
-    require(arrays.size() == places.size(), path.string(), ": holds ", arrays.size(),
-            " arrays, expected ", places.size());
-    const auto step = state.metadata.find("step");
-    require(step != state.metadata.end() &&
+    require(state.tensors().size() == places.size(), path.string(), ": holds ",
+            state.tensors().size(), " arrays, expected ", places.size());
+    const auto step = metadata.find("step");
+    require(step != metadata.end() &&
                 step->second.find_first_not_of("0123456789") == std::string::npos &&
                 !step->second.empty() && step->second.size() < 19,
             path.string(), ": no step number");
-    for (const auto& [name, place] : places) std::ranges::copy(arrays[name]->values, place.begin());
+    for (const auto& [name, place] : places) state.read(*state.find(name), 0, place);
     adam_.set_steps(std::stoll(step->second));
 }
 

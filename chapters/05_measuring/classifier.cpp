@@ -118,8 +118,8 @@ void TrainedClassifier::save(const std::filesystem::path& path) const {
 }
 
 TrainedClassifier load_classifier(const std::filesystem::path& path) {
-    const Safetensors file = read_safetensors(path);
-    const Metadata metadata(file, path, "classifier");
+    const SafetensorsFile file(path);
+    const Metadata metadata(file, "classifier");
     const int height = metadata.number("height"), width = metadata.number("width"),
               channels = metadata.number("channels"), classes = metadata.number("classes"),
               images = metadata.number("images", 999'999'999);
@@ -133,7 +133,7 @@ TrainedClassifier load_classifier(const std::filesystem::path& path) {
                         images,
                         metadata.entry("seed"),
                         {}};
-    c.values = c.network.parameters().from_arrays<float>(file, path.string());
+    c.values = c.network.parameters().from_file<float>(file);
     return c;
 }
 

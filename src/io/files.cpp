@@ -1,7 +1,6 @@
 #include "io/files.hpp"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,7 @@
 #include <string>
 #include <system_error>
 
+#include "io/file_reader.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -62,6 +62,11 @@ void flush_folder(const fs::path& folder, const fs::path& path) {
 }  // namespace
 
 void write_file_atomically(const fs::path& path, std::span<const std::byte> bytes) {
+    write_parts_atomically(path, std::span(&bytes, 1));
+}
+
+void write_parts_atomically(const fs::path& path,
+                            std::span<const std::span<const std::byte>> parts) {
     std::error_code missing;
     fs::path target = fs::canonical(path, missing);
     if (missing) target = path;
@@ -76,37 +81,27 @@ void write_file_atomically(const fs::path& path, std::span<const std::byte> byte
         const int error = errno;
         fail(path.string(), ": cannot write into ", folder.string(), ": ", reason(error));
     }
-    int error = write_all(file, bytes) && ::fsync(file) == 0 ? 0 : errno;
+    std::size_t bytes = 0;
+    int error = 0;
+    for (const std::span<const std::byte> part : parts) {
+        bytes += part.size();
+        if (error == 0 && !write_all(file, part)) error = errno;
+    }
+    if (error == 0 && ::fsync(file) != 0) error = errno;
     if (::close(file) != 0 && error == 0) error = errno;
     if (error == 0 && ::rename(temporary.c_str(), target.c_str()) != 0) error = errno;
     if (error != 0) {
         ::unlink(temporary.c_str());
-        fail(path.string(), ": cannot write ", bytes.size(), " bytes: ", reason(error),
+        fail(path.string(), ": cannot write ", bytes, " bytes: ", reason(error),
              fs::exists(status) ? "; the old file is unchanged" : "");
     }
     flush_folder(folder, path);
 }
 
 std::vector<std::byte> read_file(const fs::path& path) {
-    // O_NONBLOCK: opening a named pipe by mistake must fail below, not wait for a writer.
-    const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int error = file < 0 ? errno : 0;
-    struct stat info = {};
-    if (error == 0 && ::fstat(file, &info) != 0) error = errno;
-    const bool regular = error == 0 && S_ISREG(info.st_mode);
-
-    std::vector<std::byte> bytes(regular ? static_cast<std::size_t>(info.st_size) : 0);
-    std::size_t done = 0;
-    while (done < bytes.size() && error == 0) {
-        const std::size_t rest = std::min(bytes.size() - done, kMostPerCall);
-        const ssize_t n = ::read(file, bytes.data() + done, rest);
-        if (n < 0 && errno != EINTR) error = errno;
-        if (n == 0) bytes.resize(done);  // somebody made the file shorter meanwhile
-        if (n > 0) done += static_cast<std::size_t>(n);
-    }
-    if (file >= 0) ::close(file);
-    if (error != 0) fail(path.string(), ": cannot read: ", reason(error));
-    require(regular, path.string(), ": cannot read: it is not a regular file");
+    const FileReader file(path, FileReader::Access::plain);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()));
+    file.read(0, bytes);
     return bytes;
 }
 

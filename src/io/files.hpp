@@ -16,6 +16,10 @@ namespace diffusion {
 /// the system's reason.
 void write_file_atomically(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
+/// The same for bytes that lie in several places: the file has them one after the other.
+void write_parts_atomically(const std::filesystem::path& path,
+                            std::span<const std::span<const std::byte>> parts);
+
 /// The content of a regular file. Error if it is missing, unreadable, or a folder or device.
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 

@@ -25,11 +25,21 @@ public:
     using value_type = T;
 
     Array() = default;
-    explicit Array(const Shape& shape)
-        : data_(
-              static_cast<T*>(kHeap.allocate(sizeof(T) * static_cast<std::size_t>(shape.numel())))),
-          shape_(shape) {
+    explicit Array(const Shape& shape) : Array(uninitialised(shape)) {
         std::fill(begin(), end(), T());
+    }
+    /// Numbers of any value, for an owner that writes all of them: the threads that do so are then
+    /// the first to touch the memory.
+    static Array uninitialised(const Shape& shape) {
+        Array array;
+        array.data_.reset(
+            static_cast<T*>(kHeap.allocate(sizeof(T) * static_cast<std::size_t>(shape.numel()))));
+        array.shape_ = shape;
+        return array;
+    }
+    template <std::integral Count>
+    static Array uninitialised(Count count) {
+        return uninitialised(line(static_cast<std::ptrdiff_t>(count)));
     }
     /// One axis of `count` numbers.
     template <std::integral Count>

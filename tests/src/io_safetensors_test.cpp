@@ -10,10 +10,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string safetensors(const std::string& header, const std::string& data) {
-    return bytes_of<std::uint64_t>({header.size()}) + header + data;
-}
-
 std::size_t product(const std::vector<int>& shape) {
     std::size_t count = 1;
     for (int size : shape) count *= static_cast<std::size_t>(size);
@@ -80,7 +76,18 @@ TEST_CASE("safetensors: every length, offset and shape is checked, and the tenso
         return message("{\"t\":" + tensor(dtype, shape, offsets) + "}");
     };
     CHECK(one("F32", "[2]", "[0,8]") == "no error");
-    CHECK(contains(one("BF16", "[4]", "[0,8]"), "m: tensor \"t\": dtype \"\\\"BF16\\\"\" cannot"));
+    for (const char* dtype : {"F8_E4M3", "I32", "BOOL", "f32", ""}) {
+        CHECK(contains(one(dtype, "[2]", "[0,8]"),
+                       "m: tensor \"t\": dtype \"" + std::string(dtype) + "\" cannot be read"));
+    }
+    for (const char* dtype : {"F16", "BF16"}) {
+        CHECK(one(dtype, "[2,2]", "[0,8]") == "no error");
+        CHECK(contains(one(dtype, "[2]", "[0,8]"), "does not fit"));
+    }
+    for (const char* dtype : {"F64", "I64"}) {
+        CHECK(one(dtype, "[]", "[0,8]") == "no error");
+        CHECK(contains(one(dtype, "[0]", "[0,8]"), "does not fit"));
+    }
     CHECK(contains(one("F32", "[3]", "[0,8]"), "does not fit the 8 bytes"));
     CHECK(contains(one("F64", "[2]", "[0,8]"), "does not fit"));
     CHECK(contains(one("F32", "[0]", "[0,8]"), "does not fit"));

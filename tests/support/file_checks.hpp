@@ -1,6 +1,7 @@
 #pragma once
 // For tests of readers and writers: what a call complains about, and files made and read without
 // the code under test.
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -44,6 +45,11 @@ std::string bytes_of(std::initializer_list<T> values) {
     std::string bytes(values.size() * sizeof(T), '\0');
     std::memcpy(bytes.data(), values.begin(), bytes.size());
     return bytes;
+}
+
+/// A safetensors file from its header and the bytes behind it.
+inline std::string safetensors(const std::string& header, const std::string& data) {
+    return bytes_of<std::uint64_t>({header.size()}) + header + data;
 }
 
 }  // namespace diffusion

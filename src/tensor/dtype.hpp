@@ -1,0 +1,33 @@
+#pragma once
+// Numbers as files of weights hold them, and the way from there to ours.
+#include <cstddef>
+#include <span>
+
+namespace diffusion {
+
+/// The kinds of numbers that files of weights hold.
+enum class Dtype { f64, f32, f16, bf16, i64 };
+
+/// Bytes of one number.
+constexpr std::size_t width_of(Dtype dtype) {
+    switch (dtype) {
+        case Dtype::f64:
+        case Dtype::i64:
+            return 8;
+        case Dtype::f32:
+            return 4;
+        case Dtype::f16:
+        case Dtype::bf16:
+            return 2;
+    }
+    return 0;
+}
+
+/// Fills `to` with the numbers that lie at `from`, at any address. T is float, double or
+/// std::int64_t. A wider type takes every number exactly: subnormal ones, infinities and NaN
+/// included. A narrower one rounds to nearest. Fails if an integer is to be read from anything but
+/// i64.
+template <class T>
+void convert(Dtype dtype, const std::byte* from, std::span<T> to);
+
+}  // namespace diffusion
