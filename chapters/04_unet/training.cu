@@ -237,7 +237,7 @@ void check_condition(Stage& s) {
     s.check("parts of a batch's condition that arrive otherwise", wrong, 0);
 }
 
-/// A denoiser that is asked for now more and now fewer pictures, in one piece and in two, must give
+/// A denoiser that is asked for different numbers of pictures, in one piece and in two, must give
 /// each its own condition. This network says it as it is.
 void check_pieces(Stage& s) {
     constexpr int kMost = 612, kPixels = 4;
