@@ -5,8 +5,8 @@
 #include <map>
 #include <utility>
 
-#include "kernels/simd.hpp"
 #include "kernels/threads.hpp"
+#include "kernels/weights.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
@@ -49,30 +49,6 @@ std::string shape_text(const std::vector<int>& shape) {
     return text + "]";
 }
 
-/// Weights are transposed in tiles of 64 x 64. A row of a tile is then four cache lines of ours
-/// side by side; narrower tiles would come back to the same page of our memory more often.
-constexpr std::ptrdiff_t kTile = 64;
-
-/// The same for `rows` rows of a file's weight [out, in, taps], the columns of ours from `x` on.
-template <class T>
-void rows_to_columns(const T* from, std::ptrdiff_t rows, std::ptrdiff_t in, std::ptrdiff_t taps,
-                     T* x, std::ptrdiff_t out) {
-    const std::ptrdiff_t length = in * taps;
-    T tile[kTile][kTile];
-    for (std::ptrdiff_t row = 0; row < rows; row += kTile) {
-        const std::ptrdiff_t high = std::min(kTile, rows - row);
-        for (std::ptrdiff_t column = 0; column < length; column += kTile) {
-            const std::ptrdiff_t wide = std::min(kTile, length - column);
-            transpose(static_cast<int>(high), static_cast<int>(wide), from + row * length + column,
-                      length, tile[0], kTile);
-            for (std::ptrdiff_t c = 0; c < wide; ++c) {
-                const std::ptrdiff_t i = (column + c) / taps, k = (column + c) % taps;
-                std::copy_n(tile[c], high, x + (k * in + i) * out + row);
-            }
-        }
-    }
-}
-
 /// A part of a parameter that one thread reads: rows of the file's [out, in, ..], or numbers of a
 /// plain one.
 struct Piece {
@@ -88,7 +64,8 @@ void add_pieces(const StoredTensor& tensor, const Parameter& where, Layout layou
     const std::ptrdiff_t n = where.shape.numel();
     if (n == 0) return;
     const std::ptrdiff_t rows = layout == Layout::plain ? n : where.shape.back();
-    const std::ptrdiff_t most = std::max(kTile, kNumbers / (n / rows) / kTile * kTile);
+    const std::ptrdiff_t most =
+        std::max(kWeightTile, kNumbers / (n / rows) / kWeightTile * kWeightTile);
     for (std::ptrdiff_t first = 0; first < rows; first += most)
         pieces.push_back({&tensor, where, layout, first, std::min(most, rows - first)});
 }
