@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Marks that are wrong are told with file and line; the book's own marks and tables agree."""
+import re
 import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 from handout import FOR_A_GPU, replace_bodies, stub, without_gpu, without_quotes, write_handout
-from museum import printed_symptoms
+from museum import exhibits, printed_symptoms
 from regions import Fault, exercises, find_regions, regions_of
 from workshop import ROOT
 from wrong import WRONG
@@ -95,6 +96,13 @@ class Marks(unittest.TestCase):
             check = symptom.split("\n")[0]
             if check.startswith("CHECK"):
                 self.assertTrue(squeezed(check) in tests, f"exhibit {number}: no test has {check} (course/museum.py --write renews the page)")
+
+    def test_exhibits_fail_tests_that_exist(self):
+        for exhibit in exhibits():
+            name = exhibit.test.split("<")[0]  # of a template, for one type
+            tests = "".join(path.read_text() for path in (ROOT / "tests").glob(f"{exhibit.chapter:02}_*_test.cpp"))
+            names = re.sub(r'"\s+"', "", tests)  # a long name is written in pieces
+            self.assertEqual(names.count(f'"{name}"'), 1, f"{exhibit.path.name}: Test: {exhibit.test}")
 
     def test_wrong_answers_change_the_solutions(self):
         solutions = exercises(ROOT)
