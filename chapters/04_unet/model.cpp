@@ -66,12 +66,12 @@ void DenoisingModel::save(const fs::path& folder, std::span<const float> values)
                         {"unet", {"diffusers", kUNet2DModel}}};
     fs::create_directories(folder / "unet");
     fs::create_directories(folder / "scheduler");
+    write_safetensors(folder / "unet" / (std::string(kWeightsName) + ".safetensors"),
+                      {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
     write_json(folder / "scheduler" / kSchedulerConfig,
                scheduler_config_json(schedule, prediction));
     write_json(folder / "unet" / kConfig, config);
-    write_json(folder / kModelIndex, index);
-    write_safetensors(folder / "unet" / (std::string(kWeightsName) + ".safetensors"),
-                      {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
+    write_json(folder / kModelIndex, index);  // last: where it is, all the others are
 }
 
 Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> values) {

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "data/idx.hpp"
 #include "data/image_folder.hpp"
 #include "io/image.hpp"
+#include "kernels/threads.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace diffusion;
@@ -89,6 +91,39 @@ TEST_CASE("decode maps 0, 255 to -1, 1 exactly and flips rows") {
     for (std::size_t i = 0; i < 6; ++i) CHECK(out[i] == from_byte(data.pixels[6 + (i + 3) % 6]));
     CHECK_THROWS_AS(decode(data, 2, false, {out.data(), {1, 2, 3}}), Error);
     CHECK_THROWS_AS(decode(data, 0, false, {out.data(), {2, 1, 3}}), Error);
+}
+
+TEST_CASE("the checksum tells sizes, pixels and labels apart, and not the number of threads") {
+    const auto made = [](int height, int width) {
+        Dataset data{"d", "", 3, height, width, 1, {}, {1, 2, 3}};
+        data.pixels.resize(static_cast<std::size_t>(3 * height * width));
+        for (std::size_t i = 0; i < data.pixels.size(); ++i)
+            data.pixels[i] = static_cast<std::uint8_t>(i * i >> 3u);
+        return data;
+    };
+    const Dataset data = made(1001, 999);  // three blocks, the last one short and odd
+    const std::string sum = checksum(data);
+    CHECK(sum.size() == 16);
+    CHECK(checksum(made(999, 1001)) != sum);  // the same bytes
+    for (const std::size_t at : {std::size_t{0}, std::size_t{1} << 20u, data.pixels.size() - 1}) {
+        Dataset other = data;
+        other.pixels[at] ^= 128u;
+        CHECK(checksum(other) != sum);
+    }
+    Dataset other = data;
+    std::swap(other.labels[1], other.labels[2]);
+    CHECK(checksum(other) != sum);
+    other = data;
+    std::rotate(other.pixels.begin(), other.pixels.begin() + (1 << 20), other.pixels.end());
+    CHECK(checksum(other) != sum);
+#ifdef _OPENMP
+    const int most = omp_get_max_threads();
+    for (const int threads : {1, 3}) {
+        omp_set_num_threads(threads);
+        CHECK(checksum(data) == sum);
+    }
+    omp_set_num_threads(most);
+#endif
 }
 
 TEST_CASE("IDX: plain, gzip and gzip in two members read back what was written") {
