@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "04_unet/model.hpp"
+#include "04_unet/samples.hpp"
 #include "04_unet/trainer.hpp"
 #include "data/idx.hpp"
 #include "io/files.hpp"
@@ -210,6 +212,17 @@ TEST_CASE("a finished training goes further with --from, as the refusal of --res
     check_refused(
         t.train(8, {"--base", "16", "--prediction", "v", "--optimizer", "adam", "--resume"}),
         "this run has --from none, the saved one ");
+}
+
+TEST_CASE("samples that are not finite are not written: the file and the picture are named") {
+    const TemporaryFolder folder;
+    RunFolder run(folder / "out", "04_unet", "x");
+    Array<float> x(Shape{3, 2, 2, 1});
+    x[5] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(contains(error_of([&] { write_samples(run, x.tensor(), true, "drawn"); }),
+                   (folder / "out" / "samples.idx").string() +
+                       ": picture 2 of 3 would have nan as number 1; it is not written"));
+    CHECK(fs::is_empty(folder / "out"));
 }
 
 TEST_CASE("--from refuses, by its name, an option that contradicts the model; and other data") {

@@ -25,7 +25,8 @@ constexpr int kGrid = 16, kGridSteps = 50;
 void write_loss_by_time(const DenoisingModel& model, const Dataset& data, std::int64_t steps,
                         std::span<float> values, std::uint64_t seed,
                         const std::filesystem::path& path) {
-    constexpr int kBatch = 64, kBatches = 20, kLane = 4, kBins = 10;
+    constexpr int kBatch = 64, kBatches = 20, kBins = 10;
+    const int part = pictures_at_a_time(data.height * data.width, 4);
     std::vector<double> sum(kBins), count(kBins);
     TapePool<float> tapes;
     for (int batch = 0; batch < kBatches; ++batch) {
@@ -33,10 +34,10 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, std::i
         const Trainer::Loss loss = denoising_loss(
             model.network().on_cpu, picture_source(data, {.batch = kBatch, .seed = seed}),
             model.objective(1), kBatch, seed, &samples);
-        parallel_for(kBatch / kLane, thread_count(), [&](int lane) {
+        parallel_for(kBatch / part, thread_count(), [&](int i) {
             const TapePool<float>::Lent lent(tapes);
             lent.tape().bind(values.data());
-            loss(lent.tape(), steps + batch, lane * kLane, kLane);
+            loss(lent.tape(), steps + batch, i * part, part);
         });
         for (std::size_t k = 0; k < samples.t.size(); ++k) {
             const auto bin = static_cast<std::size_t>(kBins * samples.t[k] / kT);

@@ -94,17 +94,19 @@ void take(TrainSettings& settings, const std::string& preset) {
 
 TrainOptions options_of(const TrainSettings& settings, const Dataset& data, std::uint64_t seed) {
     const std::int64_t steps = std::max<std::int64_t>(1, settings.images / settings.batch);
-    TrainOptions options{.batch = settings.batch,
-                         .steps = steps,
-                         .learning_rate = settings.learning_rate,
-                         .warmup = std::min<std::int64_t>(200, steps / 5),
-                         .muon = settings.optimizer == "muon",
-                         .seed = seed,
-                         .task = {{"base", std::to_string(settings.base)},
-                                  {"multipliers", joined(settings.multipliers)},
-                                  {"schedule", settings.schedule},
-                                  {"prediction", settings.prediction},
-                                  {"time_power", shortest(settings.time_power)}}};
+    TrainOptions options{
+        .batch = settings.batch,
+        .lane = pictures_at_a_time(data.height * data.width, default_lane(settings.batch)),
+        .steps = steps,
+        .learning_rate = settings.learning_rate,
+        .warmup = std::min<std::int64_t>(200, steps / 5),
+        .muon = settings.optimizer == "muon",
+        .seed = seed,
+        .task = {{"base", std::to_string(settings.base)},
+                 {"multipliers", joined(settings.multipliers)},
+                 {"schedule", settings.schedule},
+                 {"prediction", settings.prediction},
+                 {"time_power", shortest(settings.time_power)}}};
     options.task.insert(
         {{"data", data.name},
          {"data pictures", std::to_string(data.count)},

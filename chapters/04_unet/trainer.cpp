@@ -4,12 +4,17 @@
 #include <charconv>
 #include <cmath>
 #include <numbers>
+#include <sstream>
 #include <system_error>
 
 #include "io/csv.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
+
+int default_lane(int batch) {
+    return std::clamp(batch / 8, 4, 8);
+}
 
 double learning_rate_at(std::int64_t step, const TrainOptions& options) {
     const double k = static_cast<double>(step), warmup = static_cast<double>(options.warmup);
@@ -39,7 +44,7 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
       adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
     require(options.batch > 0 && options.lane >= 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
-    if (options_.lane == 0) options_.lane = std::clamp(options_.batch / 8, 4, 8);
+    if (options_.lane == 0) options_.lane = default_lane(options_.batch);
     list.initialise<float>(values_, options.seed);
     average_ = values_;
     const int lanes = (options_.batch + options_.lane - 1) / options_.lane;
@@ -76,9 +81,10 @@ Trainer::Report Trainer::step(const Loss& loss) {
     for (double value : lane_losses_) report.loss += value;
     report.gradient_norm = std::sqrt(sum_of_squares<float>(gradient_));
     if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
-        throw NotFinite("training: the loss is " + shortest(report.loss) + " at step " +
-                        std::to_string(number + 1) + "; the first layer that is not finite is " +
-                        find_culprit(loss));
+        std::ostringstream message;
+        message << "training: the loss is " << report.loss << " at step " << number + 1
+                << "; the first layer that is not finite is " << find_culprit(loss);
+        throw NotFinite(message.str());
     }
     const double rate = learning_rate_at(number, options_);
     const double factor = std::min(1.0, options_.max_norm / report.gradient_norm);  // (2.19)

@@ -17,10 +17,13 @@
 
 namespace diffusion {
 
+/// An eighth of the batch, but 4 at least and 8 at most.
+int default_lane(int batch);
+
 struct TrainOptions {
     int batch = 32;  ///< samples per step
-    int lane = 0;    ///< samples that one core works on at a time; 0: an eighth of the batch, but 4
-                     ///< at least and 8 at most. Part of the result's identity, like the seed
+    int lane = 0;    ///< samples that one core works on at a time; 0: default_lane. Part of the
+                     ///< result's identity, like the seed
     std::int64_t steps = 1000;    ///< over which the learning rate falls
     double learning_rate = 2e-3;  ///< at its highest
     std::int64_t warmup = 200;    ///< steps over which it rises
