@@ -48,7 +48,8 @@ class Bodies(unittest.TestCase):
             self.assertIsNotNone(why_not(body.split("\n")), body)
 
     def test_headers_of_the_library_only(self):
-        for line in ("#include <cmath>", "#include <omp.h>", "#include <Eigen/Dense>", "#include <cmath>  // sqrt", "#include <vector> "):
+        for line in ("#include <cmath>", "#include <omp.h>", "#include <Eigen/Dense>", "#include <cmath>  // sqrt", "#include <vector> ", "#include<cmath>",
+                     " # include <cmath> /* sqrt */"):
             self.assertTrue(HEADER.match(line))
         for line in ("#include <../posterior.cpp>", "#include </tmp/evil.hpp>", "#include <doctest/doctest.h>", '#include "a.hpp"'):
             self.assertFalse(HEADER.match(line))
@@ -79,6 +80,7 @@ class Marks(unittest.TestCase):
             taken = submitted(same)
             self.assertEqual((taken.bodies, taken.faults, taken.notes), ({"3.1": ["    return 1;"], "3.2": ["    return 2;"]}, {}, []))
             self.assertEqual(taken.headers[FILE], ["#include <cmath>"])
+        self.assertEqual(submitted(good.replace(b"#include <", b" # include<")).headers[FILE], ["#include <cmath>"])
         form_feed = submitted(both("    return 1;  // a\fb\u2028c\n".encode()))
         self.assertEqual(len(form_feed.bodies["3.1"]), 1)
         for name in ("utf-16", "utf-16-le", "utf-16-be"):
@@ -161,6 +163,17 @@ class Trees(unittest.TestCase):
         (self.folder / "secret").rename(self.folder.parent / "03_reverse")
         os.symlink(self.folder.parent, self.folder / "chapters")  # and so a ring
         self.assertIn("chapters: is a link, expected the folder itself", self.taken().faults["3.1"])
+
+    def test_folders_in_folders(self):
+        self.addCleanup(subprocess.run, ["rm", "-rf", self.folder], check=True)  # deeper than Python removes
+        at = os.open(self.folder, os.O_RDONLY)
+        for _ in range(1500):  # a path longer than a call takes
+            os.mkdir("d", dir_fd=at)
+            at, before = os.open("d", os.O_RDONLY, dir_fd=at), at
+            os.close(before)
+        os.close(at)
+        self.put(str(FILE))
+        self.assertEqual(len(self.taken().bodies), 2)
 
     def test_names_that_are_no_text(self):
         self.put(os.fsdecode(b"pr\xfcfung/a.txt"), os.fsdecode(b"L\xf6sung.zip"))

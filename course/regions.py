@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START = re.compile(r'^\s*// >>> exercise (\d+\.\d+) points=([1-9]\d*) hint="([^"]+)"\s*$')
+MARK = '// >>> exercise 3.1 points=2 hint="..."'
 BEGIN = re.compile(r"\s*// >>> exercise (\d+\.\d+)(?: |$)")
 END = re.compile(r"\s*// <<<")
 # What a mark looks like, also where an editor or a slip has changed it.
@@ -19,7 +20,8 @@ LIKE_A_MARK = re.compile(r"\s*/[/*]+\s*(>>>|<<<|>>\s*exercise|<<\s*$|.*\bexercis
 CODE = {".cpp", ".hpp", ".cu"}
 SECONDS = 60  # for one test of an exercise
 ROW = re.compile(r"^\| (\d+\.\d+) \| (\d+) \| `([^`]+)` \| (.+?) \| ((?:\(\d+\.\d+\)(?:, )?)+) \|$")
-HEADER = re.compile(r"(#include <(?:[a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>)\s*(//.*)?$")  # what may be taken from a student: the libraries' own
+# What may be taken from a student: the libraries' own.
+HEADER = re.compile(r"\s*#\s*include\s*<([a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>\s*(//.*|/\*.*\*/\s*)?$")
 
 
 class Fault(Exception):
@@ -110,6 +112,10 @@ def read_code(file, name):
     return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
 
 
+def misspelt(line, name, number, expected=None):
+    return f"{name}:{number + 1}: found {line.strip()[:60]!r}, expected {expected or MARK}"
+
+
 def marks_in(lines, name):
     """What stands between marks, as (exercise, line of the opening mark, line of the closing one), from 0; and what is wrong with the
     marks, as (exercise, or None where no one can tell, and a text with file and line)."""
@@ -119,11 +125,10 @@ def marks_in(lines, name):
         if like is None:
             continue
         place, ends = f"{name}:{number + 1}", like[1].startswith("<")
-        named = re.search(r"\d+\.\d+", line)
-        exercise = (opened[0] if opened else None) if ends else named and named[0]
+        named = re.search(r"exercise\s*(\d+\.\d+)", line, re.IGNORECASE)
+        exercise = (opened[0] if opened else None) if ends else named and named[1]
         if not (END if ends else BEGIN).match(line):
-            expected = "// <<<" if ends else f'// >>> exercise {exercise or "3.1"} points=2 hint="..."'
-            faults.append((exercise, f"{place}: found {line.strip()[:60]!r}, expected {expected}"))
+            faults.append((exercise, misspelt(line, name, number, "// <<<" if ends else None)))
         if not ends:
             if opened:
                 faults.append((opened[0], f"{place}: an exercise begins inside exercise {opened[0]} of line {opened[1] + 1}"))
@@ -150,7 +155,7 @@ def regions_of(tree, path):
     for _, first, last in marked:
         match = START.match(lines[first])
         if match is None:
-            raise Fault(f'{path}:{first + 1}: expected // >>> exercise 3.1 points=2 hint="..."')
+            raise Fault(misspelt(lines[first], path, first))
         found.append(Region(match[1], int(match[2]), match[3], Path(path), first, last, tuple(lines[first + 1 : last])))
     return found
 

@@ -46,7 +46,7 @@ class Marks(unittest.TestCase):
         self.assertIn("a.cpp:1: exercise 3.1 is empty", self.complaint(f"{START}// nothing\n\n// <<<\n"))
         self.assertIn("a.cpp:1: exercise 3.1 has no end", self.complaint(f"{START}x();\n"))
         self.assertIn("a.cpp:1: no exercise begins", self.complaint("// <<<\n"))
-        self.assertIn("a.cpp:1: expected // >>> exercise", self.complaint("// >>> exercise 3.1 hint=x\nx();\n// <<<\n"))
+        self.assertIn("a.cpp:1: found '// >>> exercise 3.1 hint=x', expected // >>> exercise", self.complaint("// >>> exercise 3.1 hint=x\nx();\n// <<<\n"))
         self.assertIn("a.cpp:4: exercise 3.1 is also at", self.complaint(one + one))
         self.assertIn("a.cpp:1: exercise 4.1 is not of chapter 03", self.complaint(one.replace("3.1", "4.1")))
         self.assertIn("a.cpp:1: found '//>>> exercise 3.1 points", self.complaint(one.replace("// >>>", "//>>>")))

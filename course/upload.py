@@ -7,6 +7,7 @@ from regions import HEADER, Fault, marks_in, read_code, why_not
 
 MOST_BYTES = 1 << 20  # of a file
 MOST_SHOWN = 8  # names
+MOST_DEEP = 20  # folders in folders
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"}
 
 
@@ -26,7 +27,8 @@ class Upload:
     def __init__(self, folder):
         self.folder, self.files, self.links = folder, [], []
         for at, folders, names in os.walk(folder):  # follows no links
-            folders[:] = sorted(name for name in folders if not of_no_student(name))
+            deep = len(Path(at).relative_to(folder).parts) >= MOST_DEEP
+            folders[:] = [] if deep else sorted(name for name in folders if not of_no_student(name))
             for path in (Path(at) / name for name in folders + sorted(names) if not of_no_student(name)):
                 if path.is_symlink():
                     self.links.append(path.relative_to(folder))
@@ -81,7 +83,7 @@ class Submission:
                 self.faults.update(dict.fromkeys(wanted, str(fault)))
                 continue
             self.note(path, found)
-            self.headers[path] = [match[1] for line in lines if (match := HEADER.match(line))]
+            self.headers[path] = [f"#include <{match[1]}>" for line in lines if (match := HEADER.match(line))]
             self.take(lines, found, wanted)
         if not self.headers:
             self.notes = [f"Nothing here can be graded. Expected: the folder of the handout, with {', '.join(map(str, paths))}. "
