@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from regions import (CODE, SECONDS, Fault, cases_in, chapter_folders, equations_in, exercises, failed_check, in_english, in_one_line,
-                     pattern_of, why_not)
+from regions import (CODE, HEADER, SECONDS, Fault, cases_in, chapter_folders, equations_in, exercises, failed_check, in_english,
+                     in_one_line, pattern_of, read_code, why_not)
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
@@ -87,6 +87,13 @@ def explain(case, printed):
     print(printed.replace(f"{ROOT}/", ""))
 
 
+def not_taken(lines, name):
+    """What a grader leaves out of what a student may have added: headers that are not the standard library's."""
+    for number, line in enumerate(lines):
+        if re.match(r"\s*#\s*include\s*<", line) and not HEADER.match(line):
+            yield f"{name}:{number + 1}: is left out when graded: {line.strip()} (expected a header of the standard library)"
+
+
 def check(number):
     """Builds and runs the tests of one exercise; returns whether they pass. A test that stops at another open exercise can say
     nothing yet."""
@@ -98,6 +105,7 @@ def check(number):
     if reason := why_not(region.body):
         print(f"{region.path}:{region.first + 1}: this could not be graded: {reason}")
         return False
+    print("".join(f"{line}\n" for line in not_taken(read_code(ROOT / region.path, region.path), region.path)), end="")
     name = f"test_{region.chapter:02}"
     if not compile_program(name):
         return False

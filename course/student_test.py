@@ -54,6 +54,11 @@ class Loop(unittest.TestCase):
         self.assertRegex(lines[1], r"^  \(1.2\)  chapters/01_forward_noising/README.md:\d+  x_t = .*varepsilon_t")
         self.assertEqual(lines[2:5], ["  check:  CHECK( f(x) == 2 )", "  values: CHECK( 1 == 2 )", PRINTED.split("\n")[0]])
 
+    def test_headers_that_are_not_taken(self):
+        lines = ["#include <cmath>", "#include <bits/stdc++.h>", '#include "a.hpp"', "#include<vector>"]
+        self.assertEqual(list(student.not_taken(lines, "a.cpp")),
+                         ["a.cpp:2: is left out when graded: #include <bits/stdc++.h> (expected a header of the standard library)"])
+
     def test_many_lines(self):
         self.assertEqual(student.shorten(list("abc"), 2), ["a", "b", "... and 1 more"])
         self.assertEqual(student.shorten(list("ab"), 2), ["a", "b"])

@@ -48,8 +48,9 @@ class Upload:
         parts = parts_of(wanted)
         for count in range(len(parts), 0, -1):  # of the names that agree, from the last one on
             fits = [path for path in self.files + self.links if parts_of(path)[-count:] == parts[-count:]]
-            if count == len(parts):  # of whole trees, the outermost
-                fits = [path for path in fits if len(parts_of(path)) == min(len(parts_of(p)) for p in fits)]
+            if count == len(parts) and fits:  # of whole trees, the outermost
+                least = min(len(parts_of(path)) for path in fits)
+                fits = [path for path in fits if len(parts_of(path)) == least]
             if len(fits) > 1:
                 raise Fault(f"{wanted}: could be {' or '.join(str(path) for path in fits[:3])}; expected one of them")
             if fits:
@@ -63,8 +64,9 @@ class Upload:
 
     def read(self, path):
         """The lines of a file, whatever is in it."""
-        if size := max((self.folder / path).stat().st_size - MOST_BYTES, 0):
-            raise Fault(f"{path}: has {MOST_BYTES + size} bytes, expected at most {MOST_BYTES}")
+        size = (self.folder / path).stat().st_size
+        if size > MOST_BYTES:
+            raise Fault(f"{path}: has {size} bytes, expected at most {MOST_BYTES}")
         return read_code(self.folder / path, path)
 
 
