@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START = re.compile(r'^\s*// >>> exercise (\d+\.\d+) points=([1-9]\d*) hint="([^"]+)"\s*$')
-MARK = '// >>> exercise 3.1 points=2 hint="..."'
 BEGIN = re.compile(r"\s*// >>> exercise (\d+\.\d+)(?: |$)")
 END = re.compile(r"\s*// <<<")
 # What a mark looks like, also where an editor or a slip has changed it.
@@ -112,8 +111,9 @@ def read_code(file, name):
     return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
 
 
-def misspelt(line, name, number, expected=None):
-    return f"{name}:{number + 1}: found {line.strip()[:60]!r}, expected {expected or MARK}"
+def misspelt(line, name, number, exercise, ends=False):
+    expected = "// <<<" if ends else f'// >>> exercise {exercise or "3.1"} points=2 hint="..."'
+    return f"{name}:{number + 1}: found {line.strip()[:60]!r}, expected {expected}"
 
 
 def marks_in(lines, name):
@@ -128,7 +128,7 @@ def marks_in(lines, name):
         named = re.search(r"exercise\s*(\d+\.\d+)", line, re.IGNORECASE)
         exercise = (opened[0] if opened else None) if ends else named and named[1]
         if not (END if ends else BEGIN).match(line):
-            faults.append((exercise, misspelt(line, name, number, "// <<<" if ends else None)))
+            faults.append((exercise, misspelt(line, name, number, exercise, ends)))
         if not ends:
             if opened:
                 faults.append((opened[0], f"{place}: an exercise begins inside exercise {opened[0]} of line {opened[1] + 1}"))
@@ -152,10 +152,10 @@ def regions_of(tree, path):
     if faults:
         raise Fault(faults[0][1])
     found = []
-    for _, first, last in marked:
+    for exercise, first, last in marked:
         match = START.match(lines[first])
         if match is None:
-            raise Fault(misspelt(lines[first], path, first))
+            raise Fault(misspelt(lines[first], path, first, exercise))
         found.append(Region(match[1], int(match[2]), match[3], Path(path), first, last, tuple(lines[first + 1 : last])))
     return found
 

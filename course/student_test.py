@@ -89,7 +89,7 @@ class Handout(unittest.TestCase):
         for content in (b"\xef\xbb\xbf" + self.good, self.good.replace(b"\n", b"\r\n"), self.good + b"// f\xfcr\n"):
             self.assertIn("1.1  1 point", self.ask("next", content=content)[0])
         for content, reason in ((self.good.decode().encode("utf-16"), ":1: is UTF-16, expected UTF-8"),
-                                (self.good.replace(b"// >>> exercise 1.3", b"//>>> exercise 1.3"), "found '//>>> exercise 1.3 "),
+                                (self.good.replace(b"// >>> exercise 1.3", b"//>>> exercise 1.3"), "', expected // >>> exercise 1.3 points="),
                                 (self.good.replace(b"// <<<", b"", 1), "an exercise begins inside exercise 1.1 of line ")):
             for command in (["next"], ["check", "1.1"], ["hint", "1.1"]):
                 _, wrong = self.ask(*command, content=content)
