@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <utility>
 
 #include "04_unet/scheduler_file.hpp"
@@ -135,11 +134,11 @@ std::array<int, 2> read_size(const Config& config) {
     return {side, side};
 }
 
-Noising find_noising(const Parts& parts) {
+Noising find_noising(const Parts& parts, std::string& note) {
     const fs::path path = parts.scheduler / kSchedulerConfig;
     if (fs::exists(path)) return read_noising(Config(path));
-    std::printf("note: %s is not there; taken as trained with the linear schedule to predict eps\n",
-                path.string().c_str());
+    note =
+        path.string() + " is not there; taken as trained with the linear schedule to predict eps";
     return {linear_schedule(1000), Prediction::eps};
 }
 
@@ -158,12 +157,14 @@ LoadedModel load_model(const fs::path& path) {
             ": a network with ", unet.in_channels, " channels in, ", unet.out_channels, " out and ",
             unet.classes, " classes; drawing takes as many in as out, and no classes");
     const auto [height, width] = read_size(config);
-    Noising noising = find_noising(parts);
+    std::string note;
+    Noising noising = find_noising(parts, note);
     const SafetensorsFile file(find_weights(parts.unet, kWeightsName));
     const auto data = file.metadata().find("data");
     LoadedModel loaded{DenoisingModel(unet, std::move(noising.schedule), noising.prediction, height,
                                       width, data == file.metadata().end() ? "" : data->second),
-                       {}};
+                       {},
+                       note};
     loaded.values = loaded.model.parameters.from_file<float>(file, unet_loading());
     return loaded;
 }

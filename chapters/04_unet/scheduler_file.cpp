@@ -69,7 +69,7 @@ json scheduler_config_json(const Schedule& schedule, Prediction prediction) {
                    {"variance_type", "fixed_small"},
                    {"clip_sample", true},
                    {"clip_sample_range", 1.0},
-                   {"timestep_spacing", "leading"},
+                   {"timestep_spacing", "trailing"},
                    {"steps_offset", 0}};
     const double first = schedule.beta[1], last = schedule.beta.back();
     if (schedule.name == "linear" || schedule.name == "scaled_linear") {
