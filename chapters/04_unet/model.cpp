@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <utility>
 
 #include "04_unet/scheduler_file.hpp"
@@ -18,6 +17,7 @@ using nlohmann::json;
 
 constexpr const char *kModelIndex = "model_index.json", *kConfig = "config.json",
                      *kSchedulerConfig = "scheduler_config.json";
+constexpr Range kSides = {1, 16'384};  ///< of pictures
 /// What an earlier version of this book wrote in place of a folder.
 constexpr const char *kOlderModel = "model.safetensors",
                      *kOlder =
@@ -126,19 +126,19 @@ std::array<int, 2> read_size(const Config& config) {
     if (!config.has("sample_size"))
         config.refuse("sample_size", "the height and width of its pictures");
     if (config.is_list("sample_size")) {
-        const std::vector<int> size = config.numbers("sample_size", 1);
+        const std::vector<int> size = config.numbers("sample_size", kSides);
         if (size.size() != 2) config.refuse("sample_size", "one number or two");
         return {size[0], size[1]};
     }
-    const int side = config.number("sample_size", 1);
+    const int side = config.number("sample_size", kSides);
     return {side, side};
 }
 
-Noising find_noising(const Parts& parts) {
+Noising find_noising(const Parts& parts, std::string& note) {
     const fs::path path = parts.scheduler / kSchedulerConfig;
     if (fs::exists(path)) return read_noising(Config(path));
-    std::printf("note: %s is not there; taken as trained with the linear schedule to predict eps\n",
-                path.string().c_str());
+    note =
+        path.string() + " is not there; taken as trained with the linear schedule to predict eps";
     return {linear_schedule(1000), Prediction::eps};
 }
 
@@ -157,12 +157,14 @@ LoadedModel load_model(const fs::path& path) {
             ": a network with ", unet.in_channels, " channels in, ", unet.out_channels, " out and ",
             unet.classes, " classes; drawing takes as many in as out, and no classes");
     const auto [height, width] = read_size(config);
-    Noising noising = find_noising(parts);
+    std::string note;
+    Noising noising = find_noising(parts, note);
     const SafetensorsFile file(find_weights(parts.unet, kWeightsName));
     const auto data = file.metadata().find("data");
     LoadedModel loaded{DenoisingModel(unet, std::move(noising.schedule), noising.prediction, height,
                                       width, data == file.metadata().end() ? "" : data->second),
-                       {}};
+                       {},
+                       note};
     loaded.values = loaded.model.parameters.from_file<float>(file, unet_loading());
     return loaded;
 }

@@ -282,6 +282,7 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, con
     const auto start = Clock::now();
     require_file(settings.model, "04_unet train makes one");
     LoadedModel loaded = load_model(settings.model);
+    if (!loaded.note.empty()) std::printf("note: %s\n", loaded.note.c_str());
     const DenoisingModel& model = loaded.model;
     const DrawingSettings& drawing = settings.drawing;
     Array<float> pictures = find_noise(drawing.noise, model, drawing.n, common.seed);

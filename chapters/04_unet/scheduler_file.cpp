@@ -28,7 +28,7 @@ std::string listed(const std::array<const char*, N>& names) {
 }
 
 Schedule read_schedule(const Config& file) {
-    const int T = file.number("num_train_timesteps", 1, 1000);
+    const int T = file.number("num_train_timesteps", {1, 100'000}, 1000);
     if (file.has("trained_betas")) {
         const std::vector<double> betas = file.reals("trained_betas");
         require(static_cast<int>(betas.size()) == T, file.path().string(), ": trained_betas has ",
@@ -69,7 +69,7 @@ json scheduler_config_json(const Schedule& schedule, Prediction prediction) {
                    {"variance_type", "fixed_small"},
                    {"clip_sample", true},
                    {"clip_sample_range", 1.0},
-                   {"timestep_spacing", "leading"},
+                   {"timestep_spacing", "trailing"},
                    {"steps_offset", 0}};
     const double first = schedule.beta[1], last = schedule.beta.back();
     if (schedule.name == "linear" || schedule.name == "scaled_linear") {

@@ -87,7 +87,9 @@ std::filesystem::path model_of_chapter_4(const CommonOptions& common,
 
 LoadedModel load_model_of_chapter_4(const std::filesystem::path& path) {
     require_file(path, "04_unet train makes a model; --model names one that lies elsewhere");
-    return load_model(path);
+    LoadedModel loaded = load_model(path);
+    if (!loaded.note.empty()) std::printf("note: %s\n", loaded.note.c_str());
+    return loaded;
 }
 
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,

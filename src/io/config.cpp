@@ -13,10 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kMost = 1 << 30;
-
-bool is_number(const json& value, int least) {
-    return value.is_number_integer() && value >= least && value <= kMost;
+bool is_number(const json& value, Range range) {
+    return value.is_number_integer() && value >= range.least && value <= range.most;
 }
 
 /// Whether it is a list, not empty, whose entries all pass.
@@ -25,8 +23,34 @@ bool is_list_of(const json& value, Test test) {
     return value.is_array() && !value.empty() && std::all_of(value.begin(), value.end(), test);
 }
 
-std::string from(int least) {
-    return "a whole number from " + std::to_string(least) + " on";
+/// A value as it may stand in a message.
+std::string short_of(const json& value) {
+    const std::string text = value.dump();
+    return text.size() <= 80 ? text : text.substr(0, 80) + "..";
+}
+
+/// Numbers that JSON does not have, but Python writes, in quotes.
+std::string with_quoted_infinities(std::string_view text) {
+    std::string quoted;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (in_string && text[i] == '\\') {
+            quoted += text.substr(i++, 2);
+            continue;
+        }
+        if (text[i] == '"') in_string = !in_string;
+        std::string_view found;
+        for (const std::string_view word : {"Infinity", "-Infinity", "NaN"})
+            if (!in_string && text.substr(i).starts_with(word)) found = word;
+        quoted += found.empty() ? std::string(1, text[i]) : '"' + std::string(found) + '"';
+        if (!found.empty()) i += found.size() - 1;
+    }
+    return quoted;
+}
+
+std::string told(Range range) {
+    return "a whole number from " + std::to_string(range.least) + " to " +
+           std::to_string(range.most);
 }
 
 }  // namespace
@@ -34,7 +58,7 @@ std::string from(int least) {
 Config::Config(const fs::path& path) : path_(path) {
     const std::vector<std::byte> bytes = read_file(path);
     refuse_known_strangers(as_text(bytes).substr(0, 64), path);
-    content_ = parse_json(as_text(bytes), path.string());
+    content_ = parse_json(with_quoted_infinities(as_text(bytes)), path.string());
     require(content_.is_object(), path.string(), ": expected an object of settings");
 }
 
@@ -51,13 +75,19 @@ const json& Config::get(const std::string& key, const std::string& expected) con
 }
 
 void Config::refuse(const std::string& key, const std::string& expected) const {
-    const json* value = find(key);
+    const auto found = content_.find(key);
     fail(path_.string(), ": ", key, " is ",
-         value == nullptr ? "not there" : in_quotes(value->dump()), ", expected ", expected);
+         found == content_.end() ? "not there" : short_of(*found), ", expected ", expected);
 }
 
 bool Config::has(const std::string& key) const {
     return find(key) != nullptr;
+}
+
+bool Config::is_null(const std::string& key) const {
+    asked_.insert(key);
+    const auto found = content_.find(key);
+    return found != content_.end() && found->is_null();
 }
 
 bool Config::is_list(const std::string& key) const {
@@ -69,13 +99,13 @@ std::string Config::class_name() const {
     return texts("architectures").front();
 }
 
-int Config::number(const std::string& key, int least) const {
-    if (!is_number(get(key, from(least)), least)) refuse(key, from(least));
+int Config::number(const std::string& key, Range range) const {
+    if (!is_number(get(key, told(range)), range)) refuse(key, told(range));
     return find(key)->get<int>();
 }
 
-int Config::number(const std::string& key, int least, int otherwise) const {
-    return has(key) ? number(key, least) : otherwise;
+int Config::number(const std::string& key, Range range, int otherwise) const {
+    return has(key) ? number(key, range) : otherwise;
 }
 
 double Config::real(const std::string& key, double otherwise) const {
@@ -99,10 +129,10 @@ std::string Config::text(const std::string& key, const std::string& otherwise) c
     return value->get<std::string>();
 }
 
-std::vector<int> Config::numbers(const std::string& key, int least) const {
+std::vector<int> Config::numbers(const std::string& key, Range range) const {
     const json& value = get(key, "a list of numbers");
-    if (!is_list_of(value, [&](const json& v) { return is_number(v, least); }))
-        refuse(key, "a list, each " + from(least));
+    if (!is_list_of(value, [&](const json& v) { return is_number(v, range); }))
+        refuse(key, "a list, each " + told(range));
     return value.get<std::vector<int>>();
 }
 
@@ -121,8 +151,10 @@ std::vector<std::string> Config::texts(const std::string& key) const {
 }
 
 void Config::only(const std::string& key, std::initializer_list<json> values) const {
-    const json* value = find(key);
-    if (value == nullptr || std::find(values.begin(), values.end(), *value) != values.end()) return;
+    asked_.insert(key);
+    const auto found = content_.find(key);
+    if (found == content_.end() || std::find(values.begin(), values.end(), *found) != values.end())
+        return;
     std::string expected;
     for (const json& each : values) expected += (expected.empty() ? "" : " or ") + each.dump();
     refuse(key, expected + "; others are not understood here");
@@ -134,8 +166,8 @@ void Config::pass_over(std::initializer_list<const char*> keys) const {
 
 void Config::done() const {
     for (const auto& [key, value] : content_.items()) {
-        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ",
-                in_quotes(key), " = ", in_quotes(value.dump()), " is not understood here");
+        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ", key,
+                " = ", short_of(value), " is not understood here");
     }
 }
 

@@ -9,7 +9,14 @@
 
 namespace diffusion {
 
-/// Settings by name. A setting that is null or not there has its default. Every Error names the
+/// Of whole numbers, both ends included.
+struct Range {
+    int least, most;
+};
+
+/// Settings by name. One that is not there has its default, as has one that is null, unless a
+/// function says otherwise. Infinity and NaN, which Python writes into its JSON, are read as texts.
+/// Every Error names the
 /// file and the setting; done() makes sure that none was overlooked.
 class Config {
 public:
@@ -19,20 +26,22 @@ public:
     const std::filesystem::path& path() const { return path_; }
     /// What the settings are of: _class_name, or the first of architectures.
     std::string class_name() const;
-    bool has(const std::string& key) const;
+    bool has(const std::string& key) const;      ///< and it is not null
+    bool is_null(const std::string& key) const;  ///< and it is there
     bool is_list(const std::string& key) const;
 
-    /// A whole number from `least` to 2^30.
-    int number(const std::string& key, int least) const;
-    int number(const std::string& key, int least, int otherwise) const;
+    /// A whole number in the range.
+    int number(const std::string& key, Range range) const;
+    int number(const std::string& key, Range range, int otherwise) const;
     double real(const std::string& key, double otherwise) const;
     bool flag(const std::string& key, bool otherwise) const;
     std::string text(const std::string& key, const std::string& otherwise) const;
-    std::vector<int> numbers(const std::string& key, int least) const;
+    std::vector<int> numbers(const std::string& key, Range range) const;
     std::vector<double> reals(const std::string& key) const;
     std::vector<std::string> texts(const std::string& key) const;
 
-    /// A setting of which only some values are understood: fails, naming it, if it has another one.
+    /// A setting of which only some values are understood: fails, naming it, if it is there and has
+    /// another one. Null is such a value, too.
     void only(const std::string& key, std::initializer_list<nlohmann::json> values) const;
     /// Settings that change nothing here.
     void pass_over(std::initializer_list<const char*> keys) const;
