@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Holds our modules against diffusers and transformers, both ways, on the same folders and inputs.
+
+usage: peers BIN_DIR [--scratch FOLDER] [--only WORD]      BIN_DIR: build/bin
+       peers --write FOLDER                               writes what `make test` compares with: tests/data/peers
+
+Prints a table of differences and exits 1 if one is above its bound.
+"""
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+warnings.filterwarnings("ignore")
+import diffusers
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+import pipelines
+import unet2d
+from common import BOUND, Refused, Table, difference, emptied, ours, reference, relative, write_folder
+
+PEERS = [unet2d.PEER]  # one for each class
+STORED = Path(__file__).resolve().parents[3] / "tests/data/peers"
+
+
+def write(peer, setting, folder):
+    """A setting's folder, with inputs and results."""
+    write_folder(peer, setting, folder)
+    given = peer.inputs(peer.load(folder), **setting.inputs)
+    save_file(given, folder / "in.safetensors")
+    save_file(reference(peer, folder, given), folder / "out.safetensors")
+
+
+def write_stored(folder):
+    for peer in PEERS:
+        for setting in peer.settings:
+            if setting.stored:
+                write(peer, setting, emptied(folder / peer.name / setting.name))
+
+
+def check_stored(table, scratch):
+    """What `make test` compares with is what these scripts write."""
+    write_stored(scratch)
+    for peer in PEERS:
+        for setting in peer.settings:
+            if not setting.stored:
+                continue
+            here, there = scratch / peer.name / setting.name, STORED / peer.name / setting.name
+            names = {file.name for file in here.iterdir()} | {file.name for file in there.glob("*")}
+            same = all((here / name).exists() and (there / name).exists() for name in names) and all(
+                (here / name).read_bytes() == (there / name).read_bytes() for name in names - {"out.safetensors"})
+            error = difference(*(load_file(place / "out.safetensors") for place in (there, here))) if same else float("inf")
+            table.row(peer.name, setting.name, "as stored", error, 1e-6)
+
+
+def check_class(bin, table, peer, scratch, only):
+    for setting in peer.settings:
+        if only not in f"{peer.name} {setting.name}":
+            continue
+        folder = emptied(scratch / "folder")
+        write(peer, setting, folder)
+        given, theirs = load_file(folder / "in.safetensors"), load_file(folder / "out.safetensors")
+        try:
+            table.row(peer.name, setting.name, "theirs -> ours", difference(ours(bin, folder, given, scratch), theirs))
+        except Refused as line:
+            good = setting.odd and "\n" not in str(line) and setting.name.split()[0] in str(line)
+            table.tell(peer.name, setting.name, "theirs -> ours", f" refused: {line}", good)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bin", type=Path, nargs="?")
+    parser.add_argument("--scratch", type=Path, help="where folders are written; kept (none: a temporary folder)")
+    parser.add_argument("--only", default="", help="only settings that have this in their class or name, and no drawings")
+    parser.add_argument("--write", type=Path, metavar="FOLDER")
+    options = parser.parse_args()
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    if options.write:
+        write_stored(options.write)
+        return
+    if options.bin is None:
+        parser.error("BIN_DIR is missing")
+    print(f"PyTorch {torch.__version__}, diffusers {diffusers.__version__}, transformers {transformers.__version__}")
+    table = Table()
+    with tempfile.TemporaryDirectory() as temporary:
+        scratch = options.scratch or Path(temporary)
+        for peer in PEERS:
+            check_class(options.bin, table, peer, scratch, options.only)
+        if not options.only:
+            pipelines.check(options.bin, table, scratch)
+            check_stored(table, scratch)
+    print(f"peers: {table.passed} passed, {table.failed} failed")
+    sys.exit(1 if table.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
