@@ -31,8 +31,8 @@ public:
     explicit TimedNetwork(const NetworkOptions& options)
         : options_(options),
           data_(random_pictures(options)),
-          model_(unet_config(options.channels, options.base, options.multipliers), "cosine", 1000,
-                 "eps", options.pixels, options.pixels),
+          model_(unet_config(options.channels, options.base, options.multipliers),
+                 make_schedule("cosine", 1000), Prediction::eps, options.pixels, options.pixels),
           values_(model_.parameters.block()) {
         model_.parameters.initialise<float>(values_, 1);
     }

@@ -185,7 +185,8 @@ TEST_CASE("(3.11) the denoiser of a network: its condition, and its guess at any
 }
 
 TEST_CASE("a denoiser that several threads ask at once gives each the same bits as alone") {
-    const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "x0", 12, 12);
+    const DenoisingModel model(unet_config(1, 8, {1, 2}), make_schedule("cosine", 1000),
+                               Prediction::x0, 12, 12);
     Array<float> values(model.parameters.block());
     model.parameters.initialise<float>(values, 1);
     Random random(8, Purpose::test);

@@ -347,9 +347,9 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
 
 TEST_CASE("--device cuda: where there is no GPU, one line says so, and nothing is written") {
     const TemporaryFolder folder;
-    const ProcessResult result = run_program({"04_unet", "train", "--preset", "smoke", "--dataset",
-                                              "builtin", "--device", "cuda", "--out",
-                                              (folder / "out").string()});
+    const ProcessResult result =
+        run_program({"04_unet", "train", "--preset", "smoke", "--dataset", "builtin", "--device",
+                     "cuda", "--out", (folder / "out").string()});
     if (result.exit_code == 0) return;  // there is one
     CHECK(result.exit_code == 1);
     CHECK(std::ranges::count(result.err, '\n') == 1);

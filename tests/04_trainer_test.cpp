@@ -111,7 +111,8 @@ TEST_CASE("Muon gets the kernels and matrices between hidden values, none that f
 
 TEST_CASE("flips: half of the pictures, left to right, and everything else as without") {
     // One picture that is not its own mirror image; the noise and the times are the same.
-    const DenoisingModel model(unet_config(1, 8, {1}), "cosine", 1000, "x0", 4, 4);
+    const DenoisingModel model(unet_config(1, 8, {1}), make_schedule("cosine", 1000),
+                               Prediction::x0, 4, 4);
     Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 0), {}};
     for (std::size_t i = 0; i < 16; ++i) data.pixels[i] = static_cast<std::uint8_t>(i % 4 * 80);
     Dataset mirrored = data;
@@ -144,7 +145,8 @@ TEST_CASE("flips: half of the pictures, left to right, and everything else as wi
 
 TEST_CASE("(3.11) (3.13) a fresh network's guess of x_0: it answers 0, whatever it is asked for") {
     for (const std::string prediction : {"eps", "x0", "v"}) {
-        const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, prediction, 8, 8);
+        const DenoisingModel model(unet_config(1, 8, {1, 2}), make_schedule("cosine", 1000),
+                                   prediction_from_name(prediction), 8, 8);
         Array<float> values(model.parameters.block());
         model.parameters.initialise<float>(values, 1);
         Arena arena;
@@ -209,7 +211,8 @@ TEST_CASE("a loss that is not finite stops the training, names the step, and cha
 }
 
 TEST_CASE("the layer where numbers stop being finite is named, not the first of the network") {
-    const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "v", 8, 8);
+    const DenoisingModel model(unet_config(1, 8, {1, 2}), make_schedule("cosine", 1000),
+                               Prediction::v, 8, 8);
     Dataset data{"test", "", 4, 8, 8, 1, std::vector<std::uint8_t>(256, 100), {}};
     TrainOptions options = kOptions;
     options.batch = 8;
@@ -306,7 +309,8 @@ TEST_CASE("weights that are not finite do not replace a saved state") {
 }
 
 TEST_CASE("training steps after the first take no memory from the heap") {
-    const DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "x0", 12, 12);
+    const DenoisingModel model(unet_config(1, 8, {1, 2}), make_schedule("cosine", 1000),
+                               Prediction::x0, 12, 12);
     Dataset data{"test", "", 4, 12, 12, 1, std::vector<std::uint8_t>(4 * 144, 100), {}};
     TrainOptions options = kOptions;
     options.batch = 12;
@@ -323,7 +327,8 @@ TEST_CASE("training steps after the first take no memory from the heap") {
 }
 
 TEST_CASE("calls of a denoiser after the first ones take no memory from the heap") {
-    DenoisingModel model(unet_config(1, 8, {1, 2}), "cosine", 1000, "x0", 12, 12);
+    DenoisingModel model(unet_config(1, 8, {1, 2}), make_schedule("cosine", 1000), Prediction::x0,
+                         12, 12);
     Array<float> values(model.parameters.block());
     model.parameters.initialise<float>(values, 1);
     for (int images : {1, 20}) {
@@ -345,7 +350,8 @@ TEST_CASE(
     "predicts 0") {
     // A fresh network predicts 0, so each sample's loss is the weighted mean square of its target.
     for (const std::string prediction : {"eps", "x0", "v"}) {
-        const DenoisingModel model(unet_config(1, 8, {1}), "cosine", 1000, prediction, 4, 4);
+        const DenoisingModel model(unet_config(1, 8, {1}), make_schedule("cosine", 1000),
+                                   prediction_from_name(prediction), 4, 4);
         Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
                      {}};  // every pixel is -0.6
         SampleErrors samples(4);
@@ -382,7 +388,8 @@ TEST_CASE(
 
 TEST_CASE(
     "(4.15) with a power below 1 the times of a batch are those of u^p, later ones more often") {
-    const DenoisingModel model(unet_config(1, 8, {1}), "cosine", 1000, "v", 4, 4);
+    const DenoisingModel model(unet_config(1, 8, {1}), make_schedule("cosine", 1000), Prediction::v,
+                               4, 4);
     Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51), {}};
     SampleErrors samples(64);
     const Trainer::Loss loss = picture_loss(model, data, {64, 0.5, false, 3}, &samples);

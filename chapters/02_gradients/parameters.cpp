@@ -12,34 +12,19 @@
 namespace diffusion {
 namespace {
 
-std::vector<int> file_shape(const Shape& s, Layout layout) {
-    if (layout == Layout::linear) return {s[1], s[0]};
-    if (layout == Layout::conv) return {s[3], s[2], s[0], s[1]};
-    return {s.n.begin(), s.n.begin() + s.rank};
+/// Of one of `parts` equal parts of a parameter's last axis.
+std::vector<int> file_shape(const Shape& s, Layout layout, int parts) {
+    const int out = s.back() / parts;
+    if (layout == Layout::linear) return {out, s[s.rank - 2]};
+    if (layout == Layout::conv) return {out, s[2], s[0], s[1]};
+    std::vector<int> shape(s.n.begin(), s.n.begin() + s.rank);
+    if (!shape.empty()) shape.back() = out;
+    return shape;
 }
 
 /// What peers save beside the weights, and make anew when they load them.
 bool is_buffer(const std::string& name) {
     return name == "position_ids" || name.ends_with(".position_ids");  // 0, 1, 2, ..
-}
-
-/// Calls visit(here, there) with the index of every number in our order and in the file's.
-template <class Visit>
-void for_each_number(const Shape& s, Layout layout, Visit visit) {
-    const std::ptrdiff_t out = s.back(), in = layout == Layout::plain ? 1 : s[s.rank - 2];
-    const std::ptrdiff_t n = s.numel(), taps = layout == Layout::plain
-                                                   ? n / std::max<std::ptrdiff_t>(out, 1)
-                                                   : n / (in * out);
-    for (std::ptrdiff_t k = 0; k < taps; ++k) {
-        for (std::ptrdiff_t i = 0; i < in; ++i) {
-            for (std::ptrdiff_t o = 0; o < out; ++o) {
-                const std::ptrdiff_t here = (k * in + i) * out + o;
-                visit(static_cast<std::size_t>(here),
-                      static_cast<std::size_t>(layout == Layout::plain ? here
-                                                                       : (o * in + i) * taps + k));
-            }
-        }
-    }
 }
 
 std::string shape_text(const std::vector<int>& shape) {
@@ -49,52 +34,100 @@ std::string shape_text(const std::vector<int>& shape) {
     return text + "]";
 }
 
-/// A part of a parameter that one thread reads: rows of the file's [out, in, ..], or numbers of a
+/// Where a tensor of a file goes: columns `column` .. `column` + `columns` - 1 of the parameter's
+/// rows.
+struct Columns {
+    Parameter where;
+    Layout layout;
+    std::ptrdiff_t column, columns;
+
+    std::ptrdiff_t stride() const { return where.shape.rank > 0 ? where.shape.back() : 1; }
+    std::ptrdiff_t rows() const { return where.shape.numel() / stride(); }
+    std::ptrdiff_t offset() const { return where.offset + column; }
+};
+
+Columns columns_of(const Parameter& where, Layout layout, int part, int parts) {
+    const Columns all{where, layout, 0, 0};
+    const std::ptrdiff_t columns = all.stride() / parts;
+    return {where, layout, part * columns, columns};
+}
+
+/// A part of a tensor that one thread reads: rows of the file's [out, in, ..], or numbers of a
 /// plain one.
 struct Piece {
     const StoredTensor* tensor;
-    Parameter where;
-    Layout layout;
+    Columns to;
     std::ptrdiff_t first, count;
 };
 
-void add_pieces(const StoredTensor& tensor, const Parameter& where, Layout layout,
-                std::vector<Piece>& pieces) {
+void add_pieces(const StoredTensor& tensor, const Columns& to, std::vector<Piece>& pieces) {
     constexpr std::ptrdiff_t kNumbers = 1 << 18;  // a megabyte: it stays in a core's own cache
-    const std::ptrdiff_t n = where.shape.numel();
+    const auto n = static_cast<std::ptrdiff_t>(tensor.count);
     if (n == 0) return;
-    const std::ptrdiff_t rows = layout == Layout::plain ? n : where.shape.back();
+    const std::ptrdiff_t rows = to.layout == Layout::plain ? n : to.columns;
     const std::ptrdiff_t most =
         std::max(kWeightTile, kNumbers / (n / rows) / kWeightTile * kWeightTile);
     for (std::ptrdiff_t first = 0; first < rows; first += most)
-        pieces.push_back({&tensor, where, layout, first, std::min(most, rows - first)});
+        pieces.push_back({&tensor, to, first, std::min(most, rows - first)});
 }
 
 /// To its place in the block. `rows` is scratch memory of the thread.
 template <class T>
 void read_piece(const SafetensorsFile& file, const Piece& piece, T* block, std::vector<T>& rows) {
-    T* const x = block + piece.where.offset + piece.first;
-    const auto first = static_cast<std::uint64_t>(piece.first);
-    const auto count = static_cast<std::size_t>(piece.count);
-    if (piece.layout == Layout::plain) {
-        file.read<T>(*piece.tensor, first, {x, count});
-        return;
-    }
-    const Shape& s = piece.where.shape;
-    const std::ptrdiff_t out = s.back(), in = s[s.rank - 2], taps = s.numel() / (in * out);
+    const Columns& to = piece.to;
+    T* const x = block + to.offset() + piece.first;
+    const bool plain = to.layout == Layout::plain;
+    const Shape& s = to.where.shape;
+    const std::ptrdiff_t in = plain ? 1 : s[s.rank - 2], taps = plain ? 1 : to.rows() / in;
     const auto length = static_cast<std::size_t>(in * taps);
-    if (rows.size() < count * length) rows.resize(count * length);
-    file.read<T>(*piece.tensor, first * length, {rows.data(), count * length});
-    rows_to_columns(rows.data(), piece.count, in, taps, x, out);
+    const auto numbers = static_cast<std::size_t>(piece.count) * length;
+    if (!plain && rows.size() < numbers) rows.resize(numbers);
+    const std::span<T> read(plain ? x : rows.data(), numbers);
+    file.read<T>(*piece.tensor, static_cast<std::uint64_t>(piece.first) * length, read);
+    require(all_finite<T>(read), file.place_of(*piece.tensor),
+            ": holds a number that is not finite; this model is of no use");
+    if (!plain) rows_to_columns(rows.data(), piece.count, in, taps, x, to.stride());
+}
+
+/// The columns in the order of a file.
+template <class T>
+std::vector<float> as_in_file(const T* block, const Columns& from) {
+    const Shape& s = from.where.shape;
+    const std::ptrdiff_t in = from.layout == Layout::plain ? from.rows() : s[s.rank - 2];
+    const std::ptrdiff_t taps = from.rows() / in;
+    std::vector<float> values;
+    values.reserve(static_cast<std::size_t>(from.rows() * from.columns));
+    const auto put = [&](std::ptrdiff_t row, std::ptrdiff_t column) {
+        values.push_back(static_cast<float>(block[from.offset() + row * from.stride() + column]));
+    };
+    if (from.layout == Layout::plain) {
+        for (std::ptrdiff_t row = 0; row < from.rows(); ++row)
+            for (std::ptrdiff_t c = 0; c < from.columns; ++c) put(row, c);
+        return values;
+    }
+    for (std::ptrdiff_t c = 0; c < from.columns; ++c)
+        for (std::ptrdiff_t i = 0; i < in; ++i)
+            for (std::ptrdiff_t k = 0; k < taps; ++k) put(k * in + i, c);
+    return values;
 }
 
 }  // namespace
 
 Parameter ParameterList::add(std::string name, Shape shape, Layout layout, Init init) {
-    for (const Entry& entry : entries_)
-        require(entry.name != name, "parameters: two are named ", name);
+    return add_joined({std::move(name)}, shape, layout, init);
+}
+
+Parameter ParameterList::add_joined(std::vector<std::string> names, Shape shape, Layout layout,
+                                    Init init) {
+    const int parts = static_cast<int>(names.size());
+    require(parts == 1 || (parts > 1 && layout != Layout::conv && shape.back() % parts == 0),
+            "parameters: ", shape, " does not fall into ", parts, " parts");
+    for (const std::string& name : names)
+        for (const Entry& entry : entries_)
+            require(std::ranges::find(entry.names, name) == entry.names.end(),
+                    "parameters: two are named ", name);
     const Parameter where{block_, shape};
-    entries_.push_back({std::move(name), where, layout, init});
+    entries_.push_back({std::move(names), where, layout, init});
     // Every parameter starts on a cache line; the gap holds zeros that no operation reads.
     constexpr std::ptrdiff_t kLine = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
     count_ += shape.numel();
@@ -106,7 +139,7 @@ const std::string& ParameterList::name_at(std::ptrdiff_t offset) const {
     require(offset >= 0 && offset < block_, "parameters: no element ", offset, " among ", block_);
     return std::prev(std::find_if(entries_.begin(), entries_.end(),
                                   [&](const Entry& e) { return e.where.offset > offset; }))
-        ->name;
+        ->names.front();
 }
 
 std::vector<Parameter> ParameterList::matrices() const {
@@ -147,38 +180,45 @@ std::vector<NamedArray> ParameterList::to_arrays(std::span<const T> values,
                                                  const std::string& prefix) const {
     std::vector<NamedArray> arrays;
     for (const Entry& entry : entries_) {
-        if (!entry.name.starts_with(prefix)) continue;
-        NamedArray array{
-            entry.name.substr(prefix.size()), file_shape(entry.where.shape, entry.layout), {}};
-        array.values.resize(static_cast<std::size_t>(entry.where.shape.numel()));
-        const T* x = values.data() + entry.where.offset;
-        for_each_number(entry.where.shape, entry.layout, [&](std::size_t here, std::size_t there) {
-            array.values[there] = static_cast<float>(x[here]);
-        });
-        arrays.push_back(std::move(array));
+        const int parts = static_cast<int>(entry.names.size());
+        for (int part = 0; part < parts; ++part) {
+            const std::string& name = entry.names[static_cast<std::size_t>(part)];
+            if (!name.starts_with(prefix)) continue;
+            arrays.push_back(
+                {name.substr(prefix.size()), file_shape(entry.where.shape, entry.layout, parts),
+                 as_in_file(values.data(), columns_of(entry.where, entry.layout, part, parts))});
+        }
     }
     return arrays;
 }
 
-std::vector<std::pair<const ParameterList::Entry*, const StoredTensor*>> ParameterList::found_in(
-    const SafetensorsFile& file, const Loading& how) const {
+std::vector<ParameterList::Match> ParameterList::found_in(const SafetensorsFile& file,
+                                                          const Loading& how) const {
     const std::string path = file.path().string();
     std::map<std::string, const StoredTensor*> by_name;
-    for (const StoredTensor& tensor : file.tensors()) by_name[tensor.name] = &tensor;
-    std::vector<std::pair<const Entry*, const StoredTensor*>> found;
+    for (const StoredTensor& tensor : file.tensors()) {
+        const std::string name = how.rename ? how.rename(tensor.name) : tensor.name;
+        require(by_name.emplace(name, &tensor).second, file.place_of(tensor), ": the parameter ",
+                name, " is in the file twice, once under an older name");
+    }
+    std::vector<Match> found;
     for (const Entry& entry : entries_) {
-        if (!entry.name.starts_with(how.prefix)) continue;
-        const std::string name = entry.name.substr(how.prefix.size());
-        const auto at = by_name.find(name);
-        if (at == by_name.end()) {
-            require(!how.all, path, ": the parameter ", name, " is missing");
-            continue;
+        const int parts = static_cast<int>(entry.names.size());
+        for (int part = 0; part < parts; ++part) {
+            const std::string& full = entry.names[static_cast<std::size_t>(part)];
+            if (!full.starts_with(how.prefix)) continue;
+            const std::string name = full.substr(how.prefix.size());
+            const auto at = by_name.find(name);
+            if (at == by_name.end()) {
+                require(!how.all, path, ": the parameter ", name, " is missing");
+                continue;
+            }
+            const std::vector<int> expected = file_shape(entry.where.shape, entry.layout, parts);
+            require(at->second->shape == expected, path, ": the parameter ", name, " has shape ",
+                    shape_text(at->second->shape), ", expected ", shape_text(expected));
+            found.push_back({at->second, &entry, part});
+            by_name.erase(at);
         }
-        const std::vector<int> expected = file_shape(entry.where.shape, entry.layout);
-        require(at->second->shape == expected, path, ": the parameter ", name, " has shape ",
-                shape_text(at->second->shape), ", expected ", shape_text(expected));
-        found.emplace_back(&entry, at->second);
-        by_name.erase(at);
     }
     std::erase_if(by_name, [](const auto& rest) { return is_buffer(rest.first); });
     require(by_name.empty() || !how.only, path, ": this model has no parameter ",
@@ -192,8 +232,10 @@ void ParameterList::load(std::span<T> values, const SafetensorsFile& file,
     require(std::ssize(values) == block_, "parameters: ", block_, " numbers, got room for ",
             values.size());
     std::vector<Piece> pieces;
-    for (const auto& [entry, tensor] : found_in(file, how))
-        add_pieces(*tensor, entry->where, entry->layout, pieces);
+    for (const Match& m : found_in(file, how)) {
+        const int parts = static_cast<int>(m.entry->names.size());
+        add_pieces(*m.tensor, columns_of(m.entry->where, m.entry->layout, m.part, parts), pieces);
+    }
     const int threads = in_parallel() ? 1 : thread_count();
     parallel_for(threads, threads, [&](int thread) {
         std::vector<T> rows;
@@ -203,23 +245,23 @@ void ParameterList::load(std::span<T> values, const SafetensorsFile& file,
 }
 
 template <class T>
-Array<T> ParameterList::from_file(const SafetensorsFile& file) const {
-    found_in(file, {});  // before there is memory for a model that does not fit
+Array<T> ParameterList::from_file(const SafetensorsFile& file, const Loading& how) const {
+    found_in(file, how);  // before there is memory for a model that does not fit
     auto values = Array<T>::uninitialised(block_);
     for (std::size_t e = 0; e < entries_.size(); ++e) {  // the gaps are zeros
         const Parameter& p = entries_[e].where;
         const std::ptrdiff_t next = e + 1 < entries_.size() ? entries_[e + 1].where.offset : block_;
         std::fill(values.data() + p.offset + p.shape.numel(), values.data() + next, T(0));
     }
-    load<T>(values, file, {});
+    load<T>(values, file, how);
     return values;
 }
 
-#define DIFFUSION_INSTANTIATE(T)                                                         \
-    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;          \
-    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>,        \
-                                                              const std::string&) const; \
-    template Array<T> ParameterList::from_file(const SafetensorsFile&) const;            \
+#define DIFFUSION_INSTANTIATE(T)                                                              \
+    template void ParameterList::initialise(std::span<T>, std::uint64_t) const;               \
+    template std::vector<NamedArray> ParameterList::to_arrays(std::span<const T>,             \
+                                                              const std::string&) const;      \
+    template Array<T> ParameterList::from_file(const SafetensorsFile&, const Loading&) const; \
     template void ParameterList::load(std::span<T>, const SafetensorsFile&, const Loading&) const;
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)

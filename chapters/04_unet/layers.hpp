@@ -2,6 +2,7 @@
 // The layers of the UNet, in the manner of chapter 2's Linear.
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "02_gradients/layers.hpp"
 #include "04_unet/image_ops.hpp"
@@ -24,6 +25,21 @@ struct Conv2d {
                           Init::uniform(bound));
         if (has_bias)
             bias = list.add(name + ".bias", {outputs}, Layout::plain, Init::uniform(bound));
+    }
+    /// A linear layer of each pixel's channels, or several side by side, one for each name.
+    static Conv2d of_pixels(ParameterList& list, const std::vector<std::string>& names, int inputs,
+                            int outputs) {
+        const auto with = [&](const char* ending) {
+            std::vector<std::string> all = names;
+            for (std::string& name : all) name += ending;
+            return all;
+        };
+        const Init init = Init::uniform(1 / std::sqrt(static_cast<double>(inputs)));
+        Conv2d layer;
+        layer.weight =
+            list.add_joined(with(".weight"), {1, 1, inputs, outputs}, Layout::linear, init);
+        layer.bias = list.add_joined(with(".bias"), {outputs}, Layout::plain, init);
+        return layer;
     }
     /// The convolution of x, plus what is to be added to it.
     template <class T>

@@ -58,7 +58,10 @@ void add_objective_options(CLI::App* command, TrainSettings& settings) {
 }
 
 void add_drawing_options(CLI::App* command, SampleSettings& settings) {
-    command->add_option("--model", settings.model, "model.safetensors")->required();
+    command
+        ->add_option("--model", settings.model,
+                     "folder of a model: --out of a training, or one of diffusers")
+        ->required();
     command
         ->add_option("--n", settings.drawing.n,
                      "how many pictures (with --noise: as many as it holds)")
@@ -74,7 +77,7 @@ void add_drawing_options(CLI::App* command, SampleSettings& settings) {
 /// Draws with the model that was trained just now, in a quarter of the chain to save time.
 void draw_with_trained(const CommonOptions& common, SampleSettings settings, const Device& device,
                        RunFolder& folder) {
-    settings.model = common.out / "model.safetensors";
+    settings.model = common.out;
     settings.steps = common.preset == "smoke" ? 10 : 250;
     run_sample(common, settings, device, folder);
 }
@@ -90,8 +93,8 @@ int main(int argc, char** argv) {
     SampleSettings sample;
     DeviceOptions where;
     add_common_options(app, common, "04_unet");
-    CLI::App* train_command = app.add_subcommand(
-        "train", "train and write model.safetensors, train.csv and sample grids");
+    CLI::App* train_command =
+        app.add_subcommand("train", "train and write the model, train.csv and sample grids");
     add_size_options(train_command, train);
     add_learning_options(train_command, train);
     add_objective_options(train_command, train);

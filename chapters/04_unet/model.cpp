@@ -2,12 +2,29 @@
 
 #include <algorithm>
 #include <array>
-#include <sstream>
+#include <cstdio>
 #include <utility>
 
+#include "04_unet/scheduler_file.hpp"
+#include "04_unet/unet_file.hpp"
 #include "app/progress.hpp"
+#include "io/json.hpp"
 
 namespace diffusion {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char *kModelIndex = "model_index.json", *kConfig = "config.json",
+                     *kSchedulerConfig = "scheduler_config.json";
+/// What an earlier version of this book wrote in place of a folder.
+constexpr const char *kOlderModel = "model.safetensors",
+                     *kOlder =
+                         ": a model of an earlier version of this book, whose network was "
+                         "told other times; train it again with 04_unet train";
+
+}  // namespace
 
 std::string joined(const std::vector<int>& numbers) {
     std::string text;
@@ -30,58 +47,123 @@ std::vector<std::string> model_predictions() {
     return names;
 }
 
-DenoisingModel::DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
-                               const std::string& prediction_name, int height_, int width_,
-                               std::string data_)
+DenoisingModel::DenoisingModel(const UNetConfig& config, Schedule schedule_, Prediction prediction_,
+                               int height_, int width_, std::string data_)
     : unet(parameters, "", config),
-      schedule(make_schedule(schedule_name, T)),
-      prediction(prediction_from_name(prediction_name)),
+      schedule(std::move(schedule_)),
+      prediction(prediction_),
       height(height_),
       width(width_),
       data(std::move(data_)) {
     require(prediction != Prediction::score, "denoising model: predicts eps, x0 or v");
 }
 
-void DenoisingModel::save(const std::filesystem::path& path, std::span<const float> values) const {
-    const UNetConfig& c = unet.config();
-    const int base = c.channels_at(0);
-    std::vector<int> multipliers;
-    for (const int channels : c.channels) multipliers.push_back(channels / base);
-    require(c == unet_config(c.in_channels, base, multipliers, c.heads[0]), path.string(),
-            ": this file knows chapter 4's settings of the network, and no others");
-    Safetensors file{parameters.to_arrays<float>(values), {}};
-    file.metadata = {{"model", "unet"},
-                     {"data", data},
-                     {"channels", std::to_string(c.in_channels)},
-                     {"base", std::to_string(base)},
-                     {"multipliers", joined(multipliers)},
-                     {"heads", std::to_string(c.heads[0])},
-                     {"schedule", schedule.name},
-                     {"T", std::to_string(schedule.steps())},
-                     {"prediction", prediction_name(prediction)},
-                     {"height", std::to_string(height)},
-                     {"width", std::to_string(width)}};
-    write_safetensors(path, file);
+void DenoisingModel::save(const fs::path& folder, std::span<const float> values) const {
+    json config = unet_config_json(unet.config());
+    config["sample_size"] = height == width ? json(height) : json({height, width});
+    const json index = {{"_class_name", "DDPMPipeline"},
+                        {"scheduler", {"diffusers", "DDPMScheduler"}},
+                        {"unet", {"diffusers", kUNet2DModel}}};
+    fs::create_directories(folder / "unet");
+    fs::create_directories(folder / "scheduler");
+    write_json(folder / "scheduler" / kSchedulerConfig,
+               scheduler_config_json(schedule, prediction));
+    write_json(folder / "unet" / kConfig, config);
+    write_json(folder / kModelIndex, index);
+    write_safetensors(folder / "unet" / (std::string(kWeightsName) + ".safetensors"),
+                      {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
 }
 
 Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> values) {
     return network_denoiser(model.network().on_cpu, model.prediction, values);
 }
 
-LoadedModel load_model(const std::filesystem::path& path) {
+namespace {
+
+/// The folders of a model's parts.
+struct Parts {
+    fs::path unet, scheduler;
+};
+
+/// A pipeline names its parts, which lie in folders of their names or, in old ones, beside it; a
+/// UNet's folder may be one of these or stand alone.
+Parts find_parts(const fs::path& folder) {
+    const fs::path index = folder / kModelIndex;
+    if (!fs::exists(index)) {
+        require(
+            fs::exists(folder / kConfig), folder.string(), ": holds no model: there is neither ",
+            kModelIndex, " nor ", kConfig,
+            fs::exists(folder / kOlderModel) ? "; its " + std::string(kOlderModel) + kOlder : "");
+        const bool part = fs::exists(folder.parent_path() / kModelIndex);
+        return {folder, part ? folder.parent_path() / "scheduler" : folder};
+    }
+    const json content = read_json(index);
+    const std::string file = index.string();
+    require(content.is_object() && content.contains("unet"), file, ": names no unet");
+    const json& unet = content["unet"];
+    require(unet == json({"diffusers", kUNet2DModel}), file, ": the unet is ",
+            in_quotes(unet.dump()), ", expected a ", kUNet2DModel, " of diffusers");
+    const auto part = [&](const char* name) {
+        return fs::is_directory(folder / name) ? folder / name : folder;
+    };
+    return {part("unet"), part("scheduler")};
+}
+
+/// The folder that a path to a model means.
+fs::path folder_of(const fs::path& path) {
+    if (fs::is_directory(path)) return path;
+    require(fs::exists(path), path.string(), ": cannot read: no such file or folder");
+    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    if (path.extension() == ".json" || fs::exists(folder / kConfig)) return folder;
     const SafetensorsFile file(path);
-    const Metadata metadata(file, "unet");
-    std::vector<int> multipliers;
-    std::istringstream list(metadata.entry("multipliers"));
-    for (std::string part; std::getline(list, part, ',');)
-        multipliers.push_back(metadata.to_number("multipliers", part));
-    const UNetConfig config = unet_config(metadata.number("channels"), metadata.number("base"),
-                                          multipliers, metadata.number("heads"));
-    LoadedModel loaded{DenoisingModel(config, metadata.entry("schedule"), metadata.number("T"),
-                                      metadata.entry("prediction"), metadata.number("height"),
-                                      metadata.number("width"), metadata.entry("data")),
+    require(!file.metadata().contains("model"), path.string(), kOlder);
+    fail(path.string(), ": weights without their settings; name a folder that has them, and ",
+         kConfig);
+}
+
+/// [height, width] of its pictures.
+std::array<int, 2> read_size(const Config& config) {
+    if (!config.has("sample_size"))
+        config.refuse("sample_size", "the height and width of its pictures");
+    if (config.is_list("sample_size")) {
+        const std::vector<int> size = config.numbers("sample_size", 1);
+        if (size.size() != 2) config.refuse("sample_size", "one number or two");
+        return {size[0], size[1]};
+    }
+    const int side = config.number("sample_size", 1);
+    return {side, side};
+}
+
+Noising find_noising(const Parts& parts) {
+    const fs::path path = parts.scheduler / kSchedulerConfig;
+    if (fs::exists(path)) return read_noising(Config(path));
+    std::printf("note: %s is not there; taken as trained with the linear schedule to predict eps\n",
+                path.string().c_str());
+    return {linear_schedule(1000), Prediction::eps};
+}
+
+}  // namespace
+
+bool holds_model(const fs::path& folder) {
+    return fs::exists(folder / kModelIndex) || fs::exists(folder / kConfig) ||
+           fs::exists(folder / kOlderModel);
+}
+
+LoadedModel load_model(const fs::path& path) {
+    const Parts parts = find_parts(folder_of(path));
+    const Config config(parts.unet / kConfig);
+    const UNetConfig unet = read_unet_config(config);
+    require(unet.in_channels == unet.out_channels && unet.classes == 0, config.path().string(),
+            ": a network with ", unet.in_channels, " channels in, ", unet.out_channels, " out and ",
+            unet.classes, " classes; drawing takes as many in as out, and no classes");
+    const auto [height, width] = read_size(config);
+    Noising noising = find_noising(parts);
+    const SafetensorsFile file(find_weights(parts.unet, kWeightsName));
+    const auto data = file.metadata().find("data");
+    LoadedModel loaded{DenoisingModel(unet, std::move(noising.schedule), noising.prediction, height,
+                                      width, data == file.metadata().end() ? "" : data->second),
                        {}};
-    loaded.values = loaded.model.parameters.from_file<float>(file);
+    loaded.values = loaded.model.parameters.from_file<float>(file, unet_loading());
     return loaded;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// A network with all that its use depends on, and its file.
+// A network with all that its use depends on, and its folder.
 #include <filesystem>
 #include <span>
 #include <string>
@@ -28,11 +28,10 @@ struct DenoisingModel {
     Schedule schedule;
     Prediction prediction;
     int height, width;
-    std::string data;  ///< the name of the data set that it learns
+    std::string data;  ///< the name of the data set that it learns; empty: not known
 
-    DenoisingModel(const UNetConfig& config, const std::string& schedule_name, int T,
-                   const std::string& prediction_name, int height, int width,
-                   std::string data = "");
+    DenoisingModel(const UNetConfig& config, Schedule schedule, Prediction prediction, int height,
+                   int width, std::string data = "");
     DenoisingModel(DenoisingModel&&) = default;
 
     Network network() const { return network_of(unet); }
@@ -40,22 +39,29 @@ struct DenoisingModel {
     Objective objective(double time_power = kTimePower) const {
         return diffusion_objective(schedule, prediction, time_power);
     }
-    /// The moments of times of its schedule.
-    std::vector<Moment> path(std::span<const int> times) const { return moments(schedule, times); }
+    /// The moments of times of its schedule, as its network is told them.
+    std::vector<Moment> path(std::span<const int> times) const {
+        return told_moments(schedule, times);
+    }
     Shape shape(int pictures) const { return {pictures, height, width, unet.config().in_channels}; }
 
-    /// Values in PyTorch's names and layouts, with the configuration beside them.
-    void save(const std::filesystem::path& path, std::span<const float> values) const;
+    /// Writes a pipeline of the library diffusers: model_index.json, unet/config.json with the
+    /// weights beside it, scheduler/scheduler_config.json. DDPMPipeline.from_pretrained opens it.
+    void save(const std::filesystem::path& folder, std::span<const float> values) const;
 };
 
 /// Its guess of x_0. Model and values must outlive the result.
 Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> values);
 
-/// A model from its file, and its values.
+/// A model from its folder, and its values.
 struct LoadedModel {
     DenoisingModel model;
     Array<float> values;
 };
+/// Whether there is a model for load_model in a folder, be it one that it refuses.
+bool holds_model(const std::filesystem::path& folder);
+/// `path` is a folder that `save` or diffusers wrote: a pipeline with a UNet2DModel, or the UNet's
+/// alone; or a file in it. Fails, naming it, on what it does not understand.
 LoadedModel load_model(const std::filesystem::path& path);
 
 /// What one call of a denoiser takes for one of n pictures, by the second of two calls with up to

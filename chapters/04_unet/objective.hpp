@@ -8,6 +8,15 @@
 
 namespace diffusion {
 
+/// A network is told t - 1 where a schedule says t: it counts the moments that have noise from 0,
+/// as public models do.
+inline Moment as_told(Moment at) {
+    at.t -= 1;
+    return at;
+}
+/// The moments of some times of a schedule, as a network is told them.
+std::vector<Moment> told_moments(const Schedule& schedule, std::span<const int> times);
+
 struct Objective {
     Prediction prediction = Prediction::x0;
     std::function<Moment(double u)> moment;       ///< drawn by u, which is uniform in [0, 1)

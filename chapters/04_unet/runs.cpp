@@ -74,7 +74,7 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, std::i
             loss(lent.tape(), steps + batch, lane * kLane, kLane);
         });
         for (std::size_t k = 0; k < samples.t.size(); ++k) {
-            const auto bin = static_cast<std::size_t>(kBins * (samples.t[k] - 1) / kT);
+            const auto bin = static_cast<std::size_t>(kBins * samples.t[k] / kT);
             sum[bin] += samples.error[k];
             count[bin] += 1;
         }
@@ -97,8 +97,8 @@ public:
           folder_(folder),
           data_(find_dataset(settings.dataset, common.data, true)),
           model_(unet_config(data_.channels, settings_.base, settings_.multipliers),
-                 settings_.schedule, kT, settings_.prediction, data_.height, data_.width,
-                 data_.name),
+                 make_schedule(settings_.schedule, kT), prediction_from_name(settings_.prediction),
+                 data_.height, data_.width, data_.name),
           trainer_(model_.parameters, options_of(settings_, data_, common.seed)) {
         if (common.resume && std::filesystem::exists(state_path())) {
             resume();
@@ -137,8 +137,7 @@ public:
 
     /// Model, pictures and tables.
     void report(bool finished) {
-        const std::filesystem::path path = folder_.path("model.safetensors");
-        model_.save(path, trainer_.average());
+        model_.save(common_.out, trainer_.average());
         if (finished) {
             show_grids();
             write_loss_by_time(model_, data_, trainer_.steps(), trainer_.average(), common_.seed,
@@ -147,7 +146,8 @@ public:
         folder_.number("training images", static_cast<double>(images_at(trainer_.steps())));
         folder_.finish(seconds());
         std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
-                    static_cast<long long>(trainer_.steps()), seconds(), path.string().c_str());
+                    static_cast<long long>(trainer_.steps()), seconds(),
+                    common_.out.string().c_str());
     }
 
 private:

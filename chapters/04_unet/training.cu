@@ -149,7 +149,8 @@ TrainingTask task_of(const DenoisingModel& model, const Dataset& data, int batch
 }
 
 void time_steps(Stage& s, const std::string& what, const UNetConfig& config, int side, int batch) {
-    const DenoisingModel model(config, "cosine", 1000, "eps", side, side, "test");
+    const DenoisingModel model(config, make_schedule("cosine", 1000), Prediction::eps, side, side,
+                               "test");
     Dataset data{"test", "test", batch, side, side, config.in_channels, {}, {}};
     data.pixels.resize(static_cast<std::size_t>(batch) * data.image_size(), 77);
     Trainer trainer(model.parameters, {.batch = batch, .muon = false});
@@ -279,7 +280,8 @@ void training_stage(Stage& s) {
             for (int i = 0; i < 12; ++i)
                 data.labels.push_back(static_cast<std::uint8_t>(i % kClasses));
         }
-        const DenoisingModel model(config, "cosine", 100, kind, kSide, kSide, "test");
+        const DenoisingModel model(config, make_schedule("cosine", 100), prediction_from_name(kind),
+                                   kSide, kSide, "test");
         const TrainOptions options{.batch = 4, .steps = 10, .warmup = 2, .seed = 3};
         const TrainingTask task = task_of(model, data, 4, true);
         Trainer cpu(model.parameters, options), beside(model.parameters, options);

@@ -16,12 +16,14 @@ void UNetConfig::check() const {
             pooled_width);
     require(heads.size() == 1 || heads.size() == channels.size(), "unet: heads for ", heads.size(),
             " levels, there are ", channels.size());
-    require(attention.empty() || attention.size() == channels.size(), "unet: attention for ",
-            attention.size(), " levels, there are ", channels.size());
+    for (const std::vector<bool>& levels_that : {attention, up_attention})
+        require(levels_that.empty() || levels_that.size() == channels.size(),
+                "unet: attention for ", levels_that.size(), " levels, there are ", channels.size());
     for (int i = 0; i < levels(); ++i) {
         require(channels_at(i) > 0 && channels_at(i) % groups == 0, "unet: level ", i, " has ",
                 channels_at(i), " channels, expected a multiple of ", groups);
-        const bool used = attends(i) || (middle_attention && i + 1 == levels());
+        const bool used =
+            attends(i) || attends_on_way_up(i) || (middle_attention && i + 1 == levels());
         require(!used || (heads_at(i) > 0 && channels_at(i) % heads_at(i) == 0),
                 "unet: ", channels_at(i), " channels do not fall into ", heads_at(i), " heads");
     }
@@ -67,15 +69,16 @@ ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int
       norm2(list, name + ".norm2", outputs, config.groups, config.eps),
       conv1(list, name + ".conv1", inputs, outputs, 3),
       conv2(list, name + ".conv2", outputs, outputs, 3, 1, true),
-      time(list, name + ".time", time_width, outputs) {
-    if (inputs != outputs) skip.emplace(list, name + ".skip", inputs, outputs, 1);
+      time(list, name + ".time_emb_proj", time_width, outputs) {
+    if (inputs != outputs) skip.emplace(list, name + ".conv_shortcut", inputs, outputs, 1);
 }
 
 AttentionBlock::AttentionBlock(ParameterList& list, const std::string& name, int channels,
                                int heads_, const UNetConfig& config)
-    : norm(list, name + ".norm", channels, config.groups, config.eps),
-      qkv(list, name + ".qkv", channels, 3 * channels, 1),
-      out(list, name + ".out", channels, channels, 1),
+    : norm(list, name + ".group_norm", channels, config.groups, config.eps),
+      qkv(Conv2d::of_pixels(list, {name + ".to_q", name + ".to_k", name + ".to_v"}, channels,
+                            3 * channels)),
+      out(Conv2d::of_pixels(list, {name + ".to_out.0"}, channels, channels)),
       heads(heads_) {
     require(config.cross_width == 0 && config.depth == 1 && !config.linear_projection,
             "unet: ", name, " reads no text and is no transformer, but cross_width is ",

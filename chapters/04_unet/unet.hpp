@@ -25,13 +25,15 @@ struct TimeEmbedding {
 struct UNetConfig {
     int in_channels = 1, out_channels = 1;  ///< of the image, and of what is predicted
     std::vector<int> channels = {32, 64,
-                                 64};   ///< of each level, the finest first [block_out_channels]
-    int blocks = 2;                     ///< residual blocks of a level [layers_per_block]
-    int groups = 8;                     ///< of all group norms [norm_num_groups]
-    double eps = 1e-5;                  ///< of all group norms [norm_eps]
-    std::vector<int> heads = {4};       ///< of attention, for each level or one for all
-    std::vector<bool> attention = {};   ///< after each block of a level; none: at no level
-    bool middle_attention = true;       ///< at the coarsest level [add_attention]
+                                 64};  ///< of each level, the finest first [block_out_channels]
+    int blocks = 2;                    ///< residual blocks of a level [layers_per_block]
+    int groups = 8;                    ///< of all group norms [norm_num_groups]
+    double eps = 1e-5;                 ///< of all group norms [norm_eps]
+    std::vector<int> heads = {4};      ///< of attention, for each level or one for all
+    std::vector<bool> attention = {};  ///< after each block of a level; none: at no level
+    std::vector<bool> up_attention =
+        {};                        ///< on the way up, where it differs; none: as on the way down
+    bool middle_attention = true;  ///< at the coarsest level [add_attention]
     Padding padding = Padding::around;  ///< when images are made smaller [downsample_padding]
     TimeEmbedding time = {};
     int classes = 0;       ///< labels that it may be told [num_class_embeds]
@@ -48,6 +50,10 @@ struct UNetConfig {
     }
     bool attends(int level) const {
         return !attention.empty() && attention[static_cast<std::size_t>(level)];
+    }
+    bool attends_on_way_up(int level) const {
+        return up_attention.empty() ? attends(level)
+                                    : up_attention[static_cast<std::size_t>(level)];
     }
     bool operator==(const UNetConfig&) const = default;
     /// Fails, naming the setting, on numbers that do not fit together.
@@ -104,7 +110,7 @@ struct AttentionBlock {
 template <class Mixer>
 class UNetOf {
 public:
-    /// Registers its parameters, whose names begin with `prefix`.
+    /// Registers its parameters, with diffusers' names after `prefix`.
     UNetOf(ParameterList& list, const std::string& prefix, const UNetConfig& config);
 
     /// x [N,H,W,in_channels] and its times t to [N,H,W,out_channels].

@@ -38,57 +38,58 @@ UNetOf<Mixer>::UNetOf(ParameterList& list, const std::string& prefix, const UNet
     : config_(config) {
     config.check();
     const int time_width = 4 * config.channels_at(0), levels = config.levels();
-    time1_ = Linear(list, prefix + "time1", config.channels_at(0), time_width);
-    time2_ = Linear(list, prefix + "time2", time_width, time_width);
+    time1_ = Linear(list, prefix + "time_embedding.linear_1", config.channels_at(0), time_width);
+    time2_ = Linear(list, prefix + "time_embedding.linear_2", time_width, time_width);
     if (config.classes > 0)
-        classes_ = list.add(prefix + "classes.weight", {config.classes, time_width}, Layout::plain,
-                            Init::normal(1));
+        classes_ = list.add(prefix + "class_embedding.weight", {config.classes, time_width},
+                            Layout::plain, Init::normal(1));
     if (config.pooled_width > 0)
         pooled_ = Linear(list, prefix + "pooled", config.pooled_width, time_width);
-    in_ = Conv2d(list, prefix + "in", config.in_channels, config.channels_at(0), 3);
+    in_ = Conv2d(list, prefix + "conv_in", config.in_channels, config.channels_at(0), 3);
 
     // A block of level i, and attention after it where the level has it.
     int width = config.channels_at(0);
-    const auto add_blocks = [&](Level& level, int i, const std::string& name, int b, int inputs) {
+    const auto add_block = [&](Level& level, int i, const std::string& name, int inputs,
+                               bool attends) {
         width = config.channels_at(i);
-        level.blocks.emplace_back(list, name + ".block" + std::to_string(b), inputs, width,
-                                  time_width, config);
-        if (config.attends(i))
-            level.mixers.emplace_back(list, name + ".attention" + std::to_string(b), width,
-                                      config.heads_at(i), config);
+        const std::string b = std::to_string(level.blocks.size());
+        level.blocks.emplace_back(list, name + ".resnets." + b, inputs, width, time_width, config);
+        if (attends)
+            level.mixers.emplace_back(list, name + ".attentions." + b, width, config.heads_at(i),
+                                      config);
     };
     std::vector<int> skips{width};  // channels of what the way down leaves for the way up
     for (int i = 0; i < levels; ++i) {
-        const std::string name = prefix + "down." + std::to_string(i);
+        const std::string name = prefix + "down_blocks." + std::to_string(i);
         Level level;
         for (int b = 0; b < config.blocks; ++b) {
-            add_blocks(level, i, name, b, width);
+            add_block(level, i, name, width, config.attends(i));
             skips.push_back(width);
         }
         if (i + 1 < levels) {
-            level.resample.emplace(list, name + ".resample", width, width, 3,
+            level.resample.emplace(list, name + ".downsamplers.0.conv", width, width, 3,
                                    ConvOptions{2, config.padding});
             skips.push_back(width);
         }
         down_.push_back(std::move(level));
     }
-    middle1_.emplace(list, prefix + "middle.block1", width, width, time_width, config);
+    middle1_.emplace(list, prefix + "mid_block.resnets.0", width, width, time_width, config);
     if (config.middle_attention)
-        middle_mixer_.emplace(list, prefix + "middle.attention", width, config.heads_at(levels - 1),
-                              config);
-    middle2_.emplace(list, prefix + "middle.block2", width, width, time_width, config);
+        middle_mixer_.emplace(list, prefix + "mid_block.attentions.0", width,
+                              config.heads_at(levels - 1), config);
+    middle2_.emplace(list, prefix + "mid_block.resnets.1", width, width, time_width, config);
     for (int i = levels - 1; i >= 0; --i) {
-        const std::string name = prefix + "up." + std::to_string(i);
+        const std::string name = prefix + "up_blocks." + std::to_string(levels - 1 - i);
         Level level;
         for (int b = 0; b <= config.blocks; ++b) {
-            add_blocks(level, i, name, b, width + skips.back());
+            add_block(level, i, name, width + skips.back(), config.attends_on_way_up(i));
             skips.pop_back();
         }
-        if (i > 0) level.resample.emplace(list, name + ".resample", width, width, 3);
+        if (i > 0) level.resample.emplace(list, name + ".upsamplers.0.conv", width, width, 3);
         up_.push_back(std::move(level));
     }
-    norm_ = GroupNorm(list, prefix + "out.norm", width, config.groups, config.eps);
-    out_ = Conv2d(list, prefix + "out.conv", width, config.out_channels, 3, 1, true);
+    norm_ = GroupNorm(list, prefix + "conv_norm_out", width, config.groups, config.eps);
+    out_ = Conv2d(list, prefix + "conv_out", width, config.out_channels, 3, 1, true);
 }
 
 template <class Mixer>

@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
     };
     add_judge_options(&app, experiment.judge);
     app.add_option("--model", experiment.model,
-                   "model that draws (otherwise 04_unet/model.safetensors beside --out)")
+                   "folder of the model that draws (otherwise 04_unet beside --out)")
         ->group(kAlone);
     app.add_option("--steps", experiment.steps, "steps from noise to picture (0: the preset's)")
         ->group(kAlone)

@@ -60,7 +60,7 @@ TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& s
 
 std::filesystem::path model_of_chapter_4(const CommonOptions& common,
                                          const std::filesystem::path& given) {
-    return given.empty() ? common.out.parent_path() / "04_unet" / "model.safetensors" : given;
+    return given.empty() ? common.out.parent_path() / "04_unet" : given;
 }
 
 LoadedModel load_model_of_chapter_4(const std::filesystem::path& path) {

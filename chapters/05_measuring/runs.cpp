@@ -111,7 +111,7 @@ Drawer find_drawer(const CommonOptions& common, const ExperimentSettings& settin
     Drawer drawer{model_of_chapter_4(common, settings.model),
                   settings.steps > 0 ? settings.steps : kPresets.at(common.preset).steps,
                   {}};
-    if (settings.model.empty() && !std::filesystem::exists(drawer.path)) return drawer;
+    if (settings.model.empty() && !holds_model(drawer.path)) return drawer;
     drawer.loaded.emplace(load_model_of_chapter_4(drawer.path));
     require_same_data(drawer.loaded->model, drawer.path, train);
     return drawer;

@@ -20,7 +20,7 @@ void run_score(const CommonOptions& common, const ScoreSettings& settings);
 
 struct ExperimentSettings {
     JudgeSettings judge;
-    std::filesystem::path model;  ///< empty: out/04_unet/model.safetensors beside --out
+    std::filesystem::path model;  ///< empty: 04_unet beside --out
     int steps = 0;                ///< of drawing; 0: as the preset says
 };
 

@@ -101,14 +101,14 @@ std::vector<TableRow> table_rows(const std::vector<int>& steps, int T) {
     return rows;
 }
 
-std::vector<Moment> path_of(const TableRow& row, const Schedule& schedule) {
-    return moments(schedule, step_grid(row.grid, schedule, row.steps));
+std::vector<Moment> path_of(const TableRow& row, const DenoisingModel& model) {
+    return model.path(step_grid(row.grid, model.schedule, row.steps));
 }
 Sampler sampler_of(const TableRow& row, std::uint64_t seed) {
     return {.name = row.sampler, .seed = seed};
 }
-int calls_of(const TableRow& row, const Schedule& schedule) {
-    return calls_along(sampler_named(row.sampler), path_of(row, schedule));
+int calls_of(const TableRow& row, const DenoisingModel& model) {
+    return calls_along(sampler_named(row.sampler), path_of(row, model));
 }
 
 /// Chapter 5's judge, if that chapter was run beside this one; otherwise one of our own.
@@ -140,8 +140,8 @@ public:
         Array<float> pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
         const Tensor<float> x = pictures.tensor();
         const auto start = Clock::now();
-        run_sampler(sampler_of(row, seed_), drawing_.denoiser, path_of(row, drawing_.schedule()), x,
-                    [&](const Moment&, Tensor<const float>) {
+        run_sampler(sampler_of(row, seed_), drawing_.denoiser, path_of(row, drawing_.loaded.model),
+                    x, [&](const Moment&, Tensor<const float>) {
                         require(!interrupted(), "stopped while drawing");
                         step();
                     });
@@ -172,7 +172,7 @@ private:
 
 /// Quality against steps for every sampler, and of DDIM with few steps on every grid.
 void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRow>& rows,
-                  const Schedule& schedule) {
+                  const DenoisingModel& model) {
     const auto columns = [](const char* first) {
         return std::vector<std::string>{first,  "steps", "calls",    "seconds",   "frechet", "low",
                                         "high", "sure",  "sure_low", "sure_high", "floor"};
@@ -184,12 +184,12 @@ void show_quality(RunFolder& folder, Quality& quality, const std::vector<TableRo
     std::printf("%-10s%-17s%5s%8s%10s%18s%11s\n", "sampler", "grid", "steps", "calls", "Frechet",
                 "95 %", "sure");
     std::int64_t work = 0, done = 0;
-    for (const TableRow& row : rows) work += calls_of(row, schedule);
+    for (const TableRow& row : rows) work += calls_of(row, model);
     Progress progress("quality", work, "calls");
     bool of_grids = false;
     for (const TableRow& row : rows) {
-        const int steps = static_cast<int>(path_of(row, schedule).size()) - 1,
-                  calls = calls_of(row, schedule);
+        const int steps = static_cast<int>(path_of(row, model).size()) - 1,
+                  calls = calls_of(row, model);
         int step = 0;
         const Quality::Point q = quality.measure(row, [&] {
             progress.update(done + calls * ++step / steps,
@@ -333,7 +333,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw, const
         Split split = find_split(model.data, common.data);
         const std::vector<TableRow> rows = table_rows(preset.steps, d.schedule().steps());
         double calls = StripWork().calls * of_strips.steps;
-        for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, d.schedule());
+        for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, d.loaded.model);
         folder.setting("steps of the strips", of_strips.steps);
         folder.setting("grid of the strips", of_strips.grid);
         banner("Chapter 6: fewer steps",
@@ -348,7 +348,7 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw, const
         show_orders(folder);
         {
             Quality quality(common, d, std::move(split), preset.pictures);
-            show_quality(folder, quality, rows, d.schedule());
+            show_quality(folder, quality, rows, d.loaded.model);
         }
         show_strips(folder, common.seed, d, test);
     }

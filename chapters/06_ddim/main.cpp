@@ -20,7 +20,8 @@ struct Options {
 
 void add_draw_options(CLI::App& app, DrawSettings& draw) {
     app.add_option("--model", draw.model,
-                   "model.safetensors (otherwise 04_unet/model.safetensors beside --out)");
+                   "folder of a model: --out of a 04_unet, or one of diffusers (otherwise 04_unet "
+                   "beside --out)");
     app.add_option("--steps", draw.steps,
                    "steps from noise to picture (0: 50; for the experiment's strips 100)")
         ->capture_default_str()

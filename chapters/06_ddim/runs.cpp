@@ -254,7 +254,7 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
     const Drawing d(common, part, device);
     const int n = given.n;
     const std::vector<Moment> path =
-        moments(d.schedule(), times_from(d.times, d.schedule().steps(), given.strength));
+        d.loaded.model.path(times_from(d.times, d.schedule().steps(), given.strength));
     Array<float> strip(d.shape(n + 1));
     const Tensor<float> all = strip.tensor(), x(all[1].data(), d.shape(n));
     find_picture(common, draw, d, given.image, given.negative, all[0]);

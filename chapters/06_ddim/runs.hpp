@@ -11,7 +11,7 @@
 namespace diffusion {
 
 struct DrawSettings {
-    std::filesystem::path model;  ///< empty: 04_unet/model.safetensors beside --out
+    std::filesystem::path model;  ///< empty: 04_unet beside --out
     Sampler sampler;
     std::string grid;  ///< empty: the sampler's own
     int steps = 0;     ///< 0: 50; for the strips of the experiment as its preset says

@@ -248,7 +248,7 @@ namespace {
 void check_sampler(Stage& s, const Sampler& sampler, int classes = 0) {
     UNetConfig config = unet_config(1, 8, {1, 2, 2}, 2);
     config.classes = classes;
-    const DenoisingModel model(config, "cosine", 100, "v", 3, 3, "test");
+    const DenoisingModel model(config, make_schedule("cosine", 100), Prediction::v, 3, 3, "test");
     Array<float> values(model.parameters.block());
     model.parameters.initialise<float>(values, 3);
     const std::vector<float> random = random_numbers(std::ssize(values.span()), 5);
@@ -296,7 +296,8 @@ void sampling_stage(Stage& s) {
     }
     check_sampler(s, {.name = "dpmpp2m"}, 5);
     if (!s.times()) return;
-    const DenoisingModel large(unet_config(1, 32, {1, 2, 2}), "cosine", 1000, "v", 28, 28, "mnist");
+    const DenoisingModel large(unet_config(1, 32, {1, 2, 2}), make_schedule("cosine", 1000),
+                               Prediction::v, 28, 28, "mnist");
     Array<float> of_large(large.parameters.block());
     large.parameters.initialise<float>(of_large, 3);
     Way way(large.network().on_gpu, large.prediction, of_large, {},

@@ -22,7 +22,7 @@ Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw, const De
       grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
                              : draw.grid),
       times(step_grid(grid, schedule(), draw.steps)),
-      path(moments(schedule(), times)) {}
+      path(loaded.model.path(times)) {}
 
 void put(RunFolder& folder, const std::string& file, const Image& image,
          const std::string& caption) {
@@ -93,7 +93,7 @@ Image inpainting_strip(Tensor<const float> known, Tensor<const float> keep, Tens
 void edit(const Drawing& d, const Sampler& sampler, double strength, Tensor<float> x,
           const Observer<float>& observer) {
     const std::vector<Moment> path =
-        moments(d.schedule(), times_from(d.times, d.schedule().steps(), strength));
+        d.loaded.model.path(times_from(d.times, d.schedule().steps(), strength));
     start_edit<float>(path.front(), editing_noise<float>(sampler.seed), x);
     run_sampler(sampler, d.denoiser, path, x, observer);
 }

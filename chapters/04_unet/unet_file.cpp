@@ -1,0 +1,164 @@
+#include "04_unet/unet_file.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "tensor/check.hpp"
+
+namespace diffusion {
+namespace {
+
+using nlohmann::json;
+
+const std::vector<int> kChannels = {224, 448, 672, 896};  ///< the class's own, where none are told
+
+/// Which levels attend, by the names of the blocks, one for each level.
+std::vector<bool> read_attention(const Config& file, const std::string& key,
+                                 const std::vector<std::string>& otherwise, std::size_t levels,
+                                 const std::string& plain, const std::string& attending) {
+    const std::vector<std::string> types = file.has(key) ? file.texts(key) : otherwise;
+    if (types.size() != levels)
+        file.refuse(key, std::to_string(levels) + " blocks, as many as block_out_channels has");
+    std::vector<bool> attends;
+    for (const std::string& type : types) {
+        if (type != plain && type != attending) file.refuse(key, plain + " or " + attending);
+        attends.push_back(type == attending);
+    }
+    return attends;
+}
+
+/// attention_head_dim is the channels of a head here, or null: one head for all.
+std::vector<int> read_heads(const Config& file, const UNetConfig& config) {
+    if (!file.has("attention_head_dim")) return {1};
+    const int width = file.number("attention_head_dim", 1);
+    std::vector<int> heads;
+    for (int i = 0; i < config.levels(); ++i) {
+        const bool used = config.attends(i) || config.attends_on_way_up(i) ||
+                          (config.middle_attention && i + 1 == config.levels());
+        if (used && config.channels_at(i) % width != 0)
+            file.refuse("attention_head_dim", "a divisor of " +
+                                                  std::to_string(config.channels_at(i)) +
+                                                  ", the channels of level " + std::to_string(i));
+        heads.push_back(std::max(1, config.channels_at(i) / width));
+    }
+    return heads;
+}
+
+/// Settings of the class that this UNet does not have.
+void refuse_others(const Config& file, const UNetConfig& config) {
+    file.only("center_input_sample", {false});
+    file.only("time_embedding_type", {"positional"});
+    file.only("time_embedding_dim", {4 * config.channels_at(0)});
+    file.only("mid_block_type", {"UNetMidBlock2D"});
+    file.only("mid_block_scale_factor", {1});
+    file.only("downsample_type", {"conv"});
+    file.only("upsample_type", {"conv"});
+    file.only("act_fn", {"silu", "swish"});
+    file.only("attn_norm_num_groups", {config.groups});
+    file.only("resnet_time_scale_shift", {"default"});
+    file.only("class_embed_type", {});
+    file.only("downsample_padding", {0, 1});
+    file.pass_over({"dropout", "num_train_timesteps", "sample_size"});
+    file.done();
+}
+
+/// 1, not 1.0, as the library writes it.
+json whole_if_it_is(double x) {
+    return x == std::floor(x) ? json(static_cast<int>(x)) : json(x);
+}
+
+}  // namespace
+
+UNetConfig read_unet_config(const Config& file) {
+    const std::string name = file.class_name();
+    require(name == kUNet2DModel, file.path().string(), ": the settings of a ", name,
+            ", expected a ", kUNet2DModel);
+    UNetConfig config;
+    config.in_channels = file.number("in_channels", 1, 3);
+    config.out_channels = file.number("out_channels", 1, 3);
+    config.channels =
+        file.has("block_out_channels") ? file.numbers("block_out_channels", 1) : kChannels;
+    config.blocks = file.number("layers_per_block", 1, 2);
+    config.groups = file.number("norm_num_groups", 1, 32);
+    config.eps = file.real("norm_eps", 1e-5);
+    config.middle_attention = file.flag("add_attention", true);
+    config.padding =
+        file.number("downsample_padding", 0, 1) == 0 ? Padding::after : Padding::around;
+    config.time.cosine_first = file.flag("flip_sin_to_cos", true);
+    config.time.shift = file.real("freq_shift", 0);
+    config.classes = file.number("num_class_embeds", 1, 0);
+    const std::size_t levels = config.channels.size();
+    config.attention =
+        read_attention(file, "down_block_types",
+                       {"DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"},
+                       levels, "DownBlock2D", "AttnDownBlock2D");
+    config.up_attention = read_attention(  // from the coarsest level on
+        file, "up_block_types", {"AttnUpBlock2D", "AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"},
+        levels, "UpBlock2D", "AttnUpBlock2D");
+    std::reverse(config.up_attention.begin(), config.up_attention.end());
+    config.heads = read_heads(file, config);
+    refuse_others(file, config);
+    try {
+        config.check();
+    } catch (const Error& error) {
+        fail(file.path().string(), ": ", error.what());
+    }
+    return config;
+}
+
+json unet_config_json(const UNetConfig& config) {
+    require(config.pooled_width == 0 && config.cross_width == 0 && config.time.period == 10000,
+            "unet: the class ", kUNet2DModel, " has no setting for a text or other clocks");
+    json head_width;  // null: one head
+    for (int i = 0; i < config.levels(); ++i) {
+        const bool used = config.attends(i) || config.attends_on_way_up(i) ||
+                          (config.middle_attention && i + 1 == config.levels());
+        if (!used || config.heads == std::vector<int>{1}) continue;
+        const int width = config.channels_at(i) / config.heads_at(i);
+        require(head_width.is_null() || head_width == width, "unet: the class ", kUNet2DModel,
+                " has heads of one width, not of ", head_width.dump(), " and ", width, " channels");
+        head_width = width;
+    }
+    std::vector<std::string> down, up;
+    for (int i = 0; i < config.levels(); ++i) {
+        down.emplace_back(config.attends(i) ? "AttnDownBlock2D" : "DownBlock2D");
+        up.emplace_back(config.attends_on_way_up(i) ? "AttnUpBlock2D" : "UpBlock2D");
+    }
+    std::reverse(up.begin(), up.end());
+    return {{"_class_name", kUNet2DModel},
+            {"in_channels", config.in_channels},
+            {"out_channels", config.out_channels},
+            {"block_out_channels", config.channels},
+            {"layers_per_block", config.blocks},
+            {"down_block_types", down},
+            {"up_block_types", up},
+            {"add_attention", config.middle_attention},
+            {"attention_head_dim", head_width},
+            {"norm_num_groups", config.groups},
+            {"norm_eps", config.eps},
+            {"act_fn", "silu"},
+            {"downsample_padding", config.padding == Padding::after ? 0 : 1},
+            {"flip_sin_to_cos", config.time.cosine_first},
+            {"freq_shift", whole_if_it_is(config.time.shift)},
+            {"num_class_embeds", config.classes > 0 ? json(config.classes) : json()}};
+}
+
+Loading unet_loading() {
+    static constexpr std::array<std::pair<const char*, const char*>, 4> kOlder = {
+        {{".query.", ".to_q."},
+         {".key.", ".to_k."},
+         {".value.", ".to_v."},
+         {".proj_attn.", ".to_out.0."}}};
+    return {.rename = [](const std::string& name) {
+        for (const auto& [older, now] : kOlder) {
+            const std::size_t at = name.find(older);
+            if (at != std::string::npos && name.find(".attentions.") < at)
+                return name.substr(0, at) + now + name.substr(at + std::string(older).size());
+        }
+        return name;
+    }};
+}
+
+}  // namespace diffusion

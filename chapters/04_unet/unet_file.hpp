@@ -1,0 +1,25 @@
+#pragma once
+// The UNet's settings as config.json has them: the class UNet2DModel of the library diffusers.
+#include <nlohmann/json.hpp>
+
+#include "04_unet/unet.hpp"
+#include "io/config.hpp"
+#include "io/safetensors.hpp"
+
+namespace diffusion {
+
+inline constexpr const char* kUNet2DModel = "UNet2DModel";
+/// What the file of weights in a folder of diffusers is called, but for its ending.
+inline constexpr const char* kWeightsName = "diffusion_pytorch_model";
+
+/// The settings. Fails, naming it, on one that this UNet does not have. The size of its pictures,
+/// "sample_size", is left to the caller.
+UNetConfig read_unet_config(const Config& file);
+
+/// The other way. Fails on settings that the class does not have.
+nlohmann::json unet_config_json(const UNetConfig& config);
+
+/// How a file of its weights is read: older versions of the library had other names for attention.
+Loading unet_loading();
+
+}  // namespace diffusion

@@ -1,0 +1,153 @@
+#include "io/config.hpp"
+
+#include <algorithm>
+
+#include "io/files.hpp"
+#include "io/json.hpp"
+#include "io/safetensors_header.hpp"
+#include "tensor/check.hpp"
+
+namespace diffusion {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kMost = 1 << 30;
+
+bool is_number(const json& value, int least) {
+    return value.is_number_integer() && value >= least && value <= kMost;
+}
+
+/// Whether it is a list, not empty, whose entries all pass.
+template <class Test>
+bool is_list_of(const json& value, Test test) {
+    return value.is_array() && !value.empty() && std::all_of(value.begin(), value.end(), test);
+}
+
+std::string from(int least) {
+    return "a whole number from " + std::to_string(least) + " on";
+}
+
+}  // namespace
+
+Config::Config(const fs::path& path) : path_(path) {
+    const std::vector<std::byte> bytes = read_file(path);
+    refuse_known_strangers(as_text(bytes).substr(0, 64), path);
+    content_ = parse_json(as_text(bytes), path.string());
+    require(content_.is_object(), path.string(), ": expected an object of settings");
+}
+
+const json* Config::find(const std::string& key) const {
+    asked_.insert(key);
+    const auto found = content_.find(key);
+    return found == content_.end() || found->is_null() ? nullptr : &*found;
+}
+
+const json& Config::get(const std::string& key, const std::string& expected) const {
+    const json* value = find(key);
+    require(value != nullptr, path_.string(), ": ", key, " is missing, expected ", expected);
+    return *value;
+}
+
+void Config::refuse(const std::string& key, const std::string& expected) const {
+    const json* value = find(key);
+    fail(path_.string(), ": ", key, " is ",
+         value == nullptr ? "not there" : in_quotes(value->dump()), ", expected ", expected);
+}
+
+bool Config::has(const std::string& key) const {
+    return find(key) != nullptr;
+}
+
+bool Config::is_list(const std::string& key) const {
+    return has(key) && find(key)->is_array();
+}
+
+std::string Config::class_name() const {
+    if (has("_class_name")) return text("_class_name", "");
+    return texts("architectures").front();
+}
+
+int Config::number(const std::string& key, int least) const {
+    if (!is_number(get(key, from(least)), least)) refuse(key, from(least));
+    return find(key)->get<int>();
+}
+
+int Config::number(const std::string& key, int least, int otherwise) const {
+    return has(key) ? number(key, least) : otherwise;
+}
+
+double Config::real(const std::string& key, double otherwise) const {
+    const json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_number()) refuse(key, "a number");
+    return value->get<double>();
+}
+
+bool Config::flag(const std::string& key, bool otherwise) const {
+    const json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_boolean()) refuse(key, "true or false");
+    return value->get<bool>();
+}
+
+std::string Config::text(const std::string& key, const std::string& otherwise) const {
+    const json* value = find(key);
+    if (value == nullptr) return otherwise;
+    if (!value->is_string()) refuse(key, "a name");
+    return value->get<std::string>();
+}
+
+std::vector<int> Config::numbers(const std::string& key, int least) const {
+    const json& value = get(key, "a list of numbers");
+    if (!is_list_of(value, [&](const json& v) { return is_number(v, least); }))
+        refuse(key, "a list, each " + from(least));
+    return value.get<std::vector<int>>();
+}
+
+std::vector<double> Config::reals(const std::string& key) const {
+    const json& value = get(key, "a list of numbers");
+    if (!is_list_of(value, [](const json& v) { return v.is_number(); }))
+        refuse(key, "a list of numbers");
+    return value.get<std::vector<double>>();
+}
+
+std::vector<std::string> Config::texts(const std::string& key) const {
+    const json& value = get(key, "a list of names");
+    if (!is_list_of(value, [](const json& v) { return v.is_string(); }))
+        refuse(key, "a list of names");
+    return value.get<std::vector<std::string>>();
+}
+
+void Config::only(const std::string& key, std::initializer_list<json> values) const {
+    const json* value = find(key);
+    if (value == nullptr || std::find(values.begin(), values.end(), *value) != values.end()) return;
+    std::string expected;
+    for (const json& each : values) expected += (expected.empty() ? "" : " or ") + each.dump();
+    refuse(key, expected + "; others are not understood here");
+}
+
+void Config::pass_over(std::initializer_list<const char*> keys) const {
+    for (const char* key : keys) asked_.insert(key);
+}
+
+void Config::done() const {
+    for (const auto& [key, value] : content_.items()) {
+        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ",
+                in_quotes(key), " = ", in_quotes(value.dump()), " is not understood here");
+    }
+}
+
+fs::path find_weights(const fs::path& folder, const std::string& name) {
+    std::error_code ignored;  // what cannot be asked for is not there
+    for (const char* ending :
+         {".safetensors", ".safetensors.index.json", ".fp16.safetensors",
+          ".fp16.safetensors.index.json", ".bin"}) {  // the last is a pickle, which opening it says
+        const fs::path path = folder / (name + ending);
+        if (fs::exists(path, ignored)) return path;
+    }
+    fail(folder.string(), ": there is no ", name, ".safetensors");
+}
+
+}  // namespace diffusion

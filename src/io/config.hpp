@@ -1,0 +1,59 @@
+#pragma once
+// config.json: the settings of a model, as the libraries that write it have them.
+#include <filesystem>
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace diffusion {
+
+/// Settings by name. A setting that is null or not there has its default. Every Error names the
+/// file and the setting; done() makes sure that none was overlooked.
+class Config {
+public:
+    /// Reads the file. Fails unless it is a JSON object.
+    explicit Config(const std::filesystem::path& path);
+
+    const std::filesystem::path& path() const { return path_; }
+    /// What the settings are of: _class_name, or the first of architectures.
+    std::string class_name() const;
+    bool has(const std::string& key) const;
+    bool is_list(const std::string& key) const;
+
+    /// A whole number from `least` to 2^30.
+    int number(const std::string& key, int least) const;
+    int number(const std::string& key, int least, int otherwise) const;
+    double real(const std::string& key, double otherwise) const;
+    bool flag(const std::string& key, bool otherwise) const;
+    std::string text(const std::string& key, const std::string& otherwise) const;
+    std::vector<int> numbers(const std::string& key, int least) const;
+    std::vector<double> reals(const std::string& key) const;
+    std::vector<std::string> texts(const std::string& key) const;
+
+    /// A setting of which only some values are understood: fails, naming it, if it has another one.
+    void only(const std::string& key, std::initializer_list<nlohmann::json> values) const;
+    /// Settings that change nothing here.
+    void pass_over(std::initializer_list<const char*> keys) const;
+    /// Fails, naming it, if there is a setting that nobody asked for.
+    void done() const;
+
+    /// Fails: "config.json: KEY is VALUE, expected WHAT".
+    [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;
+
+private:
+    /// Null if it is null or not there.
+    const nlohmann::json* find(const std::string& key) const;
+    const nlohmann::json& get(const std::string& key, const std::string& expected) const;
+
+    std::filesystem::path path_;
+    nlohmann::json content_;
+    mutable std::set<std::string> asked_;
+};
+
+/// The weights in a model's folder, by the names that the libraries give them: NAME.safetensors,
+/// its shards, or NAME.fp16.safetensors. Fails, saying what is there instead, if there are none.
+std::filesystem::path find_weights(const std::filesystem::path& folder, const std::string& name);
+
+}  // namespace diffusion
