@@ -7,7 +7,6 @@ usage: peers BIN_DIR [--scratch FOLDER] [--only WORD]      BIN_DIR: build/bin
 Prints a table of differences and exits 1 if one is above its bound.
 """
 import argparse
-import json
 import sys
 import tempfile
 import warnings
@@ -23,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 import pipelines
 import unet2d
-from common import BOUND, Refused, Table, difference, emptied, ours, reference, relative, write_folder
+from common import Refused, Table, difference, emptied, ours, reference, write_folder
 
 PEERS = [unet2d.PEER]  # one for each class
 STORED = Path(__file__).resolve().parents[3] / "tests/data/peers"
@@ -73,6 +72,34 @@ def check_class(bin, table, peer, scratch, only):
             table.tell(peer.name, setting.name, "theirs -> ours", f" refused: {line}", good)
 
 
+def check_refusals(bin, table, peer, scratch):
+    """What does not fit is refused in a line that names it."""
+    good = scratch / "good"
+    write(peer, peer.settings[0], emptied(good))
+    given = load_file(good / "in.safetensors")
+    weights = next(good.glob("*model*.safetensors"))
+    tensors = load_file(weights)
+    first, other = sorted(given)[0], max(tensors, key=lambda name: tensors[name].ndim)
+    run = lambda folder, inputs: lambda: ours(bin, folder, inputs, scratch)
+    without = lambda all, name: {other: tensor for other, tensor in all.items() if other != name}
+    for what, inputs, word in (("an input is missing", without(given, first), first),
+                               ("an input too many", given | {"nonsense": torch.zeros(2)}, "nonsense"),
+                               ("an input of another shape", given | {first: given[first][None].contiguous()}, first)):
+        table.refusal(peer.name, what, [word], run(good, inputs))
+    for what, changed, word in (("a tensor is missing", without(tensors, other), other),
+                                ("a tensor too many", tensors | {"nonsense": torch.zeros(2)}, "nonsense"),
+                                ("a tensor of another shape", tensors | {other: tensors[other][None].contiguous()}, other)):
+        save_file(changed, weights, metadata={"format": "pt"})
+        table.refusal(peer.name, what, [word], run(good, given))
+    for what, text in (("a pointer of Git LFS", "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+                       ("a web page", "<!DOCTYPE html>\n<html><body>not found</body></html>\n")):
+        weights.write_text(text)
+        table.refusal(peer.name, what, [str(weights)], run(good, given))
+    weights.unlink()
+    torch.save(tensors, weights.with_suffix(".bin"))
+    table.refusal(peer.name, "a pickle", [weights.with_suffix(".bin").name], run(good, given))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bin", type=Path, nargs="?")
@@ -95,6 +122,8 @@ def main():
         for peer in PEERS:
             check_class(options.bin, table, peer, scratch, options.only)
         if not options.only:
+            for peer in PEERS:
+                check_refusals(options.bin, table, peer, scratch)
             pipelines.check(options.bin, table, scratch)
             check_stored(table, scratch)
     print(f"peers: {table.passed} passed, {table.failed} failed")

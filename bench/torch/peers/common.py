@@ -1,5 +1,7 @@
 """What the comparisons of all classes share: settings, random weights, folders, and a table of differences."""
 import dataclasses
+import inspect
+import json
 import math
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ class Setting:
     config: dict
     dtype: torch.dtype = torch.float32  # of the weights in the file
     rename: dict = dataclasses.field(default_factory=dict)  # parts of the tensors' names in the file
+    minimal: bool = False  # config.json without what is the class's default
     shard: str = ""  # the most bytes of a file ("20KB"); none: one file
     inputs: dict = dataclasses.field(default_factory=dict)  # what the class's inputs() is told
     stored: bool = False  # small, and kept in tests/data/peers
@@ -70,10 +73,19 @@ def write_folder(peer, setting, folder):
     """The setting with random weights, as their save_pretrained writes it."""
     module = randomise(peer.make(setting.config)).to(setting.dtype)
     module.save_pretrained(folder, **({"max_shard_size": setting.shard} if setting.shard else {}))
-    for file in folder.glob("*.safetensors"):
-        if setting.rename:
+    if setting.rename:
+        for file in folder.glob("*.safetensors"):
             tensors = {renamed(name, setting.rename): tensor for name, tensor in load_file(file).items()}
             save_file(tensors, file, metadata={"format": "pt"})
+        for file in folder.glob("*.index.json"):
+            index = json.loads(file.read_text())
+            index["weight_map"] = {renamed(name, setting.rename): shard for name, shard in index["weight_map"].items()}
+            file.write_text(json.dumps(index, indent=2))
+    if setting.minimal:
+        defaults = inspect.signature(type(module).__init__).parameters
+        kept = {key: value for key, value in json.loads((folder / "config.json").read_text()).items()
+                if key not in defaults or value != json.loads(json.dumps(defaults[key].default))}
+        (folder / "config.json").write_text(json.dumps(kept))
 
 
 def renamed(name, parts):

@@ -1,6 +1,7 @@
 """Whole drawings: the same folder, start and fresh noise, in diffusers and in our programs. Folders of ours are trained for a
 moment by 04_unet; those of theirs have random weights and every scheduler that we read."""
 import contextlib
+import json
 import math
 from unittest import mock
 
@@ -11,13 +12,13 @@ from diffusers import (DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler,
 from diffusers.pipelines.ddim import pipeline_ddim
 from diffusers.pipelines.ddpm import pipeline_ddpm
 from diffusers.schedulers import scheduling_ddpm
-from diffusers.utils.torch_utils import randn_tensor
+from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
+import samplers
 import unet2d
-from common import call, difference, emptied, normal, ours, randomise, reference, relative, renamed
-from noise import fresh_noise
+from common import call, difference, emptied, normal, ours, randomise, reference, relative
+from noise import SEED, fresh_noise
 
-SEED = 3
 MODELS = {  # of ours: 04_unet train's options
     "eps, linear, 2 levels": "--base 16 --multipliers 1,2 --prediction eps --schedule linear",
     "v, cosine, 3 levels": "--base 8 --multipliers 1,2,4 --prediction v --schedule cosine",
@@ -35,19 +36,18 @@ SCHEDULERS = {  # of theirs
     "PNDM, scaled linear, eps": PNDMScheduler(**LATENT, skip_prk_steps=True, steps_offset=1),
     "EulerDiscrete, scaled linear, v": EulerDiscreteScheduler(**LATENT, prediction_type="v_prediction"),
     "DPMSolverMultistep, cosine, v": DPMSolverMultistepScheduler(**COSINE, prediction_type="v_prediction"),
+    "DDIM, no signal at the end, v": DDIMScheduler(**LINEAR, rescale_betas_zero_snr=True, prediction_type="v_prediction"),
+    "DDPM, betas one by one, x0": DDPMScheduler(trained_betas=[0.0001 + 2e-5 * i for i in range(1000)], prediction_type="sample"),
 }
-ODD_SCHEDULERS = {  # changes of DDPM's, and words that a refusal must have
-    "another scheduler": dict(_class_name="LCMScheduler"),
-    "rescale_betas_zero_snr": dict(rescale_betas_zero_snr=True),
-    "trained_betas": dict(trained_betas=[0.001 + 0.00001 * i for i in range(1000)]),
+REFUSED = {  # changes of DDPM's settings
+    "LCMScheduler": dict(_class_name="LCMScheduler"),
     "beta_schedule": dict(beta_schedule="sigmoid"),
     "prediction_type": dict(prediction_type="flow_prediction"),
-    "thresholding": dict(thresholding=True),
 }
 
 
-def theirs_unet(folder):
-    return unet2d.PEER.load(folder / "unet" if (folder / "unet").is_dir() else folder)
+def opened(folder):
+    return DDPMPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def given_noise(start):
 
     def draw(shape, *args, **kwargs):
         i = next(step)
-        return (start if i == 0 else fresh_noise(SEED, i - 1, shape)).to(kwargs.get("dtype"))
+        return (start if i == 0 else fresh_noise(i - 1, shape)).to(kwargs.get("dtype"))
 
     with contextlib.ExitStack() as stack:
         for module in (pipeline_ddpm, pipeline_ddim, scheduling_ddpm):
@@ -65,38 +65,59 @@ def given_noise(start):
         yield
 
 
+def in_double(scheduler):
+    """Their table of abar, by their formulas, but in double. They keep it in float32; a network that predicts eps divides by
+    a = 0.006 at first, and the rounding of that table alone moves a drawing by 1e-3 and more."""
+    c = scheduler.config
+    first, last, T = c.beta_start, c.beta_end, c.num_train_timesteps
+    f = lambda i: math.cos((i / T + 0.008) / 1.008 * math.pi / 2) ** 2
+    if c.trained_betas is not None:
+        betas = torch.tensor(c.trained_betas, dtype=torch.float64)
+    elif c.beta_schedule == "squaredcos_cap_v2":
+        betas = torch.tensor([min(1 - f(i + 1) / f(i), 0.999) for i in range(T)], dtype=torch.float64)
+    elif c.beta_schedule == "scaled_linear":
+        betas = torch.linspace(first**0.5, last**0.5, T, dtype=torch.float64) ** 2
+    else:
+        betas = torch.linspace(first, last, T, dtype=torch.float64)
+    if c.get("rescale_betas_zero_snr"):
+        betas = rescale_zero_terminal_snr(betas)
+    exact = torch.cumprod(1 - betas, 0)
+    assert (exact - scheduler.alphas_cumprod).abs().max() < 1e-5, f"not the table of {scheduler}"
+    scheduler.alphas_cumprod = exact
+    return scheduler
+
+
 def pictures_of(images):
     """A pipeline's pictures, [N, H, W, C] in [0, 1], as ours in [-1, 1]."""
     return 2 * torch.from_numpy(np.asarray(images)).double() - 1
 
 
-def ddpm(folder, start, steps):
-    """As a user of theirs does it."""
-    pipeline = DDPMPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
+def images(pipeline, scheduler, start, steps, **more):
+    """What their pipeline makes of our start and fresh noise."""
     pipeline.unet.double()
+    pipeline.scheduler = in_double(scheduler)
     pipeline.set_progress_bar_config(disable=True)
     with given_noise(start):
-        return pictures_of(pipeline(batch_size=len(start), num_inference_steps=steps, output_type="np").images)
+        return pictures_of(pipeline(batch_size=len(start), num_inference_steps=steps, output_type="np", **more).images)
+
+
+def ddpm(folder, start, steps):
+    pipeline = opened(folder)
+    return images(pipeline, DDPMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing"), start, steps)
 
 
 def ddim(unet, config, start, steps):
     """With the noise that a clipped guess implies, as ours."""
     scheduler = DDIMScheduler.from_config(dict(config, timestep_spacing="trailing", set_alpha_to_one=True, clip_sample=True,
                                                clip_sample_range=1.0, steps_offset=0))
-    pipeline = DDIMPipeline(unet.double(), scheduler)
-    pipeline.scheduler = scheduler  # the constructor's has timesteps of its own
-    pipeline.set_progress_bar_config(disable=True)
-    with given_noise(start):
-        return pictures_of(pipeline(batch_size=len(start), num_inference_steps=steps, eta=0.0, use_clipped_model_output=True,
-                                    output_type="np").images)
+    return images(DDIMPipeline(unet, scheduler), scheduler, start, steps, eta=0.0, use_clipped_model_output=True)
 
 
 @torch.no_grad()
-def variance_exploding(unet, scheduler, start, steps):
-    """Euler and DPM-Solver++ of theirs. Euler's state is x / a; no clipping."""
-    unet = unet.double()
-    scheduler.set_timesteps(steps)
-    x = start.double()
+def without_clipping(unet, scheduler, start, steps):
+    """Their Euler and DPM-Solver++. Euler's state is x / a."""
+    unet, x = unet.double(), start.double()
+    in_double(scheduler).set_timesteps(steps)
     if isinstance(scheduler, EulerDiscreteScheduler):
         x = x * math.sqrt(1 + scheduler.sigmas[0].item() ** 2)
     for t in scheduler.timesteps:
@@ -125,32 +146,48 @@ def check_ours(bin, table, scratch):
     for name, options in MODELS.items():
         folder = emptied(scratch / "trained")
         call(bin / "04_unet", "train", "--preset", "smoke", "--images", 480, "--dataset", "builtin", "--out", folder, *options.split())
-        unet = theirs_unet(folder)
-        given = unet2d.inputs(unet, height=28, width=20)
-        table.row("UNet2DModel", name, "ours -> theirs", difference(ours(bin, folder, given, scratch),
-                                                                   reference(unet2d.PEER, folder / "unet", given)))
-        start = start_for(unet, 3, scratch)
+        pipeline = opened(folder)
+        given = unet2d.inputs(pipeline.unet, height=28, width=20)
+        table.row("UNet2DModel", name, "ours -> theirs",
+                  difference(ours(bin, folder / "unet", given, scratch), reference(unet2d.PEER, folder / "unet", given)))
+        start = start_for(pipeline.unet, 3, scratch)
         table.row("DDPMPipeline", f"{name}, 50 steps", "ours -> theirs",
                   relative(drawn(bin / "04_unet", folder, scratch, "--steps", 50), ddpm(folder, start, 50)))
-        config = DDPMPipeline.from_pretrained(folder, low_cpu_mem_usage=False).scheduler.config
-        draw = lambda *options: drawn(bin / "06_ddim", folder, scratch, "--steps", 20, "--grid", "trailing", *options)
-        table.row("DDIMPipeline", f"{name}, 20 steps", "ours -> theirs", relative(draw("--sampler", "ddim"), ddim(unet, config, start, 20)))
-        more = dict(config, timestep_spacing="trailing", final_sigmas_type="zero", steps_offset=0)
+        any_way = lambda *options: drawn(bin / "06_ddim", folder, scratch, *options)
+        draw = lambda *options: any_way("--steps", 20, "--grid", "trailing", *options)
+        table.row("DDIMPipeline", f"{name}, 20 steps", "ours -> theirs",
+                  relative(draw("--sampler", "ddim"), ddim(pipeline.unet, pipeline.scheduler.config, start, 20)))
+        more = dict(pipeline.scheduler.config, timestep_spacing="trailing", final_sigmas_type="zero", steps_offset=0)
         for sampler, scheduler in {"ddim": EulerDiscreteScheduler, "dpmpp2m": DPMSolverMultistepScheduler}.items():
             table.row(scheduler.__name__[:-9], f"{name}, 20 steps", "ours -> theirs",
-                      relative(draw("--sampler", sampler, "--clip", 0), variance_exploding(unet, scheduler.from_config(more), start, 20)))
+                      relative(draw("--sampler", sampler, "--clip", 0),
+                               without_clipping(pipeline.unet, scheduler.from_config(more), start, 20)))
+        abar = [1.0, *in_double(pipeline.scheduler).alphas_cumprod.tolist()]
+        samplers.check(bin / "06_ddim", table, name, pipeline.unet, pipeline.scheduler.config.prediction_type, abar, start, any_way)
 
 
 def check_theirs(bin, table, scratch):
-    """Folders of theirs, opened here: every scheduler that we read says how noise comes in and what the network predicts."""
+    """Folders of theirs, opened here: a scheduler of each class that we read says how noise comes in and what is predicted."""
     unet = randomise(unet2d.PEER.make(unet2d.small()))
+    with torch.no_grad():
+        unet.conv_out.weight *= 0.1  # or roundings would grow from step to step, as they do not in a trained network
     start = start_for(unet, 2, scratch)
-    for name, scheduler in SCHEDULERS.items():
+
+    def written(scheduler):
         folder = emptied(scratch / "random")
         DDPMPipeline(unet.float(), DDPMScheduler()).save_pretrained(folder)
         scheduler.save_pretrained(folder / "scheduler")
-        mine = drawn(bin / "06_ddim", folder, scratch, "--steps", 10, "--grid", "trailing", "--sampler", "ddim")
-        table.row("scheduler", name, "theirs -> ours", relative(mine, ddim(unet, scheduler.config, start, 10)))
+        return folder
+
+    draw = lambda folder: drawn(bin / "06_ddim", folder, scratch, "--steps", 5, "--grid", "trailing", "--sampler", "ddim")
+    for name, scheduler in SCHEDULERS.items():
+        mine = draw(written(scheduler))
+        table.row("scheduler", name, "theirs -> ours", relative(mine, ddim(unet, scheduler.config, start, 5)))
+    for word, change in REFUSED.items():
+        folder = written(DDPMScheduler())
+        file = folder / "scheduler" / "scheduler_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+        table.refusal("scheduler", word, [word, str(file)], lambda: draw(folder))
 
 
 def check(bin, table, scratch):
