@@ -48,8 +48,8 @@ museum:   ## apply every published mistake: its test must fail (CH=01,04: those;
 	@course/museum.py $(if $(CH),--chapters $(CH)) $(if $(BUG),--show $(BUG))
 next:     ## the first exercise that is still open
 	@course/student.py next
-hint:     ## a hint for an exercise: EX=3.2
-	@course/student.py hint $(EX)
+hint:     ## a hint for an exercise: EX=3.2 (MORE=1: the equations that it needs)
+	@course/student.py hint $(EX) $(if $(MORE),--more)
 check:    ## build and test an exercise: EX=3.2 (WATCH=1: again at every save)
 	@course/student.py check $(EX) $(if $(WATCH),--watch)
 format:   ## lay out all sources with clang-format

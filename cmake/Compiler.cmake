@@ -21,6 +21,9 @@ if(EXISTS ${PROJECT_SOURCE_DIR}/handout.json)  # what an open exercise leaves un
 endif()
 if(DIFFUSION_WERROR)
     list(APPEND warnings -Werror)
+else()
+    # {x} in place of a float, where x is a double: g++ warns, clang++ would refuse it.
+    list(APPEND warnings -Wno-error=narrowing)
 endif()
 add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:${warnings}>")
 if(NOT PROJECT_IS_TOP_LEVEL)

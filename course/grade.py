@@ -1,65 +1,30 @@
 #!/usr/bin/env python3
 """Grades what students wrote between the marks.
 
-usage: grade.py --dir DIR [--chapter 03] [--reference 3.1,3.2] [--variant 1] [--out FOLDER]
+usage: grade.py --dir DIR [--one] [--chapter 03] [--reference 3.1,3.2] [--variant 1] [--out FOLDER]
+       grade.py --prepare [--chapter 03] ...     only compiles the book and finds out which tests count
 
-DIR is a student's tree, or a folder of such trees, one for each student. Only the lines between the marks are taken from it,
-and system headers; everything else, the tests first of all, is the teacher's. Each part is judged alone, in a build where all
-other parts are the reference's, so that one mistake costs one part. A part is worth its points times the share of its tests
-that pass; its tests are those named in the lesson's table that fail when the part is left open, with seeds, sizes and numbers
-that are not the public ones (tests/support/varied.hpp).
+DIR is a student's tree, or a folder of such trees, one for each student; with --one it is one student's, whatever it holds.
+Only the lines between the marks are taken from it, and system headers; everything else, the tests first of all, is the
+teacher's. Each part is judged alone, in a build where all other parts are the reference's, so that one mistake costs one part.
+A part is worth its points times the share of its tests that pass; its tests are those named in the lesson's table that fail
+when the part is left open, with seeds, sizes and numbers that are not the public ones (tests/support/varied.hpp).
 """
 import argparse
 import csv
 import hashlib
-import itertools
 import json
+import os
 import re
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from handout import stub
-from regions import HEADER, Fault, why_not
-from workshop import BUILD_SECONDS, Workshop, sandbox
-
-MOST_BYTES = 1 << 20  # of a student's file
-
-
-def read_submitted(tree, path):
-    """The lines of a student's file, whatever is in it."""
-    file = tree / path
-    if file.is_symlink() or not file.resolve().is_relative_to(tree.resolve()):
-        raise Fault(f"{path}: is a link")
-    if not file.is_file() or file.stat().st_size > MOST_BYTES:
-        raise Fault(f"{path}: is not there, or is too large")
-    return file.read_text(errors="replace").splitlines()
-
-
-class Submission:
-    """A student's bodies, and what is wrong with them before anything is compiled: a mistake in one costs that one."""
-
-    def __init__(self, tree, workshop, numbers):
-        self.bodies, self.headers, self.faults = {}, {}, {}
-        for path in {workshop.exercises[n][0].path for n in numbers}:
-            wanted = [n for n in numbers if workshop.exercises[n][0].path == path]
-            try:
-                lines = read_submitted(tree, path)
-            except (Fault, OSError) as fault:
-                self.faults.update(dict.fromkeys(wanted, str(fault)))
-                continue
-            self.headers[path] = [match[1] for line in lines if (match := HEADER.match(line))]
-            for number in wanted:
-                starts = [i for i, line in enumerate(lines) if line.strip().startswith(f"// >>> exercise {number} ")]
-                if len(starts) != 1:
-                    self.faults[number] = f"{path}: the marks of exercise {number} are gone, or there twice"
-                    continue
-                body = list(itertools.takewhile(lambda l: not l.strip().startswith(("// <<<", "// >>>")), lines[starts[0] + 1 :]))
-                if reason := why_not(body):
-                    self.faults[number] = reason
-                else:
-                    self.bodies[number] = body
-
+from regions import Fault, chosen_chapter, exercises, in_one_line
+from upload import Submission, of_no_student
+from workshop import BUILD_SECONDS, ROOT, Workshop, sandbox
 
 def check_reference(workshop, numbers, variant):
     """Fails unless the book's own solutions pass every test of these exercises."""
@@ -130,79 +95,144 @@ def grade(workshop, submission, numbers, cases, variant):
     return parts
 
 
-def gradescope(parts):
-    return {"tests": [{"number": p["id"], "name": p["task"], "score": p["score"], "max_score": p["max"],
+def not_graded(workshop, number, cases, reason="not graded"):
+    """A part's result, where there is none."""
+    region, task = workshop.exercises[number]
+    return {"id": number, "task": task.text, "score": 0, "max": region.points,
+            "tests": [{"name": case, "passed": False, "reason": reason} for case in cases[number]]}
+
+
+def gradescope(parts, notes):
+    """Gradescope's format of a result."""
+    return {"score": total(parts)[0], "output": "\n".join(notes),
+            "tests": [{"number": p["id"], "name": p["task"], "score": p["score"], "max_score": p["max"],
                        "output": "\n".join(f"{'passed' if t['passed'] else t['reason']}: {t['name']}" for t in p["tests"])}
                       for p in parts]}
+
+
+def write_json(path, content):
+    """Writes a file that is the old one or the new one, whatever happens. Names of files may have bytes that are no text."""
+    new = path.with_name(f"{path.name}.tmp")
+    new.write_bytes((json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))
+    os.replace(new, path)
+
+
+def grade_student(workshop, folder, numbers, cases, variant, own):
+    """Grades one student's folder, whatever is in it, and writes the results into the folder `own` after each part: what was
+    graded before something went wrong is kept. Returns the parts, and whether all were graded."""
+    own.mkdir(parents=True, exist_ok=True)
+    parts, notes, wrong = [], [], None
+
+    def write():
+        rest = [not_graded(workshop, n, cases, wrong or "not graded") for n in numbers[len(parts):]]
+        score, most = total(parts + rest)
+        write_json(own / "grade.json", {"score": score, "max": most, "notes": notes, "parts": parts + rest})
+        write_json(own / "results.json", gradescope(parts + rest, notes))
+        return parts + rest
+
+    try:
+        submission = Submission(folder, workshop, numbers)
+        notes += submission.notes
+        for number in numbers:
+            write()
+            parts += grade(workshop, submission, [number], cases, variant)
+    except Exception as why:  # a student's tree must not stop the others' grading
+        wrong = f"not graded: the grader failed: {type(why).__name__}: {why}"
+        notes.append(f"The grader failed, and this may be no fault of yours: {type(why).__name__}: {why}")
+    return write(), notes, wrong is None
 
 
 def total(parts):
     return round(sum(p["score"] for p in parts), 2), sum(p["max"] for p in parts)
 
 
-def print_table(name, parts):
-    print(f"\n{name}")
+def print_table(name, parts, notes):
+    print("\n".join(["", name, *(f"  {note}" for note in notes)]))
     for p in parts:
         reasons = {t["reason"] for t in p["tests"] if not t["passed"]}
-        print(f"  {p['id']:5} {p['score']:5g} of {p['max']}  {p['task'][:50]:50}  {'; '.join(sorted(reasons))[:120]}")
-    print("  sum   {:5g} of {}".format(*total(parts)))
+        print(f"  {p['id']:5} {p['score']:5g} of {p['max']}  {p['task'][:50]:50}  {'; '.join(sorted(reasons))[:160]}")
+    print("  sum   {:5g} of {}".format(*total(parts)), flush=True)
+
+
+def chosen_numbers(known, options):
+    """The exercises that count."""
+    left_out = set(filter(None, options.reference.split(",")))
+    if unknown := left_out - set(known):
+        raise Fault(f"--reference {','.join(sorted(unknown))}: expected some of {','.join(known)}")
+    chapter = chosen_chapter(ROOT, options.chapter)
+    numbers = [n for n, (r, _) in known.items() if n not in left_out and chapter in (None, r.chapter)]
+    if not numbers:
+        raise Fault(f"--chapter {options.chapter} --reference {options.reference}: leaves nothing to grade")
+    return numbers
+
+
+def students_in(folder, one):
+    """The folders to grade: this one, or those in it."""
+    if not folder.is_dir():
+        raise Fault(f"--dir {folder}: {'is a file' if folder.exists() else 'is not there'}, expected a student's folder, or a folder of them")
+    if one or (folder / "chapters").is_dir():
+        return [folder]
+    entries = sorted(p for p in folder.iterdir() if p.name != "grades" and not of_no_student(p.name))
+    students = [p for p in entries if p.is_dir()]
+    files = ", ".join(p.name for p in entries if not p.is_dir())
+    if not students:
+        raise Fault(f"--dir {folder}: neither it nor a folder in it holds a folder chapters; it holds {files or 'nothing'} "
+                    "(--one: it is one student's, whatever it holds)")
+    if files:
+        print(f"grade: not graded, for they are no folders: {files}")
+    return students
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dir", type=Path, required=True, help="a student's tree, or a folder of them")
-    parser.add_argument("--chapter", type=int, help="two digits (otherwise all)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--dir", type=Path, help="a student's tree, or a folder of them")
+    what.add_argument("--prepare", action="store_true", help="only compile the book and find out which tests count")
+    parser.add_argument("--one", action="store_true", help="--dir is one student's, whatever it holds")
+    parser.add_argument("--chapter", default="all", help="two digits (otherwise all)")
     parser.add_argument("--reference", default="", help="parts that are not graded: 3.1,3.2")
-    parser.add_argument("--variant", type=int, default=1, help="of the tests' seeds and sizes; 0: the public ones")
+    parser.add_argument("--variant", default="1", help="of the tests' seeds and sizes, 1 to 7; 0: the public ones")
     parser.add_argument("--out", type=Path, help="where results go (otherwise grades/ beside --dir)")
     options = parser.parse_args()
-    try:
-        workshop = Workshop()
-        left_out = set(filter(None, options.reference.split(",")))
-        if unknown := left_out - set(workshop.exercises):
-            raise Fault(f"--reference {','.join(sorted(unknown))}: there is no such exercise")
-        numbers = [n for n, (r, _) in workshop.exercises.items()
-                   if n not in left_out and (options.chapter is None or r.chapter == options.chapter)]
-        if not numbers:
-            raise Fault(f"chapter {options.chapter} has nothing to grade")
-        if not options.dir.is_dir():
-            raise Fault(f"{options.dir}: is not a folder")
-        many = not (options.dir / "chapters").is_dir()
-        students = sorted(p for p in options.dir.iterdir() if p.is_dir() and p.name != "grades") if many else [options.dir]
-        if not students:
-            raise Fault(f"{options.dir}: neither it nor a folder in it holds a folder chapters")
-        if not sandbox(tempfile.gettempdir()):
-            print("grade: bubblewrap is not here: tests run with limits of time and memory, but may read and write files")
-        cases = load_cases(workshop, numbers, options.variant)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("grade: was told to stop"))  # and ends what it has started
+    sys.stdout.reconfigure(errors="replace")  # names of folders may have bytes that are no text
+    sys.stderr.reconfigure(errors="replace")
+    if not re.fullmatch("[0-7]", options.variant):
+        raise Fault(f"--variant {options.variant}: expected 0 to 7")
+    variant = int(options.variant)
+    students = [] if options.prepare else students_in(options.dir, options.one)
+    if options.out and options.out.exists() and not options.out.is_dir():
+        raise Fault(f"--out {options.out}: is a file, expected a folder")
+    numbers = chosen_numbers(exercises(ROOT), options)
+    workshop = Workshop()
+    if not sandbox(tempfile.gettempdir()):
+        print("grade: bubblewrap is not here: tests run with limits of time and memory, but may read and write files")
+    cases = load_cases(workshop, numbers, variant)
+    if students:
         out = options.out or options.dir.resolve().parent / "grades"
-        out.mkdir(parents=True, exist_ok=True)
-        with open(out / "grades.csv", "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["student", "score", "max", *numbers])
-            for student in students:
-                parts = grade(workshop, Submission(root_of(student), workshop, numbers), numbers, cases, options.variant)
-                score, most = total(parts)
-                own = out / student.resolve().name
-                own.mkdir(exist_ok=True)
-                (own / "grade.json").write_text(json.dumps({"score": score, "max": most, "parts": parts}, indent=2) + "\n")
-                (own / "results.json").write_text(json.dumps(gradescope(parts), indent=2) + "\n")
-                print_table(student.name, parts)
-                table.writerow([student.name, score, most, *(p["score"] for p in parts)])
-                file.flush()  # if something stops the rest, this is kept
+        failed = grade_all(workshop, students, numbers, cases, variant, out)
         print(f"\nresults are in {out}")
-        workshop.place({})
-    except Fault as fault:
-        sys.exit(f"grade: {fault}")
+        if failed:
+            raise Fault(f"could not grade all parts of {', '.join(failed)}")
+    workshop.place({})
 
 
-def root_of(student):
-    """The folder that holds `chapters`: an archive may have been unpacked one or two levels too deep."""
-    for depth in ("", "*", "*/*"):
-        for folder in sorted(student.glob(depth) if depth else [student]):
-            if (folder / "chapters").is_dir():
-                return folder
-    return student  # then every file of it is missing
+def grade_all(workshop, students, numbers, cases, variant, out):
+    """Grades the students' folders one by one; returns the names of those where the grader failed."""
+    out.mkdir(parents=True, exist_ok=True)
+    failed = []
+    with open(out / "grades.csv", "w", newline="", encoding="utf-8", errors="replace") as file:
+        table = csv.writer(file)
+        table.writerow(["student", "score", "max", *numbers])
+        for student in students:
+            name = student.resolve().name
+            parts, notes, complete = grade_student(workshop, student, numbers, cases, variant, out / name)
+            failed += [] if complete else [name]
+            print_table(name, parts, notes)
+            table.writerow([name, *total(parts), *(p["score"] for p in parts)])
+            file.flush()  # if something stops the rest, this is kept
+    return failed
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line("grade", main)

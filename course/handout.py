@@ -11,15 +11,14 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
-from regions import CODE, Fault, exercises
+from regions import CODE, Fault, chosen_chapter, exercises, in_one_line
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = ("course/README.md", "course/grade.py", "course/handout.py", "course/museum", "course/prove.py", "course/regions_test.py",
-            "course/rotation.py", "course/rotation_test.py",
-            "course/museum.py", "course/grade_test.py", "course/workshop.py", "course/wrong.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
+LEFT_OUT = ("course/README.md", "course/grade.py", "course/gradescope.py", "course/handout.py", "course/museum", "course/prove.py",
+            "course/regions_test.py", "course/rotation.py", "course/rotation_test.py", "course/student_test.py", "course/upload.py",
+            "course/museum.py", "course/grade_test.py", "course/gradescope_test.py", "course/workshop.py", "course/wrong.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
             "tests/src/lessons_test.cpp", "tools/cuda.cu", "scripts/gpu.sh", "scripts/peers.sh")
 FOR_A_GPU = re.compile(r"chapters/.*(\.cu|/GPU\.md)")  # they compute once more what is open
 FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench", "gpu", "peers")  # targets of the Makefile
@@ -31,7 +30,7 @@ its end what is given and what is asked, the points and the tests. What counts i
 are, put helpers between them (a lambda will do), and do without preprocessor lines. Everything else may stay as it is. Hand in the whole folder, without `build` and `out`.
 
     make next                  # the first exercise that is still open, with its place
-    make hint EX=3.2
+    make hint EX=3.2           # MORE=1: with the equations that it needs, and their places
     make check EX=3.2          # builds, and runs its tests; WATCH=1 does so again at every save
 
 Until the last one is written `make test` fails, and says where.
@@ -153,8 +152,10 @@ def needs_later(tree, name, last):
 
 def write_handout(tree, chapter, out):
     """`chapter` is a number, or None for all."""
+    if out.exists() and not out.is_dir():
+        raise Fault(f"{out}: is a file, expected a folder that is new or empty")
     if out.exists() and any(out.iterdir()):
-        raise Fault(f"{out}: is not empty")
+        raise Fault(f"{out}: is not empty, expected a folder that is new or empty")
     all_exercises = exercises(tree)
     last = chapter or max(r.chapter for r, _ in all_exercises.values())
     opened = {n: (r, t) for n, (r, t) in all_exercises.items() if chapter in (None, r.chapter)}
@@ -219,16 +220,10 @@ def main():
     parser.add_argument("--chapter", default="all", help="two digits, or all")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    try:
-        if not re.fullmatch(r"all|\d{1,2}", options.chapter):
-            raise Fault(f"--chapter {options.chapter}: expected two digits, or all")
-        chapter = None if options.chapter == "all" else int(options.chapter)
-        opened = write_handout(ROOT, chapter, options.out)
-    except Fault as fault:
-        sys.exit(f"handout: {fault}")
+    opened = write_handout(ROOT, chosen_chapter(ROOT, options.chapter), options.out)
     points = sum(region.points for region, _ in opened.values())
     print(f"handout: {len(opened)} exercises, {points} points: {options.out}")
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line("handout", main)

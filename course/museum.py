@@ -10,12 +10,11 @@ usage: museum.py                        every patch must fit, and its test must 
 import argparse
 import re
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from regions import Fault, chosen_chapters
+from regions import Fault, chosen_chapters, failed_check, in_one_line
 from workshop import ROOT, Workshop
 
 MUSEUM = ROOT / "course" / "museum"
@@ -93,15 +92,6 @@ def run_test(workshop, exhibit):
     return "" if reason is None else "".join(output) or reason
 
 
-def symptom(printed):
-    """The first check that failed, and its numbers."""
-    match = re.search(r"ERROR: (.*?) is NOT correct!\n\s+values: (.*)", printed)
-    if match:
-        return f"{match[1]}\n{match[2]}"
-    match = re.search(r"(ERROR: .*(?:\n  .*)*)", printed)
-    return match[1] if match else printed.strip()
-
-
 def visit(workshop, wanted, show):
     """Applies exhibits one at a time; returns their symptoms. Fails if one is not caught."""
     symptoms = {}
@@ -116,7 +106,7 @@ def visit(workshop, wanted, show):
             workshop.take_back(exhibit.files)
         if not printed:
             raise Fault(f"{exhibit.path.name}: survives its test, {exhibit.test}")
-        symptoms[exhibit.number] = symptom(printed)
+        symptoms[exhibit.number] = "\n".join(failed_check(printed))
         if show:
             print(f"{exhibit.number}  {exhibit.title}\n\n{exhibit.story}\n\n{exhibit.diff}\n{printed}")
         else:
@@ -150,7 +140,10 @@ def draw(workshop, model, folder, command):
 
 
 def pictures(workshop, all_exhibits, model):
-    from PIL import Image  # only here
+    try:
+        from PIL import Image  # only here
+    except ImportError:
+        raise Fault("--pictures needs Python's Pillow (python3-pil), which is not here") from None
 
     with tempfile.TemporaryDirectory() as temporary:
         for exhibit in (e for e in all_exhibits if e.picture):
@@ -180,37 +173,38 @@ def main():
     parser.add_argument("--pictures", metavar="MODEL", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    if options.write and options.chapters:
-        parser.error("--write renews the whole page, and takes all chapters")
-    try:
-        all_exhibits = exhibits()
-        chapters = chosen_chapters(ROOT, options.chapters)
-        wanted = [e for e in all_exhibits if options.show in (None, e.number) and e.chapter in chapters]
-        if not wanted:
-            raise Fault(f"there is no such exhibit; there are {', '.join(e.number for e in all_exhibits)}")
-        workshop = Workshop()
-        workshop.place({})
-        if options.pictures:
-            pictures(workshop, all_exhibits, options.pictures.resolve())
-            return
-        if failure := workshop.build(sorted({f"test_{e.chapter:02}" for e in wanted})):
-            raise Fault(f"the book does not compile:\n{failure}")
-        symptoms = visit(workshop, wanted, options.show is not None)
-        if options.show:
-            return
-        page = MUSEUM / "README.md"
-        if options.write:
-            page.write_text(readme(all_exhibits, symptoms))
-        written = page.read_text()
-        # The last digits of a symptom are another machine's right.
-        kept = printed_symptoms(written)
-        same = all(kept.get(n, "").split("\n")[0] == s.split("\n")[0] for n, s in symptoms.items())
-        if not same or set(kept) != {e.number for e in all_exhibits} or written != readme(all_exhibits, kept):
-            raise Fault("museum/README.md is not what the patches say; course/museum.py --write renews it")
-        print(f"museum: {len(symptoms)} mistakes, every one is caught")
-    except Fault as fault:
-        sys.exit(f"museum: {fault}")
+    if options.write and (options.chapters or options.show):
+        raise Fault("--write renews the whole page, and takes neither --chapters nor --show")
+    all_exhibits = exhibits()
+    chapters = chosen_chapters(ROOT, options.chapters)
+    wanted = [e for e in all_exhibits if options.show in (None, e.number) and e.chapter in chapters]
+    if options.show and not wanted:
+        raise Fault(f"--show {options.show}: expected one of {', '.join(e.number for e in all_exhibits if e.chapter in chapters)}")
+    if not wanted:
+        raise Fault(f"--chapters {options.chapters}: has no exhibits")
+    if options.pictures and not options.pictures.exists():
+        raise Fault(f"--pictures {options.pictures}: is not there, expected a model of chapter 4")
+    workshop = Workshop()
+    workshop.place({})
+    if options.pictures:
+        pictures(workshop, all_exhibits, options.pictures.resolve())
+        return
+    if failure := workshop.build(sorted({f"test_{e.chapter:02}" for e in wanted})):
+        raise Fault(f"the book does not compile:\n{failure}")
+    symptoms = visit(workshop, wanted, options.show is not None)
+    if options.show:
+        return
+    page = MUSEUM / "README.md"
+    if options.write:
+        page.write_text(readme(all_exhibits, symptoms))
+    written = page.read_text()
+    # The last digits of a symptom are another machine's right.
+    kept = printed_symptoms(written)
+    same = all(kept.get(n, "").split("\n")[0] == s.split("\n")[0] for n, s in symptoms.items())
+    if not same or set(kept) != {e.number for e in all_exhibits} or written != readme(all_exhibits, kept):
+        raise Fault("museum/README.md is not what the patches say; course/museum.py --write renews it")
+    print(f"museum: {len(symptoms)} mistakes, every one is caught")
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line("museum", main)

@@ -4,19 +4,42 @@
     ... the solution ...
     // <<<
 """
+import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 START = re.compile(r'^\s*// >>> exercise (\d+\.\d+) points=([1-9]\d*) hint="([^"]+)"\s*$')
+BEGIN = re.compile(r"\s*// >>> exercise (\d+\.\d+)(?: |$)")
+END = re.compile(r"\s*// <<<")
+# What a mark looks like, also where an editor or a slip has changed it.
+LIKE_A_MARK = re.compile(r"\s*/[/*]+\s*(>>>|<<<|>>\s*exercise|<<\s*$|.*\bexercise\s+\d+\.\d+\s+points\s*=)", re.IGNORECASE)
 CODE = {".cpp", ".hpp", ".cu"}
+SECONDS = 60  # for one test of an exercise
 ROW = re.compile(r"^\| (\d+\.\d+) \| (\d+) \| `([^`]+)` \| (.+?) \| ((?:\(\d+\.\d+\)(?:, )?)+) \|$")
-HEADER = re.compile(r"(#include <(?:[a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>)\s*(//.*)?$")  # what may be taken from a student: the libraries' own
+# What may be taken from a student: the libraries' own.
+HEADER = re.compile(r"\s*#\s*include\s*<([a-z_0-9]+|omp\.h|Eigen/[A-Z]\w+)>\s*(//.*|/\*.*\*/\s*)?$")
 
 
 class Fault(Exception):
     """Something wrong in the tree; the text names the place."""
+
+
+def in_english():
+    """The environment for a compiler whose messages are read by a program."""
+    return {**os.environ, "LC_ALL": "C"}
+
+
+def in_one_line(name, main):
+    """Runs a program's main function; what is wrong with its arguments, its tree or the disk becomes one line."""
+    try:
+        main()
+    except (Fault, OSError) as fault:
+        sys.exit(f"{name}: {fault}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 @dataclass(frozen=True)
@@ -53,44 +76,87 @@ class Task:
 
 
 def chapter_folders(tree):
+    if not (tree / "chapters").is_dir():
+        raise Fault(f"{tree / 'chapters'}: is no folder, expected the chapters")
     return sorted(p for p in (tree / "chapters").iterdir() if re.match(r"\d\d_", p.name))
+
+
+def known_chapter(tree, word, option, expected):
+    """The number of a chapter that is there."""
+    known = [int(folder.name[:2]) for folder in chapter_folders(tree)]
+    if not re.fullmatch(r"\d{1,2}", word) or int(word) not in known:
+        raise Fault(f"{option}: expected {expected} {','.join(f'{c:02}' for c in known)}")
+    return int(word)
 
 
 def chosen_chapters(tree, text):
     """The numbers in "01,04"; those of all chapters if there is no text."""
-    known = [int(folder.name[:2]) for folder in chapter_folders(tree)]
-    if not text:
-        return known
-    for word in text.split(","):
-        if not re.fullmatch(r"\d{1,2}", word) or int(word) not in known:
-            raise Fault(f"--chapters {text}: expected some of {','.join(f'{c:02}' for c in known)}")
-    return sorted({int(word) for word in text.split(",")})
+    words = text.split(",") if text else [folder.name[:2] for folder in chapter_folders(tree)]
+    return sorted({known_chapter(tree, word, f"--chapters {text}", "some of") for word in words})
+
+
+def chosen_chapter(tree, text):
+    """The number in "03", or None for "all"."""
+    return None if text == "all" else known_chapter(tree, text, f"--chapter {text}", "all, or one of")
+
+
+def read_code(file, name):
+    """The lines of a source file, as a compiler sees them: whatever ends a line, and whatever bytes stand in a comment. `name` is
+    what a message calls it."""
+    data = file.read_bytes()
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        kind = "is UTF-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) or data[:64].count(0) > 16 else "has a zero byte"
+        raise Fault(f"{name}:{line}: {kind}, expected UTF-8 (your editor's \"save with encoding\")")
+    return re.split(r"\r\n|\r|\n", data.decode("utf-8-sig", "replace"))
+
+
+def misspelt(line, name, number, exercise, ends=False):
+    expected = "// <<<" if ends else f'// >>> exercise {exercise or "3.1"} points=2 hint="..."'
+    return f"{name}:{number + 1}: found {line.strip()[:60]!r}, expected {expected}"
+
+
+def marks_in(lines, name):
+    """What stands between marks, as (exercise, line of the opening mark, line of the closing one), from 0; and what is wrong with the
+    marks, as (exercise, or None where no one can tell, and a text with file and line)."""
+    found, faults, opened = [], [], None
+    for number, line in enumerate(lines):
+        like = LIKE_A_MARK.match(line)
+        if like is None:
+            continue
+        place, ends = f"{name}:{number + 1}", like[1].startswith("<")
+        named = re.search(r"exercise\s*(\d+\.\d+)", line, re.IGNORECASE)
+        exercise = (opened[0] if opened else None) if ends else named and named[1]
+        if not (END if ends else BEGIN).match(line):
+            faults.append((exercise, misspelt(line, name, number, exercise, ends)))
+        if not ends:
+            if opened:
+                faults.append((opened[0], f"{place}: an exercise begins inside exercise {opened[0]} of line {opened[1] + 1}"))
+            opened = exercise, number
+        elif opened is None:
+            faults.append((None, f"{place}: no exercise begins before this end, // <<<"))
+        else:
+            if not any(text.strip() and not text.strip().startswith("//") for text in lines[opened[1] + 1 : number]):
+                faults.append((opened[0], f"{name}:{opened[1] + 1}: exercise {opened[0]} is empty"))
+            found.append((*opened, number))
+            opened = None
+    if opened:
+        faults.append((opened[0], f"{name}:{opened[1] + 1}: exercise {opened[0]} has no end, // <<<"))
+    return found, faults
 
 
 def regions_of(tree, path):
     """The regions of one file, in order."""
-    lines = (tree / path).read_text().splitlines()
-    found, opened = [], None
-    for number, line in enumerate(lines):
-        place = f"{path}:{number + 1}"
-        if line.strip().startswith("// >>>"):
-            if opened is not None:
-                raise Fault(f"{place}: an exercise begins inside exercise {opened[1][1]} of line {opened[0] + 1}")
-            match = START.match(line)
-            if match is None:
-                raise Fault(f'{place}: expected // >>> exercise 3.1 points=2 hint="..."')
-            opened = number, match
-        elif line.strip().startswith("// <<<"):
-            if opened is None:
-                raise Fault(f"{place}: no exercise begins before this end")
-            first, match = opened
-            body = tuple(lines[first + 1 : number])
-            if not any(text.strip() and not text.strip().startswith("//") for text in body):
-                raise Fault(f"{path}:{first + 1}: exercise {match[1]} is empty")
-            found.append(Region(match[1], int(match[2]), match[3], Path(path), first, number, body))
-            opened = None
-    if opened is not None:
-        raise Fault(f"{path}:{opened[0] + 1}: exercise {opened[1][1]} has no end, // <<<")
+    lines = read_code(tree / path, path)
+    marked, faults = marks_in(lines, path)
+    if faults:
+        raise Fault(faults[0][1])
+    found = []
+    for exercise, first, last in marked:
+        match = START.match(lines[first])
+        if match is None:
+            raise Fault(misspelt(lines[first], path, first, exercise))
+        found.append(Region(match[1], int(match[2]), match[3], Path(path), first, last, tuple(lines[first + 1 : last])))
     return found
 
 
@@ -172,6 +238,14 @@ def cases_in(program):
 def pattern_of(case):
     """A filter for doctest that this test's name passes."""
     return "--test-case=" + re.sub(r"[,*?\\]", "?", case)
+
+
+def failed_check(printed):
+    """What a test that failed printed of its first failed check: the check, and its numbers if it has some."""
+    if match := re.search(r"ERROR: (.*?) is NOT correct!\n\s+values: (.*)", printed):
+        return match.groups()
+    match = re.search(r"(ERROR: .*(?:\n  .*)*)", printed)
+    return (match[1] if match else printed.strip(),)
 
 
 def unescape(text):

@@ -46,12 +46,20 @@ class Marks(unittest.TestCase):
         self.assertIn("a.cpp:1: exercise 3.1 is empty", self.complaint(f"{START}// nothing\n\n// <<<\n"))
         self.assertIn("a.cpp:1: exercise 3.1 has no end", self.complaint(f"{START}x();\n"))
         self.assertIn("a.cpp:1: no exercise begins", self.complaint("// <<<\n"))
-        self.assertIn("a.cpp:1: expected // >>> exercise", self.complaint("// >>> exercise 3.1 hint=x\nx();\n// <<<\n"))
+        self.assertIn("a.cpp:1: found '// >>> exercise 3.1 hint=x', expected // >>> exercise", self.complaint("// >>> exercise 3.1 hint=x\nx();\n// <<<\n"))
         self.assertIn("a.cpp:4: exercise 3.1 is also at", self.complaint(one + one))
         self.assertIn("a.cpp:1: exercise 4.1 is not of chapter 03", self.complaint(one.replace("3.1", "4.1")))
+        self.assertIn("a.cpp:1: found '//>>> exercise 3.1 points", self.complaint(one.replace("// >>>", "//>>>")))
+        self.assertIn("a.cpp:3: found '//<<<', expected // <<<", self.complaint(one.replace("// <<<", "//<<<")))
         (self.tree / "src").mkdir()
         (self.tree / "src" / "b.cpp").write_text(one)
         self.assertIn("b.cpp:1: exercises belong in a chapter's folder", self.complaint(one))
+
+    def test_a_file_that_is_no_text(self):
+        self.write("")
+        (self.chapter / "a.cpp").write_text(f"{START}x();\n// <<<\n", encoding="utf-16")
+        with self.assertRaisesRegex(Fault, "^chapters/03_reverse/a.cpp:1: is UTF-16, expected UTF-8"):
+            exercises(self.tree)
 
     def test_marks_and_table_agree(self):
         one = f"{START}x();\n// <<<\n"
@@ -124,6 +132,36 @@ class Marks(unittest.TestCase):
         chapters = [region.chapter for region in find_regions(ROOT).values()]
         for chapter in range(1, max(chapters) + 1):
             self.assertGreaterEqual(chapters.count(chapter), 5, f"exercises of chapter {chapter}")
+
+
+class Arguments(unittest.TestCase):
+    def test_what_is_wrong_in_one_line(self):
+        none, file = "/no/such/folder", ROOT / "Makefile"
+        for command, reason in ((f"handout --chapter 0 --out {none}", "handout: --chapter 0: expected all, or one of 01,02"),
+                                (f"handout --chapter 99 --out {none}", "handout: --chapter 99: expected all, or one of 01,02"),
+                                (f"handout --chapter x --out {none}", "handout: --chapter x: expected all, or one of 01,02"),
+                                (f"handout --out {file}", f"handout: {file}: is a file, expected a folder that is new or empty"),
+                                (f"handout --out {file}/x", "handout: [Errno 20] Not a directory"),
+                                (f"handout --out {ROOT}", f"handout: {ROOT}: is not empty, expected a folder that is new or empty"),
+                                (f"grade --dir {none}", f"grade: --dir {none}: is not there, expected a student's folder"),
+                                (f"grade --dir {file}", f"grade: --dir {file}: is a file, expected a student's folder"),
+                                (f"grade --dir {ROOT}/docs", f"grade: --dir {ROOT}/docs: neither it nor a folder in it holds a folder chapters"),
+                                (f"grade --dir {ROOT} --out {file}", f"grade: --out {file}: is a file, expected a folder"),
+                                (f"grade --dir {ROOT} --variant -1", "grade: --variant -1: expected 0 to 7"),
+                                (f"grade --dir {ROOT} --variant 8", "grade: --variant 8: expected 0 to 7"),
+                                (f"grade --dir {ROOT} --chapter 99", "grade: --chapter 99: expected all, or one of 01,02"),
+                                (f"grade --dir {ROOT} --reference 1.1,9.9", "grade: --reference 9.9: expected some of 1.1,1.2"),
+                                ("prove --chapters 99", "prove: --chapters 99: expected some of 01,02"),
+                                ("museum --chapters 1,x", "museum: --chapters 1,x: expected some of 01,02"),
+                                ("museum --show 99", "museum: --show 99: expected one of 01, 02"),
+                                ("museum --show 01 --chapters 06", "museum: --show 01: expected one of 22, 23"),
+                                (f"museum --pictures {none}", f"museum: --pictures {none}: is not there"),
+                                ("museum --write --show 01", "museum: --write renews the whole page"),
+                                (f"rotation {none}", f"rotation: {none}/chapters: is no folder")):
+            program, *arguments = command.split()
+            done = subprocess.run([ROOT / "course" / f"{program}.py", *arguments], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout), (1, ""), command)
+            self.assertTrue(done.stderr.startswith(reason) and done.stderr.count("\n") == 1, f"{command}: {done.stderr}")
 
 
 if __name__ == "__main__":

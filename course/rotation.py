@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from regions import Fault, chapter_folders
+from regions import Fault, chapter_folders, in_one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY, MOST = 24 * 60 * 60, 3
@@ -83,4 +83,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line("rotation", main)

@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 
 from handout import files_of, replace_bodies
-from regions import Fault, cases_in, equations_in, exercises, pattern_of
+from regions import SECONDS, Fault, cases_in, equations_in, exercises, in_english, pattern_of
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS, MEGABYTES = 60, 8192  # for one test
+MEGABYTES = 8192  # for one test
 BUILD_SECONDS = 300  # for what one exercise changes; the whole book may take longer
 KEPT_OUTPUT = 1 << 20  # bytes of what a test prints
 
@@ -82,15 +82,11 @@ class Workshop:
         """Compiles these programs; returns what the compiler said if it failed or took too long."""
         if not (self.build_folder / "CMakeCache.txt").is_file():
             self.run(["cmake", "-S", self.source, "-B", self.build_folder, "-DCMAKE_BUILD_TYPE=Release",
-                      "-DDIFFUSION_WERROR=OFF", "-DDIFFUSION_CUDA=OFF"])
+                      "-DDIFFUSION_WERROR=OFF", "-DDIFFUSION_CUDA=OFF", f"-DDIFFUSION_ARCH={os.environ.get('DIFFUSION_ARCH', 'native')}"])
         command = ["cmake", "--build", self.build_folder, "--parallel", str(os.cpu_count() or 1), "--target", *targets]
         with tempfile.TemporaryFile("w+", errors="replace") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-            try:
-                process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, env=in_english())
+            if not ends_within(seconds, process):
                 return f"error: compiling took more than {seconds} s"
             log.seek(0)
             return None if process.returncode == 0 else log.read()
@@ -132,11 +128,7 @@ class Workshop:
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it ended at once
-            try:
-                process.wait(SECONDS)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            if not ends_within(SECONDS, process):
                 return f"took more than {SECONDS} s"
             said.seek(0)
             printed = said.read(KEPT_OUTPUT).decode(errors="replace")
@@ -154,6 +146,19 @@ class Workshop:
                 name = signal.Signals(-process.returncode).name
                 return f"crashed ({name}): {first_complaint(printed)}"
             return "ended before the test did"
+
+
+def ends_within(seconds, process):
+    """Waits for a process; ends it and all that it started if it takes longer, or if this program is to stop."""
+    try:
+        process.wait(seconds)
+        return True
+    except BaseException as why:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if isinstance(why, subprocess.TimeoutExpired):
+            return False
+        raise
 
 
 def first_complaint(printed):

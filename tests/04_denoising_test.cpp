@@ -234,7 +234,7 @@ TEST_CASE("the UNet in other settings: its VJP along a random direction, every s
     config.pooled_width = 3;
     ParameterList list;
     const UNet unet(list, "net.", config);
-    CHECK(list.name_at(0) == "net.time1.weight");
+    CHECK(list.name_at(0) == "net.time_embedding.linear_1.weight");
     Array<double> values(list.block()), direction(values.shape()), gradient(values.shape());
     list.initialise<double>(values, 1);
     Random random(2, Purpose::test);

@@ -101,11 +101,13 @@ TEST_CASE("Muon gets the kernels and matrices between hidden values, none that f
         return std::ranges::find(names, name) != names.end();
     };
     for (const char* name :
-         {"time1.weight", "down.0.block0.conv1.weight", "up.0.block2.skip.weight",
-          "middle.attention.qkv.weight", "down.1.resample.weight"})
+         {"time_embedding.linear_1.weight", "down_blocks.0.resnets.0.conv1.weight",
+          "up_blocks.2.resnets.2.conv_shortcut.weight", "mid_block.attentions.0.to_q.weight",
+          "down_blocks.1.downsamplers.0.conv.weight"})
         CHECK(chosen(name));
     for (const char* name :
-         {"in.weight", "out.conv.weight", "down.0.block0.norm1.weight", "down.0.block0.conv1.bias"})
+         {"conv_in.weight", "conv_out.weight", "down_blocks.0.resnets.0.norm1.weight",
+          "down_blocks.0.resnets.0.conv1.bias"})
         CHECK(!chosen(name));
 }
 
@@ -221,12 +223,13 @@ TEST_CASE("the layer where numbers stop being finite is named, not the first of 
     trainer.step(loss);
     const std::ptrdiff_t block = model.parameters.block();
     std::ptrdiff_t at = 0;
-    while (at < block && model.parameters.name_at(at) != "up.1.block0.conv1.weight") ++at;
+    while (at < block && model.parameters.name_at(at) != "up_blocks.0.resnets.0.conv1.weight") ++at;
     REQUIRE(at < block);
     trainer.values()[static_cast<std::size_t>(at)] = std::numeric_limits<float>::infinity();
     CHECK_THROWS_WITH_AS(
         trainer.step(loss),
-        doctest::Contains("the first layer that is not finite is up.1.block0.conv1;"), Error);
+        doctest::Contains("the first layer that is not finite is up_blocks.0.resnets.0.conv1;"),
+        Error);
 }
 
 TEST_CASE("a gradient that is not finite under a finite loss is traced to its layer as well") {
@@ -366,7 +369,7 @@ TEST_CASE(
         for (std::uint32_t k = 0; k < 4; ++k) {
             const double u = (k + Random(7, Purpose::timestep, 5, k).uniform()) / 4;
             const int t = 1 + static_cast<int>(u * 1000);
-            CHECK(samples.t[k] == t);
+            CHECK(samples.t[k] == t - 1);                 // the network counts from 0
             CHECK((t - 1) / 250 == static_cast<int>(k));  // stratified
             const double a = model.schedule.signal(t), s = model.schedule.noise(t);
             Random noise(7, Purpose::noise, 5, k);
@@ -400,7 +403,7 @@ TEST_CASE(
     loss(tape, 0, 0, 64);
     for (std::uint32_t k = 0; k < 64; ++k) {
         const double u = (k + Random(3, Purpose::timestep, 0, k).uniform()) / 64;
-        CHECK(samples.t[k] == 1 + static_cast<int>(std::sqrt(u) * 1000));
+        CHECK(samples.t[k] == static_cast<int>(std::sqrt(u) * 1000));
     }
     // P(t <= T / 2) = (1 / 2)^(1 / p) = 1 / 4
     CHECK(std::count_if(samples.t.begin(), samples.t.end(), [](double t) { return t <= 500; }) ==

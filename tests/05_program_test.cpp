@@ -65,7 +65,7 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
     for (const char* threads : {"1", "2"}) {
         const auto out = folder / threads;
         const ProcessResult with = run(
-            {"--model", (folder / "04_unet" / "model.safetensors").string(), "--threads", threads},
+            {"--model", (folder / "04_unet").string(), "--threads", threads},
             out);
         INFO(with.err);
         REQUIRE(with.exit_code == 0);
@@ -273,13 +273,13 @@ TEST_CASE("--help of train and score lists what they take, and not what the expe
 
 TEST_CASE("a model is not held against data that it has not learned") {
     const TemporaryFolder folder;
-    const std::string model = (folder / "04_unet" / "model.safetensors").string();
+    const std::string model = (folder / "04_unet").string();
     REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--dataset", "builtin", "--out",
                          (folder / "04_unet").string()})
                 .exit_code == 0);
     const ProcessResult result = run({"--model", model}, folder / "out");
     CHECK(result.exit_code == 1);
-    CHECK(contains(result.err, "model.safetensors: the model learned builtin, but the data are"));
+    CHECK(contains(result.err, "04_unet: the model learned builtin, but the data are"));
     CHECK(!contains(result.out, "judge: "));
 }
 

@@ -36,7 +36,7 @@ struct World {
         REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--data",
                              folder.path().string(), "--out", (folder / "04_unet").string()})
                     .exit_code == 0);
-        model = (folder / "04_unet" / "model.safetensors").string();
+        model = (folder / "04_unet").string();
     }
 };
 const World& world() {
@@ -214,7 +214,7 @@ TEST_CASE("test pictures are those of the data that the model learned, or there 
         REQUIRE(run_program({"04_unet", "train", "--preset", "smoke", "--dataset", dataset, "--out",
                              (folder / name).string()})
                     .exit_code == 0);
-        return (folder / name / "model.safetensors").string();
+        return (folder / name).string();
     };
     const std::string builtin = trained("builtin", "builtin");
     const ProcessResult good =
@@ -244,7 +244,7 @@ TEST_CASE("what cannot be done is told in one line") {
     };
     const std::string& model = world().model;
     CHECK(contains(complaint({"sample"}, 1),
-                   "model.safetensors: cannot read: no such file; 04_unet train makes a model"));
+                   "04_unet: cannot read: no such file; 04_unet train makes a model"));
     CHECK(contains(complaint({"sample", "--model", model, "--steps", "1001"}, 1),
                    "steps is 1001, expected 1..1000"));
     CHECK(contains(complaint({"sample", "--model", model, "--sampler", "plms"}, 2), "--sampler"));

@@ -42,7 +42,7 @@ struct Columns {
     std::ptrdiff_t column, columns;
 
     std::ptrdiff_t stride() const { return where.shape.rank > 0 ? where.shape.back() : 1; }
-    std::ptrdiff_t rows() const { return where.shape.numel() / stride(); }
+    std::ptrdiff_t rows() const { return stride() > 0 ? where.shape.numel() / stride() : 0; }
     std::ptrdiff_t offset() const { return where.offset + column; }
 };
 
@@ -92,10 +92,8 @@ void read_piece(const SafetensorsFile& file, const Piece& piece, T* block, std::
 /// The columns in the order of a file.
 template <class T>
 std::vector<float> as_in_file(const T* block, const Columns& from) {
-    const Shape& s = from.where.shape;
-    const std::ptrdiff_t in = from.layout == Layout::plain ? from.rows() : s[s.rank - 2];
-    const std::ptrdiff_t taps = from.rows() / in;
     std::vector<float> values;
+    if (from.where.shape.numel() == 0) return values;
     values.reserve(static_cast<std::size_t>(from.rows() * from.columns));
     const auto put = [&](std::ptrdiff_t row, std::ptrdiff_t column) {
         values.push_back(static_cast<float>(block[from.offset() + row * from.stride() + column]));
@@ -105,6 +103,8 @@ std::vector<float> as_in_file(const T* block, const Columns& from) {
             for (std::ptrdiff_t c = 0; c < from.columns; ++c) put(row, c);
         return values;
     }
+    const Shape& s = from.where.shape;
+    const std::ptrdiff_t in = s[s.rank - 2], taps = from.rows() / in;
     for (std::ptrdiff_t c = 0; c < from.columns; ++c)
         for (std::ptrdiff_t i = 0; i < in; ++i)
             for (std::ptrdiff_t k = 0; k < taps; ++k) put(k * in + i, c);

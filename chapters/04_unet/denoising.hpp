@@ -57,7 +57,8 @@ struct Drawn {
 Drawn draw_moment(const Objective& objective, int batch, std::uint64_t seed, std::int64_t step,
                   int k);
 
-/// The time of each sample of a batch, and the mean square of its prediction's error, without w_t.
+/// The time that the network was told of each sample of a batch, and the mean square of its
+/// prediction's error, without w_t.
 struct SampleErrors {
     std::vector<double> t, error;
     explicit SampleErrors(int batch) : t(static_cast<std::size_t>(batch)), error(t.size()) {}

@@ -18,6 +18,7 @@ using nlohmann::json;
 
 constexpr const char *kModelIndex = "model_index.json", *kConfig = "config.json",
                      *kSchedulerConfig = "scheduler_config.json";
+constexpr Range kSides = {1, 16'384};  ///< of pictures
 /// What an earlier version of this book wrote in place of a folder.
 constexpr const char *kOlderModel = "model.safetensors",
                      *kOlder =
@@ -126,11 +127,11 @@ std::array<int, 2> read_size(const Config& config) {
     if (!config.has("sample_size"))
         config.refuse("sample_size", "the height and width of its pictures");
     if (config.is_list("sample_size")) {
-        const std::vector<int> size = config.numbers("sample_size", 1);
+        const std::vector<int> size = config.numbers("sample_size", kSides);
         if (size.size() != 2) config.refuse("sample_size", "one number or two");
         return {size[0], size[1]};
     }
-    const int side = config.number("sample_size", 1);
+    const int side = config.number("sample_size", kSides);
     return {side, side};
 }
 

@@ -28,7 +28,7 @@ std::string listed(const std::array<const char*, N>& names) {
 }
 
 Schedule read_schedule(const Config& file) {
-    const int T = file.number("num_train_timesteps", 1, 1000);
+    const int T = file.number("num_train_timesteps", {1, 100'000}, 1000);
     if (file.has("trained_betas")) {
         const std::vector<double> betas = file.reals("trained_betas");
         require(static_cast<int>(betas.size()) == T, file.path().string(), ": trained_betas has ",

@@ -12,6 +12,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr Range kWidths = {1, 65'536};                    ///< of a layer
 const std::vector<int> kChannels = {224, 448, 672, 896};  ///< the class's own, where none are told
 
 /// Which levels attend, by the names of the blocks, one for each level.
@@ -32,7 +33,7 @@ std::vector<bool> read_attention(const Config& file, const std::string& key,
 /// attention_head_dim is the channels of a head here, or null: one head for all.
 std::vector<int> read_heads(const Config& file, const UNetConfig& config) {
     if (!file.has("attention_head_dim")) return {1};
-    const int width = file.number("attention_head_dim", 1);
+    const int width = file.number("attention_head_dim", kWidths);
     std::vector<int> heads;
     for (int i = 0; i < config.levels(); ++i) {
         const bool used = config.attends(i) || config.attends_on_way_up(i) ||
@@ -59,7 +60,6 @@ void refuse_others(const Config& file, const UNetConfig& config) {
     file.only("attn_norm_num_groups", {config.groups});
     file.only("resnet_time_scale_shift", {"default"});
     file.only("class_embed_type", {});
-    file.only("downsample_padding", {0, 1});
     file.pass_over({"dropout", "num_train_timesteps", "sample_size"});
     file.done();
 }
@@ -76,19 +76,19 @@ UNetConfig read_unet_config(const Config& file) {
     require(name == kUNet2DModel, file.path().string(), ": the settings of a ", name,
             ", expected a ", kUNet2DModel);
     UNetConfig config;
-    config.in_channels = file.number("in_channels", 1, 3);
-    config.out_channels = file.number("out_channels", 1, 3);
+    config.in_channels = file.number("in_channels", kWidths, 3);
+    config.out_channels = file.number("out_channels", kWidths, 3);
     config.channels =
-        file.has("block_out_channels") ? file.numbers("block_out_channels", 1) : kChannels;
-    config.blocks = file.number("layers_per_block", 1, 2);
-    config.groups = file.number("norm_num_groups", 1, 32);
+        file.has("block_out_channels") ? file.numbers("block_out_channels", kWidths) : kChannels;
+    config.blocks = file.number("layers_per_block", {1, 100}, 2);
+    config.groups = file.number("norm_num_groups", kWidths, 32);
     config.eps = file.real("norm_eps", 1e-5);
     config.middle_attention = file.flag("add_attention", true);
     config.padding =
-        file.number("downsample_padding", 0, 1) == 0 ? Padding::after : Padding::around;
+        file.number("downsample_padding", {0, 1}, 1) == 0 ? Padding::after : Padding::around;
     config.time.cosine_first = file.flag("flip_sin_to_cos", true);
     config.time.shift = file.real("freq_shift", 0);
-    config.classes = file.number("num_class_embeds", 1, 0);
+    config.classes = file.number("num_class_embeds", {1, 1'000'000}, 0);
     const std::size_t levels = config.channels.size();
     config.attention =
         read_attention(file, "down_block_types",

@@ -13,10 +13,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kMost = 1 << 30;
-
-bool is_number(const json& value, int least) {
-    return value.is_number_integer() && value >= least && value <= kMost;
+bool is_number(const json& value, Range range) {
+    return value.is_number_integer() && value >= range.least && value <= range.most;
 }
 
 /// Whether it is a list, not empty, whose entries all pass.
@@ -25,8 +23,15 @@ bool is_list_of(const json& value, Test test) {
     return value.is_array() && !value.empty() && std::all_of(value.begin(), value.end(), test);
 }
 
-std::string from(int least) {
-    return "a whole number from " + std::to_string(least) + " on";
+/// A value as it may stand in a message.
+std::string short_of(const json& value) {
+    const std::string text = value.dump();
+    return text.size() <= 80 ? text : text.substr(0, 80) + "..";
+}
+
+std::string told(Range range) {
+    return "a whole number from " + std::to_string(range.least) + " to " +
+           std::to_string(range.most);
 }
 
 }  // namespace
@@ -52,8 +57,8 @@ const json& Config::get(const std::string& key, const std::string& expected) con
 
 void Config::refuse(const std::string& key, const std::string& expected) const {
     const json* value = find(key);
-    fail(path_.string(), ": ", key, " is ",
-         value == nullptr ? "not there" : in_quotes(value->dump()), ", expected ", expected);
+    fail(path_.string(), ": ", key, " is ", value == nullptr ? "not there" : short_of(*value),
+         ", expected ", expected);
 }
 
 bool Config::has(const std::string& key) const {
@@ -69,13 +74,13 @@ std::string Config::class_name() const {
     return texts("architectures").front();
 }
 
-int Config::number(const std::string& key, int least) const {
-    if (!is_number(get(key, from(least)), least)) refuse(key, from(least));
+int Config::number(const std::string& key, Range range) const {
+    if (!is_number(get(key, told(range)), range)) refuse(key, told(range));
     return find(key)->get<int>();
 }
 
-int Config::number(const std::string& key, int least, int otherwise) const {
-    return has(key) ? number(key, least) : otherwise;
+int Config::number(const std::string& key, Range range, int otherwise) const {
+    return has(key) ? number(key, range) : otherwise;
 }
 
 double Config::real(const std::string& key, double otherwise) const {
@@ -99,10 +104,10 @@ std::string Config::text(const std::string& key, const std::string& otherwise) c
     return value->get<std::string>();
 }
 
-std::vector<int> Config::numbers(const std::string& key, int least) const {
+std::vector<int> Config::numbers(const std::string& key, Range range) const {
     const json& value = get(key, "a list of numbers");
-    if (!is_list_of(value, [&](const json& v) { return is_number(v, least); }))
-        refuse(key, "a list, each " + from(least));
+    if (!is_list_of(value, [&](const json& v) { return is_number(v, range); }))
+        refuse(key, "a list, each " + told(range));
     return value.get<std::vector<int>>();
 }
 
@@ -134,8 +139,8 @@ void Config::pass_over(std::initializer_list<const char*> keys) const {
 
 void Config::done() const {
     for (const auto& [key, value] : content_.items()) {
-        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ",
-                in_quotes(key), " = ", in_quotes(value.dump()), " is not understood here");
+        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ", key,
+                " = ", short_of(value), " is not understood here");
     }
 }
 

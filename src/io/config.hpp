@@ -9,6 +9,11 @@
 
 namespace diffusion {
 
+/// Of whole numbers, both ends included.
+struct Range {
+    int least, most;
+};
+
 /// Settings by name. A setting that is null or not there has its default. Every Error names the
 /// file and the setting; done() makes sure that none was overlooked.
 class Config {
@@ -22,13 +27,13 @@ public:
     bool has(const std::string& key) const;
     bool is_list(const std::string& key) const;
 
-    /// A whole number from `least` to 2^30.
-    int number(const std::string& key, int least) const;
-    int number(const std::string& key, int least, int otherwise) const;
+    /// A whole number in the range.
+    int number(const std::string& key, Range range) const;
+    int number(const std::string& key, Range range, int otherwise) const;
     double real(const std::string& key, double otherwise) const;
     bool flag(const std::string& key, bool otherwise) const;
     std::string text(const std::string& key, const std::string& otherwise) const;
-    std::vector<int> numbers(const std::string& key, int least) const;
+    std::vector<int> numbers(const std::string& key, Range range) const;
     std::vector<double> reals(const std::string& key) const;
     std::vector<std::string> texts(const std::string& key) const;
 
