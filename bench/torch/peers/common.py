@@ -22,7 +22,7 @@ class Setting:
     name: str
     config: dict
     dtype: torch.dtype = torch.float32  # of the weights in the file
-    rename: dict = dataclasses.field(default_factory=dict)  # parts of the tensors' names in the file
+    rename: dict = dataclasses.field(default_factory=dict)  # parts of the tensors' names in the file; not with shard
     minimal: bool = False  # config.json without what is the class's default
     shard: str = ""  # the most bytes of a file ("20KB"); none: one file
     inputs: dict = dataclasses.field(default_factory=dict)  # what the class's inputs() is told
@@ -77,10 +77,6 @@ def write_folder(peer, setting, folder):
         for file in folder.glob("*.safetensors"):
             tensors = {renamed(name, setting.rename): tensor for name, tensor in load_file(file).items()}
             save_file(tensors, file, metadata={"format": "pt"})
-        for file in folder.glob("*.index.json"):
-            index = json.loads(file.read_text())
-            index["weight_map"] = {renamed(name, setting.rename): shard for name, shard in index["weight_map"].items()}
-            file.write_text(json.dumps(index, indent=2))
     if setting.minimal:
         defaults = inspect.signature(type(module).__init__).parameters
         kept = {key: value for key, value in json.loads((folder / "config.json").read_text()).items()

@@ -46,6 +46,11 @@ REFUSED = {  # changes of DDPM's settings
 }
 
 
+def changed(config, **more):
+    """A scheduler's settings, without what says which of them were defaults: from_config would reset those."""
+    return {key: value for key, value in config.items() if not key.startswith("_")} | more
+
+
 def opened(folder):
     return DDPMPipeline.from_pretrained(folder, low_cpu_mem_usage=False)
 
@@ -103,13 +108,13 @@ def images(pipeline, scheduler, start, steps, **more):
 
 def ddpm(folder, start, steps):
     pipeline = opened(folder)
-    return images(pipeline, DDPMScheduler.from_config(pipeline.scheduler.config, timestep_spacing="trailing"), start, steps)
+    return images(pipeline, DDPMScheduler.from_config(changed(pipeline.scheduler.config, timestep_spacing="trailing")), start, steps)
 
 
-def ddim(unet, config, start, steps):
+def ddim(unet, config, start, steps, grid="trailing"):
     """With the noise that a clipped guess implies, as ours."""
-    scheduler = DDIMScheduler.from_config(dict(config, timestep_spacing="trailing", set_alpha_to_one=True, clip_sample=True,
-                                               clip_sample_range=1.0, steps_offset=0))
+    scheduler = DDIMScheduler.from_config(changed(config, timestep_spacing=grid, set_alpha_to_one=True, clip_sample=True,
+                                                  clip_sample_range=1.0, steps_offset=0))
     return images(DDIMPipeline(unet, scheduler), scheduler, start, steps, eta=0.0, use_clipped_model_output=True)
 
 
@@ -157,7 +162,7 @@ def check_ours(bin, table, scratch):
         draw = lambda *options: any_way("--steps", 20, "--grid", "trailing", *options)
         table.row("DDIMPipeline", f"{name}, 20 steps", "ours -> theirs",
                   relative(draw("--sampler", "ddim"), ddim(pipeline.unet, pipeline.scheduler.config, start, 20)))
-        more = dict(pipeline.scheduler.config, timestep_spacing="trailing", final_sigmas_type="zero", steps_offset=0)
+        more = changed(pipeline.scheduler.config, timestep_spacing="trailing", final_sigmas_type="zero", steps_offset=0)
         for sampler, scheduler in {"ddim": EulerDiscreteScheduler, "dpmpp2m": DPMSolverMultistepScheduler}.items():
             table.row(scheduler.__name__[:-9], f"{name}, 20 steps", "ours -> theirs",
                       relative(draw("--sampler", sampler, "--clip", 0),
@@ -179,15 +184,17 @@ def check_theirs(bin, table, scratch):
         scheduler.save_pretrained(folder / "scheduler")
         return folder
 
-    draw = lambda folder: drawn(bin / "06_ddim", folder, scratch, "--steps", 5, "--grid", "trailing", "--sampler", "ddim")
+    draw = lambda folder, grid: drawn(bin / "06_ddim", folder, scratch, "--steps", 5, "--grid", grid, "--sampler", "ddim")
     for name, scheduler in SCHEDULERS.items():
-        mine = draw(written(scheduler))
-        table.row("scheduler", name, "theirs -> ours", relative(mine, ddim(unet, scheduler.config, start, 5)))
+        # Where eps is predicted a guess is divided by a, and at the last time 1 / a is 158: begin earlier.
+        grid = "leading" if scheduler.config.prediction_type == "epsilon" else "trailing"
+        mine = draw(written(scheduler), grid)
+        table.row("scheduler", name, "theirs -> ours", relative(mine, ddim(unet, scheduler.config, start, 5, grid)))
     for word, change in REFUSED.items():
         folder = written(DDPMScheduler())
         file = folder / "scheduler" / "scheduler_config.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | change))
-        table.refusal("scheduler", word, [word, str(file)], lambda: draw(folder))
+        table.refusal("scheduler", word, [word, str(file)], lambda: draw(folder, "trailing"))
 
 
 def check(bin, table, scratch):

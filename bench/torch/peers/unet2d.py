@@ -62,7 +62,6 @@ CHANGED = [Setting(name, small(**change)) for name, change in ONE_CHANGED.items(
     Setting("float16", small(), dtype=torch.float16),
     Setting("bfloat16", small(), dtype=torch.bfloat16),
     Setting("float16 in several files", small(), dtype=torch.float16, shard="20KB"),
-    Setting("old names, several files", small(attention_head_dim=None, **blocks("aa", "aa")), rename=OLD_NAMES, shard="20KB"),
     Setting("defaults left out of config.json", dict(block_out_channels=[32, 64, 32, 32]), minimal=True),
 ]
 # What nobody here claims to read.
