@@ -298,7 +298,14 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     fails({"train", "--images", "-5", "--out", out}, 2, "--images");
     std::vector<std::string> other_seed = train(folder / "t", {"--resume", "--seed", "2"});
     other_seed.erase(other_seed.begin());
-    fails(other_seed, 1, "this run has seed 2, the saved one 1");
+    fails(other_seed, 1, "this run has seed 2, the saved one \"1\"");
+
+    const std::string log = get_text(folder / "t" / "train.csv");
+    put_text(folder / "t" / "train.csv", "step\n0\n");
+    std::vector<std::string> other_log = train(folder / "t", {"--resume"});
+    other_log.erase(other_log.begin());
+    fails(other_log, 1, "train.csv: not the log of a training");
+    put_text(folder / "t" / "train.csv", log);
 
     const Safetensors good = read_safetensors(model);
     const auto broken = [&](auto change) {
@@ -321,7 +328,17 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
           1, "broken: the parameter time1.weight has shape [32,8], expected [64,16]");
     fails(
         {"sample", "--out", out, "--model", broken([](Safetensors& f) { f.metadata["T"] = "0"; })},
-        1, "broken: T is '0', expected a number from 1 to");
+        1, "broken: T is \"0\", expected a number from 1 to");
+    fails({"sample", "--out", out, "--model",
+           broken([](Safetensors& f) { f.metadata["schedule"] = "two\nlines"; })},
+          1, "broken: schedule: there is no \"two\\nlines\", expected");
+    fails({"sample", "--out", out, "--model",
+           broken([](Safetensors& f) { f.metadata["prediction"] = "\r"; })},
+          1, "broken: prediction \"\\r\": use");
+    fails({"sample", "--out", out, "--model", broken([](Safetensors& f) {
+               for (int i = 0; i < 20000; ++i) f.metadata["multipliers"] += ",1";
+           })},
+          1, "broken: multipliers are 20002 levels, expected at most 14");
     fails({"sample", "--out", out, "--model",
            broken([](Safetensors& f) { f.metadata["base"] = "9992"; })},
           1, "broken: the parameter time1.weight has shape");
@@ -347,9 +364,9 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
 
 TEST_CASE("--device cuda: where there is no GPU, one line says so, and nothing is written") {
     const TemporaryFolder folder;
-    const ProcessResult result = run_program({"04_unet", "train", "--preset", "smoke", "--dataset",
-                                              "builtin", "--device", "cuda", "--out",
-                                              (folder / "out").string()});
+    const ProcessResult result =
+        run_program({"04_unet", "train", "--preset", "smoke", "--dataset", "builtin", "--device",
+                     "cuda", "--out", (folder / "out").string()});
     if (result.exit_code == 0) return;  // there is one
     CHECK(result.exit_code == 1);
     CHECK(std::ranges::count(result.err, '\n') == 1);

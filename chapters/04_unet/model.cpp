@@ -8,6 +8,11 @@
 #include "app/progress.hpp"
 
 namespace diffusion {
+namespace {
+
+constexpr std::size_t kMostLevels = 14;  // of pictures of up to 9999 pixels to a side
+
+}  // namespace
 
 std::string joined(const std::vector<int>& numbers) {
     std::string text;
@@ -75,12 +80,23 @@ LoadedModel load_model(const std::filesystem::path& path) {
     std::istringstream list(metadata.entry("multipliers"));
     for (std::string part; std::getline(list, part, ',');)
         multipliers.push_back(metadata.to_number("multipliers", part));
+    require(multipliers.size() <= kMostLevels, path.string(), ": multipliers are ",
+            multipliers.size(), " levels, expected at most ", kMostLevels,
+            ": no picture can be halved more often");
     const UNetConfig config = unet_config(metadata.number("channels"), metadata.number("base"),
                                           multipliers, metadata.number("heads"));
-    LoadedModel loaded{DenoisingModel(config, metadata.entry("schedule"), metadata.number("T"),
-                                      metadata.entry("prediction"), metadata.number("height"),
-                                      metadata.number("width"), metadata.entry("data")),
-                       {}};
+    const int T = metadata.number("T"), height = metadata.number("height"),
+              width = metadata.number("width");
+    const std::string &schedule = metadata.entry("schedule"),
+                      &prediction = metadata.entry("prediction"), &data = metadata.entry("data");
+    const auto described = [&] {
+        try {
+            return DenoisingModel(config, schedule, T, prediction, height, width, data);
+        } catch (const Error& error) {  // what is wrong with a network, a schedule, a prediction
+            fail(path.string(), ": ", error.what());
+        }
+    };
+    LoadedModel loaded{described(), {}};
     loaded.values = loaded.model.parameters.from_file<float>(file);
     return loaded;
 }

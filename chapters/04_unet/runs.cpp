@@ -165,6 +165,8 @@ private:
         trainer_.load(state_path());
         keep_csv_rows(log_path(), 0, static_cast<double>(trainer_.steps()));
         const CsvTable log = read_csv(log_path());
+        require(log.columns == kLogColumns, log_path().string(),
+                ": not the log of a training: its columns are others; start without --resume");
         if (!log.rows.empty()) earlier_ = log.rows.back()[2];
     }
 

@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "io/csv.hpp"
+#include "io/json.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
@@ -149,7 +150,7 @@ void Trainer::load(const std::filesystem::path& path) {
         const auto found = metadata.find(name);
         require(found != metadata.end() && found->second == expected, path.string(),
                 ": this run has ", name, " ", expected, ", the saved one ",
-                found == metadata.end() ? "does not say" : found->second,
+                found == metadata.end() ? "does not say" : in_quotes(found->second),
                 "; start it with the same options, or without --resume");
     }
     const std::map<std::string, std::span<float>> places = this->state();

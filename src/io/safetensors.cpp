@@ -84,8 +84,8 @@ Safetensors read_safetensors(const fs::path& path) {
 
 Metadata::Metadata(const SafetensorsFile& file, const std::string& kind)
     : metadata_(file.metadata()), path_(file.path().string()) {
-    require(entry("model") == kind, path_, ": holds a model '", entry("model"), "', expected ",
-            kind);
+    require(entry("model") == kind, path_, ": holds a model ", in_quotes(entry("model")),
+            ", expected ", kind);
 }
 
 const std::string& Metadata::entry(const std::string& key) const {
@@ -98,8 +98,8 @@ const std::string& Metadata::entry(const std::string& key) const {
 int Metadata::to_number(const std::string& key, const std::string& digits, int most) const {
     const bool whole = !digits.empty() && digits.size() < 10 &&
                        digits.find_first_not_of("0123456789") == std::string::npos;
-    require(whole && std::stoi(digits) > 0 && std::stoi(digits) <= most, path_, ": ", key, " is '",
-            digits, "', expected a number from 1 to ", most);
+    require(whole && std::stoi(digits) > 0 && std::stoi(digits) <= most, path_, ": ", key, " is ",
+            in_quotes(digits), ", expected a number from 1 to ", most);
     return std::stoi(digits);
 }
 
