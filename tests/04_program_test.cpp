@@ -338,7 +338,7 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     fails({"sample", "--out", out, "--model", broken([](Safetensors& f) {
                for (int i = 0; i < 20000; ++i) f.metadata["multipliers"] += ",1";
            })},
-          1, "broken: multipliers are 20002 levels, expected at most 14");
+          1, "broken: multipliers are 20003 levels, expected at most 14");
     fails({"sample", "--out", out, "--model",
            broken([](Safetensors& f) { f.metadata["base"] = "9992"; })},
           1, "broken: the parameter time1.weight has shape");

@@ -1,5 +1,6 @@
 #include "io/safetensors.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "io/files.hpp"
@@ -14,12 +15,13 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 bool shape_fits(const ArrayView& array) {
-    std::uint64_t count = 1;
+    const std::uint64_t numbers = array.values.size();
+    if (std::ranges::any_of(array.shape, [](int size) { return size < 0; })) return false;
+    std::uint64_t count = std::ranges::find(array.shape, 0) == array.shape.end() ? 1 : 0;
     for (int size : array.shape) {
-        if (size < 0) return false;
-        count *= static_cast<std::uint64_t>(size);
+        if (count <= numbers) count *= static_cast<std::uint64_t>(size);  // or it might overflow
     }
-    return count == array.values.size();
+    return count == numbers;
 }
 
 /// The first bytes of the file: the header's length and the header.
