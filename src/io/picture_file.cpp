@@ -134,9 +134,35 @@ int look_at_png(std::string_view file, const std::string& where) {
     return orientation;
 }
 
-/// Walks the segments of a JPEG up to the first scan; behind that lies the mark of the end.
+/// The mark behind the packed numbers of a scan, which begin at `at`: what follows the byte FF
+/// there is 0, or a mark from which unpacking can start anew.
+std::size_t end_of_scan(std::string_view file, std::size_t at) {
+    constexpr unsigned char kFirstRestart = 0xd0, kLastRestart = 0xd7;
+    for (;; at += 2) {
+        at = std::min(file.find('\xff', at), file.size());
+        const auto mark = static_cast<unsigned char>(number(file, at + 1, 1, false));
+        const bool inside = mark == 0 || (mark >= kFirstRestart && mark <= kLastRestart);
+        if (at + 1 >= file.size() || !inside) return at;
+    }
+}
+
+/// Fails on a Huffman table of more than the 256 codes that there can be, between `at` and `end`.
+/// stb_image does not count them before version 2.29, and writes beyond its table.
+void check_codes(std::string_view file, std::size_t at, std::size_t end, const std::string& where) {
+    constexpr std::size_t kLengths = 16, kMostCodes = 256;
+    while (at < end) {
+        std::size_t codes = 0;
+        for (std::size_t i = 1; i <= kLengths; ++i) codes += number(file, at + i, 1, false);
+        require(codes <= kMostCodes, where, kNot, "byte ", at, ": a table of the JPEG has ", codes,
+                " codes, at most ", kMostCodes, " are possible: it is damaged");
+        at += 1 + kLengths + codes;
+    }
+}
+
+/// Walks the segments of a JPEG up to the mark of the end.
 int look_at_jpeg(std::string_view file, const std::string& where) {
-    constexpr unsigned char kScan = 0xda, kApplication1 = 0xe1, kPadding = 0xff, kFrame = 0xc0;
+    constexpr unsigned char kScan = 0xda, kApplication1 = 0xe1, kPadding = 0xff, kFrame = 0xc0,
+                            kCodes = 0xc4, kEnd = 0xd9;
     // 8 x 8 pixels are one bit at least, in a component that may have each fourth row only.
     constexpr double kMostPixels = 8 * 8 * 8 * 4;
     int orientation = 1;
@@ -144,7 +170,7 @@ int look_at_jpeg(std::string_view file, const std::string& where) {
     std::size_t at = 2;
     while (at + 4 <= file.size() && file[at] == '\xff') {
         const auto mark = static_cast<unsigned char>(file[at + 1]);
-        if (mark == kScan) break;
+        if (mark == kEnd) break;
         if (mark == kPadding) {
             ++at;
             continue;
@@ -154,13 +180,15 @@ int look_at_jpeg(std::string_view file, const std::string& where) {
         if (mark == kApplication1 && content.starts_with(kExif))
             orientation = orientation_in(content.substr(kExif.size()));
         if (mark >= kFrame && mark <= kFrame + 2)
-            pixels =
-                static_cast<double>(number(content, 1, 2, false)) * number(content, 3, 2, false);
+            pixels = std::max(
+                pixels, double{1} * number(content, 1, 2, false) * number(content, 3, 2, false));
+        if (mark == kCodes) check_codes(file, at + 4, at + 2 + length, where);
         at += 2 + length;
+        if (mark == kScan) at = end_of_scan(file, at);
     }
     require(file.find("\xff\xd9"sv, at) != std::string_view::npos, where, kNot,
             "the JPEG ends at byte ", file.size(), kCutShort);
-    require_pixels(pixels, file.size() - at, kMostPixels, where);
+    require_pixels(pixels, file.size(), kMostPixels, where);
     return orientation;
 }
 

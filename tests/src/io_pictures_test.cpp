@@ -153,6 +153,33 @@ TEST_CASE(
     CHECK(contains(message(jpeg), large + "268435456 bytes of pixels"));
 }
 
+TEST_CASE("JPEG: a table of more codes than there are is refused, wherever it stands") {
+    const auto message = [](const std::string& text) {
+        return error_of([&] { look_at_picture(std::as_bytes(std::span(text)), "x"); });
+    };
+    const auto table = [](int codes) {  // of 8 bits each
+        const std::string lengths =
+            std::string(7, '\0') + static_cast<char>(codes) + std::string(8, '\0');
+        const int length = 2 + 1 + 16 + codes;
+        return std::string("\xff\xc4") + static_cast<char>(length / 256) +
+               static_cast<char>(length % 256) + '\0' + lengths +
+               std::string(static_cast<std::size_t>(codes), 'x');
+    };
+    std::string wrong = table(255);
+    wrong[4 + 7] = 4;  // and 4 of 7 bits, 259 in all
+    const std::string scan("\xff\xda\0\x02\xff\0numbers\xff\xd0more", 17), end = "\xff\xd9";
+    CHECK(message("\xff\xd8" + table(255) + scan + table(3) + scan + end) == "no error");
+    CHECK(
+        message("\xff\xd8" + wrong + scan + end) ==
+        "x: not a picture that can be read: byte 6: a table of the JPEG has 259 codes, at most 256 "
+        "are possible: it is damaged");
+    CHECK(contains(message("\xff\xd8" + scan + "\xff" + wrong + end), "has 259 codes"));
+    std::string short_one = wrong;  // stb_image reads a table beyond its segment
+    short_one[2] = 0;
+    short_one[3] = 3;
+    CHECK(contains(message("\xff\xd8" + short_one + end), "has 259 codes"));
+}
+
 TEST_CASE("EXIF data that promise entries without end do not hold up the reader") {
     std::string file = "\xff\xd8";
     const std::string exif = "II*" + std::string("\0\x08\0\0\0\xff\xff", 7);
