@@ -76,7 +76,7 @@ void change(std::string& text, const std::string& other, Random& random) {
     }
 }
 
-bool run_all() {
+bool run_all(const fs::path& program) {
     const std::vector<std::string> all = seeds();
     const auto any = [&](Random& random) {
         return all[random.below(static_cast<std::uint32_t>(all.size()))];
@@ -92,9 +92,9 @@ bool run_all() {
                 change(input, any(random), random);
         }
         if (holds(input)) continue;
-        put_text("fuzz-found", input);
-        std::fprintf(stderr, "fuzz: input %d is saved: %s\n", i,
-                     fs::absolute("fuzz-found").c_str());
+        const fs::path found = program.filename().string() + "-found";
+        put_text(found, input);
+        std::fprintf(stderr, "fuzz: input %d is saved: %s\n", i, fs::absolute(found).c_str());
         return false;
     }
     std::printf("%d inputs, %zu of them good files\n", kInputs, all.size());
@@ -141,7 +141,7 @@ int main(int argc, char** argv) {
 #endif
     bool well = true;
     for (int i = 1; i < argc; ++i) well = fuzz::holds(get_text(argv[i])) && well;
-    if (argc == 1) well = fuzz::run_all();
+    if (argc == 1) well = fuzz::run_all(argv[0]);
     return well ? 0 : 1;
 }
 #endif

@@ -134,15 +134,16 @@ int look_at_png(std::string_view file, const std::string& where) {
     return orientation;
 }
 
-/// The mark behind the packed numbers of a scan, which begin at `at`: what follows the byte FF
+/// The mark behind the packed numbers of a scan, which begin at `at`: what follows the bytes FF
 /// there is 0, or a mark from which unpacking can start anew.
 std::size_t end_of_scan(std::string_view file, std::size_t at) {
     constexpr unsigned char kFirstRestart = 0xd0, kLastRestart = 0xd7;
-    for (;; at += 2) {
-        at = std::min(file.find('\xff', at), file.size());
-        const auto mark = static_cast<unsigned char>(number(file, at + 1, 1, false));
-        const bool inside = mark == 0 || (mark >= kFirstRestart && mark <= kLastRestart);
-        if (at + 1 >= file.size() || !inside) return at;
+    for (;;) {
+        const std::size_t next = file.find_first_not_of('\xff', file.find('\xff', at));
+        if (next == std::string_view::npos) return file.size();
+        const auto mark = static_cast<unsigned char>(file[next]);
+        if (mark != 0 && (mark < kFirstRestart || mark > kLastRestart)) return next - 1;
+        at = next + 1;
     }
 }
 
@@ -159,7 +160,7 @@ void check_codes(std::string_view file, std::size_t at, std::size_t end, const s
     }
 }
 
-/// Walks the segments of a JPEG up to the mark of the end.
+/// Walks the segments of a JPEG up to the mark of the end. Before a segment other bytes may lie.
 int look_at_jpeg(std::string_view file, const std::string& where) {
     constexpr unsigned char kScan = 0xda, kApplication1 = 0xe1, kPadding = 0xff, kFrame = 0xc0,
                             kCodes = 0xc4, kEnd = 0xd9;
@@ -168,7 +169,7 @@ int look_at_jpeg(std::string_view file, const std::string& where) {
     int orientation = 1;
     double pixels = 0;
     std::size_t at = 2;
-    while (at + 4 <= file.size() && file[at] == '\xff') {
+    while ((at = file.find('\xff', at)) < file.size() && at + 4 <= file.size()) {
         const auto mark = static_cast<unsigned char>(file[at + 1]);
         if (mark == kEnd) break;
         if (mark == kPadding) {

@@ -174,6 +174,9 @@ TEST_CASE("JPEG: a table of more codes than there are is refused, wherever it st
         "x: not a picture that can be read: byte 6: a table of the JPEG has 259 codes, at most 256 "
         "are possible: it is damaged");
     CHECK(contains(message("\xff\xd8" + scan + "\xff" + wrong + end), "has 259 codes"));
+    const std::string filled = scan + "\xff\xff" + std::string("\0\xff\xff", 3);
+    CHECK(contains(message("\xff\xd8" + filled + wrong + end), "has 259 codes"));
+    CHECK(contains(message("\xff\xd8" + table(1) + "padding" + wrong + end), "has 259 codes"));
     std::string short_one = wrong;  // stb_image reads a table beyond its segment
     short_one[2] = 0;
     short_one[3] = 3;
