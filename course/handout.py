@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("course/README.md", "course/grade.py", "course/gradescope.py", "course/handout.py", "course/museum", "course/prove.py",
             "course/regions_test.py", "course/rotation.py", "course/rotation_test.py", "course/student_test.py", "course/upload.py",
             "course/museum.py", "course/grade_test.py", "course/gradescope_test.py", "course/workshop.py", "course/wrong.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
-            "tests/src/lessons_test.cpp", "tools/cuda.cu", "scripts/gpu.sh", "scripts/peers.sh")
+            "tests/src/lessons_test.cpp", "tools/cuda.cu", "scripts/gpu.sh", "scripts/peers.sh", "tests/fuzz", "scripts/fuzz.sh")
 FOR_A_GPU = re.compile(r"chapters/.*(\.cu|/GPU\.md)")  # they compute once more what is open
-FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench", "gpu", "peers")  # targets of the Makefile
+FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench", "gpu", "peers", "fuzz")  # targets of the Makefile
 INCLUDE = '#include "tensor/check.hpp"'
 EXERCISES = """## The exercises
 

@@ -111,6 +111,7 @@ TEST_CASE("folders of old pipelines and of a UNet alone open, too") {
     const LoadedModel alone = load_model(saved.folder / "alone");
     CHECK(alone.model.prediction == Prediction::eps);  // the scheduler's defaults
     CHECK(alone.model.schedule.name == "linear");
+    CHECK(contains(alone.note, "scheduler_config.json is not there"));
 
     Safetensors older =
         read_safetensors(saved.folder / "alone" / "diffusion_pytorch_model.safetensors");
@@ -161,6 +162,20 @@ TEST_CASE("every setting of the UNet is read back as it was written") {
     CHECK(contains(error_of([&] { unet_config_json(config); }), "no setting for a text"));
 }
 
+TEST_CASE("a UNet's settings that are not told are those of the class") {
+    const TemporaryFolder folder;
+    write_json(folder / "config.json", {{"_class_name", "UNet2DModel"}});
+    const UNetConfig config = read_unet_config(Config(folder / "config.json"));
+    CHECK(config.channels == std::vector<int>{224, 448, 672, 896});
+    CHECK(config.heads == std::vector<int>{28, 56, 84, 112});  // of 8 channels
+    CHECK(config.attention == std::vector<bool>{false, true, true, true});
+    CHECK(config.up_attention == config.attention);
+    CHECK(config.groups == 32);
+    write_json(folder / "config.json",
+               {{"_class_name", "UNet2DModel"}, {"attention_head_dim", nullptr}});
+    CHECK(read_unet_config(Config(folder / "config.json")).heads == std::vector<int>{1});
+}
+
 TEST_CASE("schedules and predictions are read back, and those of other schedulers") {
     const TemporaryFolder folder;
     const auto read = [&](const json& content) {
@@ -193,6 +208,11 @@ TEST_CASE("schedules and predictions are read back, and those of other scheduler
                                  {"skip_prk_steps", true}});
     CHECK(stable.schedule.alpha_bar.back() == doctest::Approx(0.00466010).epsilon(1e-5));
     CHECK(stable.prediction == Prediction::eps);
+    // as Python writes it
+    put_text(folder / "s.json",
+             R"({"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "linear",
+                 "lambda_min_clipped": -Infinity, "note": "\" Infinity", "x": NaN})");
+    CHECK(read_noising(Config(folder / "s.json")).schedule.steps() == 1000);
 }
 
 TEST_CASE("what is not understood is refused by name") {
@@ -204,9 +224,12 @@ TEST_CASE("what is not understood is refused by name") {
     refuses(saved.of_unet({{"resnet_time_scale_shift", "scale_shift"}}),
             "config.json: resnet_time_scale_shift is \"scale_shift\", expected \"default\"");
     refuses(saved.of_unet({{"act_fn", "mish"}}), "act_fn");
+    refuses(saved.of_unet({{"mid_block_type", nullptr}}),
+            "mid_block_type is null, expected \"UNet");
     refuses(saved.of_unet({{"time_embedding_type", "fourier"}}), "time_embedding_type");
     refuses(saved.of_unet({{"center_input_sample", true}}), "center_input_sample");
-    refuses(saved.of_unet({{"class_embed_type", "timestep"}}), "class_embed_type");
+    refuses(saved.of_unet({{"class_embed_type", "timestep"}}),
+            "class_embed_type is \"timestep\", expected null;");
     refuses(saved.of_unet({{"downsample_padding", 2}}), "downsample_padding is 2");
     refuses(saved.of_unet({{"attention_head_dim", 3}}), "a divisor of 16");
     refuses(saved.of_unet({{"down_block_types", {"DownBlock2D", "CrossAttnDownBlock2D"}}}),
@@ -221,7 +244,7 @@ TEST_CASE("what is not understood is refused by name") {
             "the parameter time_embedding.linear_1.weight has shape [32,8], expected [64,16]");
     refuses(saved.of_unet({{"in_channels", 3}}), "3 channels in, 1 out");
     refuses(saved.of_unet({{"num_class_embeds", 10}}), "10 classes");
-    refuses(saved.of_unet({{"sample_size", nullptr}}), "sample_size is not there");
+    refuses(saved.of_unet({{"sample_size", nullptr}}), "sample_size is null");
     refuses(saved.of_unet({{"sample_size", {1, 2, 3}}}), "one number or two");
     refuses(saved.of_unet({{"a_new_setting", 1}}), "a_new_setting = 1 is not understood");
     refuses(saved.of_unet({{"_class_name", "UNet2DConditionModel"}}),

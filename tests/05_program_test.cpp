@@ -296,4 +296,20 @@ TEST_CASE("train: a judge by itself, which score then uses") {
     CHECK(run({"--help"}, folder / "out").exit_code == 0);
 }
 
+TEST_CASE("train: a judge that learned something else is kept aside, the same one is not") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out";
+    const std::string file = "classifier_mnist.safetensors";
+    REQUIRE(run({"train"}, out).exit_code == 0);
+    const auto first = read_file(out / file);
+    const ProcessResult same = run({"train"}, out);
+    CHECK(same.exit_code == 0);
+    CHECK(!contains(same.out, "the earlier judge is kept"));
+    const ProcessResult other = run({"train", "--seed", "2"}, out);
+    CHECK(
+        contains(other.out, "the earlier judge is kept in " + (out / "earlier_1").string() + "\n"));
+    CHECK(read_file(out / "earlier_1" / file) == first);
+    CHECK(read_file(out / file) != first);
+}
+
 TEST_SUITE_END();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "05_measuring/faults.hpp"
@@ -96,6 +97,10 @@ TEST_CASE("a classifier's file gives the same predictions; damaged ones are told
     const auto path = folder / "judge.safetensors";
     classifier.save(path);
     TrainedClassifier again = load_classifier(path);
+    TrainedClassifier odd = again;
+    odd.values[0] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(contains(error_of([&] { odd.save(path); }),
+                   path.string() + ": of the judge the parameter in.weight is not finite"));
     CHECK(again.images == 640);
     CHECK(again.seed == "1");
     CHECK(again.data == train.name);
@@ -104,7 +109,7 @@ TEST_CASE("a classifier's file gives the same predictions; damaged ones are told
     file.metadata["model"] = "unet";
     write_safetensors(path, file);
     CHECK(contains(error_of([&] { load_classifier(path); }),
-                   "judge.safetensors: holds a model 'unet', expected classifier"));
+                   "judge.safetensors: holds a model \"unet\", expected classifier"));
     Dataset unnamed = train;
     unnamed.labels.clear();
     CHECK(contains(error_of([&] { train_classifier(unnamed, 64, 1); }), "has no labels"));

@@ -2,6 +2,7 @@
 // with this one, number by number:
 //
 //   module --model FOLDER --inputs in.safetensors --out out.safetensors
+//   module --model FOLDER --save OTHER       writes it as this book's programs write theirs
 //
 // Inputs and outputs have the names and layouts of the peers: pictures [N,C,H,W], whole numbers as
 // I64.
@@ -104,6 +105,13 @@ NamedArray channels_first(const std::string& name, Tensor<const float> x) {
 
 using Outputs = std::vector<NamedArray>;
 
+constexpr const char* kConfig = "config.json";
+
+Array<float> read_unet(const ParameterList& parameters, const std::filesystem::path& folder) {
+    return parameters.from_file<float>(SafetensorsFile(find_weights(folder, kWeightsName)),
+                                       unet_loading());
+}
+
 /// sample [N,C,H,W], timestep [N], class_labels [N] where there are classes, to sample.
 Outputs run_unet(const Config& config, const std::filesystem::path& folder, Inputs& inputs) {
     const UNetConfig settings = read_unet_config(config);
@@ -116,8 +124,7 @@ Outputs run_unet(const Config& config, const std::filesystem::path& folder, Inpu
     inputs.done();
     ParameterList parameters;
     const UNet unet(parameters, "", settings);
-    Array<float> values = parameters.from_file<float>(
-        SafetensorsFile(find_weights(folder, kWeightsName)), unet_loading());
+    Array<float> values = read_unet(parameters, folder);
     Arena arena;
     Tape<float> tape(arena);
     tape.bind(values.data());
@@ -127,12 +134,27 @@ Outputs run_unet(const Config& config, const std::filesystem::path& folder, Inpu
     return {channels_first("sample", unet(x, times.values, condition).value())};
 }
 
+/// Writes the UNet into another folder, in float32 and with today's names.
+void copy_unet(const Config& config, const std::filesystem::path& folder,
+               const std::filesystem::path& to) {
+    const UNetConfig settings = read_unet_config(config);
+    ParameterList parameters;
+    const UNet unet(parameters, "", settings);
+    const Array<float> values = read_unet(parameters, folder);
+    std::filesystem::create_directories(to);
+    write_json(to / kConfig, unet_config_json(settings));
+    write_safetensors(to / (std::string(kWeightsName) + ".safetensors"),
+                      {parameters.to_arrays<float>(values), {{"format", "pt"}}});
+}
+
 /// The classes that a folder may hold. A chapter adds its own here.
 struct Module {
     const char* name;
     Outputs (*run)(const Config&, const std::filesystem::path& folder, Inputs&);
+    void (*copy)(const Config&, const std::filesystem::path& folder,
+                 const std::filesystem::path& to);
 };
-constexpr Module kModules[] = {{kUNet2DModel, run_unet}};
+constexpr Module kModules[] = {{kUNet2DModel, run_unet, copy_unet}};
 
 const Module& module_named(const std::string& name, const std::filesystem::path& file) {
     std::string all;
@@ -148,24 +170,32 @@ const Module& module_named(const std::string& name, const std::filesystem::path&
 
 int main(int argc, char** argv) {
     using namespace diffusion;
-    std::filesystem::path model, in, out;
+    std::filesystem::path model, in, out, copy;
     int threads = 0;
     CLI::App app("Runs the network that a folder holds on given inputs.", "module");
     app.add_option("--model", model, "folder with config.json and weights, as diffusers writes it")
         ->required();
-    app.add_option("--inputs", in, "a safetensors file with the inputs, named as in the peer")
-        ->required();
-    app.add_option("--out", out, "the safetensors file to write")->required();
+    CLI::Option* inputs =
+        app.add_option("--inputs", in, "a safetensors file with the inputs, named as in the peer");
+    CLI::Option* outputs = app.add_option("--out", out, "the safetensors file to write");
+    app.add_option("--save", copy, "instead: a folder to write the model into, in float32")
+        ->excludes(inputs)
+        ->excludes(outputs);
     app.add_option("--threads", threads, "0: all cores")
         ->capture_default_str()
         ->transform(at_least(0));
     return run_app(app, argc, argv, [&] {
+        require(!copy.empty() || (!in.empty() && !out.empty()),
+                "give --inputs and --out, or --save");
         pick_threads(threads);
-        const Config config(model / "config.json");
+        const Config config(model / kConfig);
         const Module& module = module_named(config.class_name(), config.path());
-        Inputs inputs(in);
-        const Outputs outputs = module.run(config, model, inputs);
-        write_safetensors(out, {outputs, {}});
-        std::printf("%s: %s\n", module.name, out.string().c_str());
+        if (copy.empty()) {
+            Inputs given(in);
+            write_safetensors(out, {module.run(config, model, given), {}});
+        } else {
+            module.copy(config, model, copy);
+        }
+        std::printf("%s: %s\n", module.name, (copy.empty() ? out : copy).string().c_str());
     });
 }

@@ -92,7 +92,8 @@ Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction
     return [=, network = std::move(network), condition = without_pictures(condition)](
                Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
         const int images = xt.size(0), threads = in_parallel() ? 1 : thread_count();
-        const int size = std::clamp((images + threads - 1) / threads, 1, kPiece),
+        const int most = pictures_at_a_time(pixels_of(xt.shape()), kPiece),
+                  size = std::clamp((images + threads - 1) / threads, 1, most),
                   pieces = (images + size - 1) / size;
         check_level(prediction, at.level);
         const LevelOf<float> level = at.level.as<float>();

@@ -1,6 +1,7 @@
 #pragma once
 // How a network is trained to remove noise, and how a trained one is asked: the loss (4.15) and
 // chapter 3's denoiser, for any network, any source of pictures or latents and any objective.
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,13 @@ namespace diffusion {
 
 namespace cuda {
 struct Float;
+}
+
+/// How many pictures of `pixels` pixels a core works on at a time: `most`, or fewer where they are
+/// large, since the memory of all that lies between input and output grows with both.
+inline int pictures_at_a_time(int pixels, int most) {
+    constexpr int kMostPixels = 8 * 64 * 64;
+    return std::clamp(kMostPixels / std::max(1, pixels), 1, most);
 }
 
 /// A network as loss and samplers see it: noised pictures [N, ...], a time for each, in its own
@@ -72,9 +80,10 @@ Trainer::Loss denoising_loss(NetworkOf<float> network, Source source, Objective 
                              int batch, std::uint64_t seed, SampleErrors* samples = nullptr);
 
 /// The network's guess of x_0, for the samplers: values are bound to the parameters, and what it
-/// says is turned into x_0 (prediction.hpp). Works through a batch in pieces of 8, in parallel.
-/// `condition`, if given, holds what goes with each sample, in the samples' order: tokens, vectors,
-/// ids or labels. Its pictures are not read. It and `values` must outlive the result.
+/// says is turned into x_0 (prediction.hpp). Works through a batch in pieces of 8 pictures, or
+/// fewer if they are large, in parallel. `condition`, if given, holds what goes with each sample,
+/// in the samples' order: tokens, vectors, ids or labels. Its pictures are not read. It and
+/// `values` must outlive the result.
 Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction,
                                  std::span<float> values, const Batch& condition = {});
 

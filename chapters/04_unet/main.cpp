@@ -12,6 +12,9 @@ void add_size_options(CLI::App* command, TrainSettings& settings) {
         ->add_option("--dataset", settings.dataset,
                      "mnist, fashion, cifar10, builtin or folder:PATH")
         ->capture_default_str();
+    command->add_option("--from", settings.from,
+                        "begin with the weights of this model, and with its network, schedule and "
+                        "prediction: trains it further, or on other data");
     command->add_option("--base", settings.base, "channels of the first level (0: the preset's)")
         ->capture_default_str()
         ->transform(at_least(0));
@@ -34,8 +37,10 @@ void add_learning_options(CLI::App* command, TrainSettings& settings) {
         ->add_option("--optimizer", settings.optimizer, "muon (for the weight matrices), or adam")
         ->capture_default_str()
         ->check(CLI::IsMember({"muon", "adam"}));
-    command->add_option("--learning-rate", settings.learning_rate, "at its highest")
-        ->capture_default_str()
+    command
+        ->add_option("--learning-rate", settings.learning_rate,
+                     "at its highest; with --resume another one counts from there on")
+        ->default_str(as_written(kLearningRate))
         ->transform(above(0));
     command->add_option("--save-every", settings.save_every, "steps between checkpoints")
         ->capture_default_str()
@@ -45,10 +50,10 @@ void add_learning_options(CLI::App* command, TrainSettings& settings) {
 /// What the loss asks for, and at which times.
 void add_objective_options(CLI::App* command, TrainSettings& settings) {
     command->add_option("--schedule", settings.schedule, "how fast noise comes in")
-        ->capture_default_str()
+        ->default_str(kSchedule)
         ->check(CLI::IsMember(kScheduleNames));
     command->add_option("--prediction", settings.prediction, "what the network is asked for")
-        ->capture_default_str()
+        ->default_str(kPrediction)
         ->check(CLI::IsMember(model_predictions()));
     command
         ->add_option("--time-power", settings.time_power,
@@ -94,7 +99,10 @@ int main(int argc, char** argv) {
     DeviceOptions where;
     add_common_options(app, common, "04_unet");
     CLI::App* train_command =
-        app.add_subcommand("train", "train and write the model, train.csv and sample grids");
+        app.add_subcommand("train",
+                           "train and write the model, train.csv and sample grids; with "
+                           "--resume only --learning-rate, --save-every, --threads and --device "
+                           "may be other ones than before");
     add_size_options(train_command, train);
     add_learning_options(train_command, train);
     add_objective_options(train_command, train);

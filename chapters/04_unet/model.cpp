@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
 #include <utility>
 
 #include "04_unet/scheduler_file.hpp"
@@ -67,12 +66,12 @@ void DenoisingModel::save(const fs::path& folder, std::span<const float> values)
                         {"unet", {"diffusers", kUNet2DModel}}};
     fs::create_directories(folder / "unet");
     fs::create_directories(folder / "scheduler");
+    write_safetensors(folder / "unet" / (std::string(kWeightsName) + ".safetensors"),
+                      {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
     write_json(folder / "scheduler" / kSchedulerConfig,
                scheduler_config_json(schedule, prediction));
     write_json(folder / "unet" / kConfig, config);
-    write_json(folder / kModelIndex, index);
-    write_safetensors(folder / "unet" / (std::string(kWeightsName) + ".safetensors"),
-                      {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
+    write_json(folder / kModelIndex, index);  // last: where it is, all the others are
 }
 
 Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> values) {
@@ -135,11 +134,11 @@ std::array<int, 2> read_size(const Config& config) {
     return {side, side};
 }
 
-Noising find_noising(const Parts& parts) {
+Noising find_noising(const Parts& parts, std::string& note) {
     const fs::path path = parts.scheduler / kSchedulerConfig;
     if (fs::exists(path)) return read_noising(Config(path));
-    std::printf("note: %s is not there; taken as trained with the linear schedule to predict eps\n",
-                path.string().c_str());
+    note =
+        path.string() + " is not there; taken as trained with the linear schedule to predict eps";
     return {linear_schedule(1000), Prediction::eps};
 }
 
@@ -158,12 +157,14 @@ LoadedModel load_model(const fs::path& path) {
             ": a network with ", unet.in_channels, " channels in, ", unet.out_channels, " out and ",
             unet.classes, " classes; drawing takes as many in as out, and no classes");
     const auto [height, width] = read_size(config);
-    Noising noising = find_noising(parts);
+    std::string note;
+    Noising noising = find_noising(parts, note);
     const SafetensorsFile file(find_weights(parts.unet, kWeightsName));
     const auto data = file.metadata().find("data");
     LoadedModel loaded{DenoisingModel(unet, std::move(noising.schedule), noising.prediction, height,
                                       width, data == file.metadata().end() ? "" : data->second),
-                       {}};
+                       {},
+                       note};
     loaded.values = loaded.model.parameters.from_file<float>(file, unet_loading());
     return loaded;
 }

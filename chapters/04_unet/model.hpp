@@ -57,6 +57,7 @@ Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> val
 struct LoadedModel {
     DenoisingModel model;
     Array<float> values;
+    std::string note = {};  ///< what had to be assumed, for the user to read; empty: nothing
 };
 /// Whether there is a model for load_model in a folder, be it one that it refuses.
 bool holds_model(const std::filesystem::path& folder);

@@ -1,9 +1,12 @@
 #include "04_unet/runs.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
+#include <optional>
 
 #include "02_gradients/tape_pool.hpp"
+#include "04_unet/training_folder.hpp"
 #include "data/find.hpp"
 #include "io/csv.hpp"
 #include "io/files.hpp"
@@ -13,54 +16,17 @@
 namespace diffusion {
 namespace {
 
-/// How much work a preset is. Fixed numbers of images, never of seconds: so results repeat.
-struct Preset {
-    int base;
-    std::vector<int> multipliers;
-    int batch;
-    std::int64_t images;
-};
-const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128}},
-                                                {"quick", {16, {1, 2, 2}, 32, 32'000}},
-                                                {"standard", {16, {1, 2, 4}, 32, 256'000}},
-                                                {"long", {16, {1, 2, 4}, 128, 4'480'000}}};
-
 const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
-constexpr int kT = 1000, kGrid = 16, kGridSteps = 50, kGrids = 8;
-
-/// The settings with what they leave to the preset.
-TrainSettings filled_in(TrainSettings settings, const Preset& preset) {
-    if (settings.base == 0) settings.base = preset.base;
-    if (settings.multipliers.empty()) settings.multipliers = preset.multipliers;
-    if (settings.batch == 0) settings.batch = preset.batch;
-    if (settings.images == 0) settings.images = preset.images;
-    return settings;
-}
-
-TrainOptions options_of(const TrainSettings& settings, const Dataset& data, std::uint64_t seed) {
-    const std::int64_t steps = std::max<std::int64_t>(1, settings.images / settings.batch);
-    return {.batch = settings.batch,
-            .steps = steps,
-            .learning_rate = settings.learning_rate,
-            .warmup = std::min<std::int64_t>(200, steps / 5),
-            .muon = settings.optimizer == "muon",
-            .seed = seed,
-            .task = {{"data", data.name},
-                     {"pictures", std::to_string(data.count)},
-                     {"base", std::to_string(settings.base)},
-                     {"multipliers", joined(settings.multipliers)},
-                     {"schedule", settings.schedule},
-                     {"prediction", settings.prediction},
-                     {"time_power", shortest(settings.time_power)}}};
-}
+constexpr int kGrid = 16, kGridSteps = 50;
 
 /// Mean squared error of the predictions on 1,280 noised images, by time, into loss_by_t.csv. The
 /// noise is that of steps which the training has not seen.
 void write_loss_by_time(const DenoisingModel& model, const Dataset& data, std::int64_t steps,
                         std::span<float> values, std::uint64_t seed,
                         const std::filesystem::path& path) {
-    constexpr int kBatch = 64, kBatches = 20, kLane = 4, kBins = 10;
+    constexpr int kBatch = 64, kBatches = 20, kBins = 10;
+    const int part = pictures_at_a_time(data.height * data.width, 4);
     std::vector<double> sum(kBins), count(kBins);
     TapePool<float> tapes;
     for (int batch = 0; batch < kBatches; ++batch) {
@@ -68,10 +34,10 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, std::i
         const Trainer::Loss loss = denoising_loss(
             model.network().on_cpu, picture_source(data, {.batch = kBatch, .seed = seed}),
             model.objective(1), kBatch, seed, &samples);
-        parallel_for(kBatch / kLane, thread_count(), [&](int lane) {
+        parallel_for(kBatch / part, thread_count(), [&](int i) {
             const TapePool<float>::Lent lent(tapes);
             lent.tape().bind(values.data());
-            loss(lent.tape(), steps + batch, lane * kLane, kLane);
+            loss(lent.tape(), steps + batch, i * part, part);
         });
         for (std::size_t k = 0; k < samples.t.size(); ++k) {
             const auto bin = static_cast<std::size_t>(kBins * samples.t[k] / kT);
@@ -92,15 +58,16 @@ public:
     TrainingRun(const CommonOptions& common, const TrainSettings& settings, const Device& device,
                 RunFolder& folder)
         : common_(common),
-          settings_(filled_in(settings, kPresets.at(common.preset))),
           device_(device),
           folder_(folder),
+          files_(folder),
           data_(find_dataset(settings.dataset, common.data, true)),
+          settings_(complete(settings)),
           model_(unet_config(data_.channels, settings_.base, settings_.multipliers),
                  make_schedule(settings_.schedule, kT), prediction_from_name(settings_.prediction),
                  data_.height, data_.width, data_.name),
           trainer_(model_.parameters, options_of(settings_, data_, common.seed)) {
-        if (common.resume && std::filesystem::exists(state_path())) {
+        if (saved_) {
             resume();
         } else {
             begin();
@@ -116,28 +83,31 @@ public:
 
     /// Steps until the last one or Ctrl-C, with checkpoints. Returns whether it was the last.
     bool loop() {
-        CsvWriter log(log_path(), kLogColumns, trainer_.steps() > 0);
+        CsvWriter log(files_.log(), kLogColumns, trainer_.steps() > 0);
         Progress progress("train", images_at(steps()), "images", images_at(trainer_.steps()));
-        while (trainer_.steps() < steps() && !interrupted()) {
-            const Trainer::Report report = training_->step();
-            const std::int64_t done = trainer_.steps();
-            log.row({static_cast<double>(done), static_cast<double>(images_at(done)), seconds(),
-                     report.loss, report.gradient_norm});
-            char text[32];
-            std::snprintf(text, sizeof text, "loss %.4f", report.loss);
-            progress.update(images_at(done), text);
-            const std::int64_t part = kGrids * done / steps();
-            if (part != kGrids * (done - 1) / steps()) draw_grid(part);
-            if (done % settings_.save_every == 0) save();
+        try {
+            while (trainer_.steps() < steps() && !interrupted()) {
+                const Trainer::Report report = training_->step();
+                const std::int64_t done = trainer_.steps();
+                log.row({static_cast<double>(done), static_cast<double>(images_at(done)), seconds(),
+                         report.loss, report.gradient_norm});
+                char text[32];
+                std::snprintf(text, sizeof text, "loss %.4f", report.loss);
+                progress.update(images_at(done), text);
+                const std::int64_t part = kGrids * done / steps();
+                if (part != kGrids * (done - 1) / steps()) draw_grid(part);
+                if (done % settings_.save_every == 0) save();
+            }
+            progress.finish();
+            save();
+        } catch (const NotFinite& error) {
+            fail(error.what(), "; ", lower_rate_advice());
         }
-        progress.finish();
-        save();
         return trainer_.steps() == steps();
     }
 
-    /// Model, pictures and tables.
+    /// Pictures and tables.
     void report(bool finished) {
-        model_.save(common_.out, trainer_.average());
         if (finished) {
             show_grids();
             write_loss_by_time(model_, data_, trainer_.steps(), trainer_.average(), common_.seed,
@@ -146,25 +116,48 @@ public:
         folder_.number("training images", static_cast<double>(images_at(trainer_.steps())));
         folder_.finish(seconds());
         std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
-                    static_cast<long long>(trainer_.steps()), seconds(),
-                    common_.out.string().c_str());
+                    static_cast<long long>(trainer_.steps()), seconds(), folder_.dir().c_str());
     }
 
 private:
-    std::filesystem::path state_path() const { return folder_.path("state.safetensors"); }
-    std::filesystem::path log_path() const { return folder_.path("train.csv"); }
-    std::filesystem::path grid_path(std::int64_t part) const {
-        return folder_.path("progress_" + std::to_string(part) + ".png");
-    }
     std::int64_t steps() const { return trainer_.options().steps; }
     std::int64_t images_at(std::int64_t step) const { return step * settings_.batch; }
     double seconds() const { return earlier_ + seconds_since(start_); }
 
+    /// The settings with what they leave open; on the way to them saved_ and from_ are found.
+    TrainSettings complete(TrainSettings settings) {
+        if (common_.resume && std::filesystem::exists(files_.state())) {
+            saved_ = look_at_state(files_.state());
+            take(settings, *saved_);
+        } else if (!settings.from.empty()) {
+            require_file(settings.from, "04_unet train makes a model");
+            from_.emplace(load_model(settings.from));
+            take(settings, from_->model, data_);
+        }
+        take(settings, common_.preset);
+        return settings;
+    }
+
     /// Goes on from a saved state.
     void resume() {
-        trainer_.load(state_path());
-        keep_csv_rows(log_path(), 0, static_cast<double>(trainer_.steps()));
-        const CsvTable log = read_csv(log_path());
+        try {
+            trainer_.load(files_.state());
+        } catch (const Error& error) {
+            const bool further = saved_->steps != steps() && holds_model(folder_.dir());
+            fail(error.what(), further
+                                   ? "; to train its model further, leave out --resume, and add "
+                                     "--from " +
+                                         folder_.dir().string()
+                                   : "; start with the same options, or without --resume (what "
+                                     "is there is then kept)");
+        }
+        if (!trainer_.earlier_rates().empty())
+            std::printf("learning rate: %s; from there on %s\n", trainer_.earlier_rates().c_str(),
+                        shortest(settings_.learning_rate).c_str());
+        keep_csv_rows(files_.log(), 0, static_cast<double>(trainer_.steps()));
+        const CsvTable log = read_csv(files_.log());
+        require(log.columns == kLogColumns, files_.log().string(),
+                ": not the log of a training: its columns are others; start without --resume");
         if (!log.rows.empty()) earlier_ = log.rows.back()[2];
     }
 
@@ -173,12 +166,30 @@ private:
         if (common_.resume)
             std::printf("nothing is saved in %s: starting from the beginning\n",
                         common_.out.string().c_str());
-        if (std::filesystem::remove(state_path()))  // first, so that no state lacks its log
-            std::printf("the earlier training in %s is replaced\n", common_.out.string().c_str());
-        for (int part = 1; part <= kGrids; ++part) std::filesystem::remove(grid_path(part));
-        const CsvWriter anew(log_path(), kLogColumns, false);
+        files_.make_room();
+        if (from_) {
+            std::printf("begins with the weights of %s\n", settings_.from.c_str());
+            std::ranges::copy(from_->values, trainer_.values().begin());
+            std::ranges::copy(from_->values, trainer_.average().begin());
+            from_.reset();
+        }
+        const CsvWriter anew(files_.log(), kLogColumns, false);
         trainer_.save(
-            state_path());  // now, so that a later --resume never meets the state of another run
+            files_.state());  // now, so that a later --resume never meets the state of another run
+    }
+
+    /// What to do when a number is not finite.
+    std::string lower_rate_advice() const {
+        const std::string rate = " --learning-rate " + shortest(settings_.learning_rate / 4),
+                          now = " (now " + shortest(settings_.learning_rate) + ")";
+        const std::int64_t step = look_at_state(files_.state()).step;
+        const bool no_step = saved_ && saved_->step == trainer_.steps();  // it was bad already
+        if (step == 0 || no_step)
+            return "begin again with 04_unet train, the same options without --resume, and" + rate +
+                   now;
+        return "the checkpoint of step " + std::to_string(step) +
+               " is kept: 04_unet train with the same options, --resume and" + rate + now +
+               " goes on from there, without --resume it begins again";
     }
 
     /// The banner, and the settings in run.json.
@@ -198,6 +209,9 @@ private:
             {"learning rate", settings_.learning_rate},
             {"time power", settings_.time_power}};
         for (const auto& [name, value] : told) folder_.setting(name, value);
+        if (!settings_.from.empty()) folder_.setting("from", settings_.from.string());
+        if (!trainer_.earlier_rates().empty())
+            folder_.setting("earlier learning rates", trainer_.earlier_rates());
         banner("Chapter 4: a UNet learns to draw",
                {{"data", data_.source},
                 {"device", device_.name},
@@ -208,9 +222,11 @@ private:
                 {"seed", std::to_string(common_.seed)}});
     }
 
+    /// A state to go on from, and a model to draw with.
     void save() {
         training_->fetch();
-        trainer_.save(state_path());
+        trainer_.save(files_.state());
+        model_.save(folder_.dir(), trainer_.average());
     }
 
     /// Draws with the averaged weights from noise that depends on the seed alone, so that the grids
@@ -223,14 +239,14 @@ private:
         start_noise<float>(common_.seed, x.tensor());
         ancestral_sample<float>(denoiser, model_.path(even_times(kT, kGridSteps)),
                                 {.clip = 1.0, .noise = fresh_noise<float>(common_.seed)}, x);
-        write_png(grid_path(part), image_grid(x.tensor(), kGrid, 1));
+        write_png(files_.grid(part), image_grid(x.tensor(), kGrid, 1));
     }
 
     void show_grids() {
         std::vector<Image> grids;
         for (int part = 1; part <= kGrids; ++part) {
-            if (std::filesystem::exists(grid_path(part)))
-                grids.push_back(read_image(grid_path(part)));
+            if (std::filesystem::exists(files_.grid(part)))
+                grids.push_back(read_image(files_.grid(part)));
         }
         if (grids.empty()) return;
         write_png(folder_.path("progress.png"), stack_rows(grids));
@@ -241,10 +257,13 @@ private:
     Clock::time_point start_ = Clock::now();
     double earlier_ = 0;  ///< seconds of the runs before this one
     const CommonOptions& common_;
-    TrainSettings settings_;
     const Device& device_;
     RunFolder& folder_;
+    TrainingFolder files_;
     Dataset data_;
+    std::optional<SavedState> saved_;  ///< that it goes on from
+    std::optional<LoadedModel> from_;  ///< that it begins with
+    TrainSettings settings_;
     DenoisingModel model_;
     Trainer trainer_;
     std::unique_ptr<Training> training_;
@@ -265,6 +284,7 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, con
     const auto start = Clock::now();
     require_file(settings.model, "04_unet train makes one");
     LoadedModel loaded = load_model(settings.model);
+    if (!loaded.note.empty()) std::printf("note: %s\n", loaded.note.c_str());
     const DenoisingModel& model = loaded.model;
     const DrawingSettings& drawing = settings.drawing;
     Array<float> pictures = find_noise(drawing.noise, model, drawing.n, common.seed);

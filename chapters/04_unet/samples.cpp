@@ -32,6 +32,7 @@ Array<float> find_noise(const std::filesystem::path& path, const DenoisingModel&
 }
 
 Dataset to_dataset(Tensor<const float> x, const std::string& source) {
+    require_finite(x, source);
     Dataset data{"samples", source, x.size(0), x.size(1), x.size(2), x.size(3), {}, {}};
     data.pixels.resize(static_cast<std::size_t>(x.numel()));
     std::transform(x.begin(), x.end(), data.pixels.begin(), to_byte);
@@ -43,7 +44,8 @@ void write_samples(RunFolder& folder, Tensor<const float> x, bool npy, const std
     const int n = x.size(0), shown = std::min(n, kMostInGrid);
     std::vector<int> shape{n, x.size(1), x.size(2)};
     if (x.size(3) > 1) shape.push_back(x.size(3));
-    write_idx(folder.path("samples.idx"), shape, to_dataset(x, "").pixels);
+    write_idx(folder.path("samples.idx"), shape,
+              to_dataset(x, folder.path("samples.idx").string()).pixels);
     if (npy) write_npy(folder.path("samples.npy"), x);
     write_png(folder.path("samples.png"),
               image_grid({x.data(), {shown, x.size(1), x.size(2), x.size(3)}},

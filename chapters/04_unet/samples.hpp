@@ -23,7 +23,8 @@ struct DrawingSettings {
 Array<float> find_noise(const std::filesystem::path& path, const DenoisingModel& model, int n,
                         std::uint64_t seed);
 
-/// x [N,H,W,C] in [-1, 1] as bytes.
+/// x [N,H,W,C] in [-1, 1] as bytes. Fails, naming the source and the picture, on a number that is
+/// not finite.
 Dataset to_dataset(Tensor<const float> x, const std::string& source);
 
 /// Writes samples.idx (bytes), samples.png (the first 1,024 in a square), and, if asked,

@@ -1,13 +1,21 @@
 #include "04_unet/trainer.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <numbers>
+#include <sstream>
+#include <system_error>
 
 #include "io/csv.hpp"
+#include "io/json.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
+
+int default_lane(int batch) {
+    return std::clamp(batch / 8, 4, 8);
+}
 
 double learning_rate_at(std::int64_t step, const TrainOptions& options) {
     const double k = static_cast<double>(step), warmup = static_cast<double>(options.warmup);
@@ -20,6 +28,14 @@ double learning_rate_at(std::int64_t step, const TrainOptions& options) {
     // <<<
 }
 
+void require_finite(const ParameterList& list, std::span<const float> values,
+                    const std::string& what) {
+    const auto odd = std::ranges::find_if(values, [](float v) { return !std::isfinite(v); });
+    if (odd == values.end()) return;
+    throw NotFinite(what + " the parameter " + list.name_at(odd - values.begin()) +
+                    " is not finite");
+}
+
 Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
     : list_(list),
       options_(options),
@@ -29,7 +45,7 @@ Trainer::Trainer(const ParameterList& list, const TrainOptions& options)
       adam_(values_.size(), {.learning_rate = options.learning_rate, .beta2 = 0.99}) {
     require(options.batch > 0 && options.lane >= 0, "trainer: batch ", options.batch, ", lane ",
             options.lane, ", expected positive numbers");
-    if (options_.lane == 0) options_.lane = std::clamp(options_.batch / 8, 4, 8);
+    if (options_.lane == 0) options_.lane = default_lane(options_.batch);
     list.initialise<float>(values_, options.seed);
     average_ = values_;
     const int lanes = (options_.batch + options_.lane - 1) / options_.lane;
@@ -66,9 +82,10 @@ Trainer::Report Trainer::step(const Loss& loss) {
     for (double value : lane_losses_) report.loss += value;
     report.gradient_norm = std::sqrt(sum_of_squares<float>(gradient_));
     if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
-        fail("training: the loss is ", report.loss, " at step ", number + 1,
-             "; the first layer that is not finite is ", find_culprit(loss),
-             "; start again with a lower learning rate (the last checkpoint is kept)");
+        std::ostringstream message;
+        message << "training: the loss is " << report.loss << " at step " << number + 1
+                << "; the first layer that is not finite is " << find_culprit(loss);
+        throw NotFinite(message.str());
     }
     const double rate = learning_rate_at(number, options_);
     const double factor = std::min(1.0, options_.max_norm / report.gradient_norm);  // (2.19)
@@ -108,7 +125,6 @@ std::map<std::string, std::string> Trainer::identity() const {
     all.insert({{"batch", std::to_string(options_.batch)},
                 {"lane", std::to_string(options_.lane)},
                 {"steps", std::to_string(options_.steps)},
-                {"learning_rate", shortest(options_.learning_rate)},
                 {"warmup", std::to_string(options_.warmup)},
                 {"optimizer", options_.muon ? "muon" : "adam"},
                 {"max_norm", shortest(options_.max_norm)},
@@ -127,14 +143,12 @@ std::map<std::string, std::span<float>> Trainer::state() {
 }
 
 void Trainer::save(const std::filesystem::path& path) {
-    for (std::size_t i = 0; i < values_.size(); ++i) {  // a last good state is not to be replaced
-        require(std::isfinite(values_[i]) && std::isfinite(average_[i]), "training: after step ",
-                steps(), " the parameter ", list_.name_at(static_cast<std::ptrdiff_t>(i)),
-                " is not finite; start again with a lower learning rate (the last checkpoint is "
-                "kept)");
-    }
+    for (const std::span<const float> each : {values_.span(), average_.span()})
+        require_finite(list_, each, "training: after step " + std::to_string(steps()));
     std::map<std::string, std::string> metadata = identity();
     metadata["step"] = std::to_string(steps());
+    metadata["learning_rate"] = shortest(options_.learning_rate);
+    if (!earlier_rates_.empty()) metadata["earlier_learning_rates"] = earlier_rates_;
     const std::map<std::string, std::span<float>> all = this->state();
     std::vector<ArrayView> arrays;
     for (const char* name : {"values", "average", "momentum", "first_moment", "second_moment"})
@@ -142,16 +156,34 @@ void Trainer::save(const std::filesystem::path& path) {
     write_safetensors(path, arrays, metadata);
 }
 
+SavedState look_at_state(const std::filesystem::path& path) {
+    SavedState saved;
+    saved.metadata = SafetensorsFile(path).metadata();
+    const auto number = [&](const char* name, auto& value) {
+        const auto found = saved.metadata.find(name);
+        const std::string text = found == saved.metadata.end() ? "" : found->second;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        require(error == std::errc() && end == text.data() + text.size() && value >= 0,
+                path.string(), ": no number '", name, "': not the state of a training");
+    };
+    number("step", saved.step);
+    number("steps", saved.steps);
+    number("learning_rate", saved.learning_rate);
+    return saved;
+}
+
 void Trainer::load(const std::filesystem::path& path) {
-    const SafetensorsFile state(path);
-    const std::map<std::string, std::string>& metadata = state.metadata();
+    const SavedState saved = look_at_state(path);
+    std::string differences;
     for (const auto& [name, expected] : identity()) {
-        const auto found = metadata.find(name);
-        require(found != metadata.end() && found->second == expected, path.string(),
-                ": this run has ", name, " ", expected, ", the saved one ",
-                found == metadata.end() ? "does not say" : found->second,
-                "; start it with the same options, or without --resume");
+        const auto found = saved.metadata.find(name);
+        const bool there = found != saved.metadata.end();
+        if (there && found->second == expected) continue;
+        differences += (differences.empty() ? "this run has " : ", ") + name + " " + expected +
+                       ", the saved one " + (there ? in_quotes(found->second) : "does not say");
     }
+    require(differences.empty(), path.string(), ": ", differences);
+    const SafetensorsFile state(path);
     const std::map<std::string, std::span<float>> places = this->state();
     for (const auto& [name, place] : places) {
         const StoredTensor* array = state.find(name);
@@ -161,13 +193,14 @@ void Trainer::load(const std::filesystem::path& path) {
     }
     require(state.tensors().size() == places.size(), path.string(), ": holds ",
             state.tensors().size(), " arrays, expected ", places.size());
-    const auto step = metadata.find("step");
-    require(step != metadata.end() &&
-                step->second.find_first_not_of("0123456789") == std::string::npos &&
-                !step->second.empty() && step->second.size() < 19,
-            path.string(), ": no step number");
     for (const auto& [name, place] : places) state.read(*state.find(name), 0, place);
-    adam_.set_steps(std::stoll(step->second));
+    adam_.set_steps(saved.step);
+    const auto earlier = saved.metadata.find("earlier_learning_rates");
+    earlier_rates_ = earlier == saved.metadata.end() ? "" : earlier->second;
+    if (saved.learning_rate != options_.learning_rate) {
+        earlier_rates_ += (earlier_rates_.empty() ? "" : ", ") + shortest(saved.learning_rate) +
+                          " until step " + std::to_string(saved.step);
+    }
 }
 
 }  // namespace diffusion

@@ -17,10 +17,13 @@
 
 namespace diffusion {
 
+/// An eighth of the batch, but 4 at least and 8 at most.
+int default_lane(int batch);
+
 struct TrainOptions {
     int batch = 32;  ///< samples per step
-    int lane = 0;    ///< samples that one core works on at a time; 0: an eighth of the batch, but 4
-                     ///< at least and 8 at most. Part of the result's identity, like the seed
+    int lane = 0;    ///< samples that one core works on at a time; 0: default_lane. Part of the
+                     ///< result's identity, like the seed
     std::int64_t steps = 1000;    ///< over which the learning rate falls
     double learning_rate = 2e-3;  ///< at its highest
     std::int64_t warmup = 200;    ///< steps over which it rises
@@ -36,6 +39,24 @@ struct TrainOptions {
 /// highest rate.
 double learning_rate_at(std::int64_t step, const TrainOptions& options);
 
+/// A number of a training is not finite. The message says which.
+struct NotFinite : Error {
+    using Error::Error;
+};
+
+/// Fails with NotFinite, naming the parameter, if one of the values is not finite. `what` opens the
+/// message: "training: after step 7".
+void require_finite(const ParameterList& list, std::span<const float> values,
+                    const std::string& what);
+
+/// What a saved state says of itself.
+struct SavedState {
+    std::int64_t step = 0, steps = 0;  ///< that are made; of the whole training
+    double learning_rate = 0;
+    std::map<std::string, std::string> metadata;
+};
+SavedState look_at_state(const std::filesystem::path& path);
+
 class Trainer {
 public:
     /// The mean loss of samples first .. first + count - 1 of the step's batch, on a tape to which
@@ -50,9 +71,9 @@ public:
     Trainer(const ParameterList& list, const TrainOptions& options);
 
     /// One step. The batch is cut into lanes; threads take lanes, and gradients are added in the
-    /// lanes' order, so that the number of threads does not change a bit. Fails, naming the step
-    /// and the first layer, if the loss or the gradient is not finite; parameters are then as
-    /// before the step.
+    /// lanes' order, so that the number of threads does not change a bit. Fails with NotFinite,
+    /// naming the step and the first layer, if the loss or the gradient is not finite; parameters
+    /// are then as before the step.
     Report step(const Loss& loss);
 
     std::int64_t steps() const { return adam_.steps(); }
@@ -70,18 +91,24 @@ public:
     const TrainOptions& options() const { return options_; }
     const ParameterList& parameters() const { return list_; }
 
-    /// Everything that a later step depends on. load() fails, naming what differs, on a state of
-    /// another model or other options.
+    /// Everything that a later step depends on. load() fails, naming all that differs, on a state
+    /// of another model, data set or other options. Only the learning rate may be another: that of
+    /// the options then counts from here on, and the states saved later tell which it was before.
+    /// save() fails with NotFinite rather than replace a good state with one that is not.
     void save(const std::filesystem::path& path);
     void load(const std::filesystem::path& path);
+    /// "0.002 until step 200": the other learning rates that load() has met; empty: none.
+    const std::string& earlier_rates() const { return earlier_rates_; }
 
 private:
+    /// What a saved state must agree in, to be gone on with.
     std::map<std::string, std::string> identity() const;
     /// The layer whose result was the first that is not finite, or whose gradient is.
     std::string find_culprit(const Loss& loss);
 
     const ParameterList& list_;
     TrainOptions options_;
+    std::string earlier_rates_;
     Array<float> values_, average_, gradient_;
     Muon<float> muon_;
     AdamW<float> adam_;

@@ -47,8 +47,8 @@ public:
         if (!std::isfinite(report.loss) || !std::isfinite(report.gradient_norm)) {
             fetch();
             trainer_.step(on_cpu_);  // fails, naming the layer
-            fail("training: the loss is ", report.loss, " at step ", number + 1,
-                 " on the GPU only");
+            throw NotFinite("training: the loss is " + std::to_string(report.loss) + " at step " +
+                            std::to_string(number + 1) + " on the GPU only");
         }
         make_recorded(step_recording_, [this] { launch_step(); });
         trainer_.set_steps(number + 1);

@@ -12,7 +12,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr Range kWidths = {1, 65'536};                    ///< of a layer
+constexpr std::size_t kMostLevels = 14;  ///< larger pictures than can be read are halved as often
+constexpr Range kWidths = {1, 65'536};   ///< of a layer
 const std::vector<int> kChannels = {224, 448, 672, 896};  ///< the class's own, where none are told
 
 /// Which levels attend, by the names of the blocks, one for each level.
@@ -32,8 +33,8 @@ std::vector<bool> read_attention(const Config& file, const std::string& key,
 
 /// attention_head_dim is the channels of a head here, or null: one head for all.
 std::vector<int> read_heads(const Config& file, const UNetConfig& config) {
-    if (!file.has("attention_head_dim")) return {1};
-    const int width = file.number("attention_head_dim", kWidths);
+    if (file.is_null("attention_head_dim")) return {1};
+    const int width = file.number("attention_head_dim", kWidths, 8);
     std::vector<int> heads;
     for (int i = 0; i < config.levels(); ++i) {
         const bool used = config.attends(i) || config.attends_on_way_up(i) ||
@@ -51,15 +52,15 @@ std::vector<int> read_heads(const Config& file, const UNetConfig& config) {
 void refuse_others(const Config& file, const UNetConfig& config) {
     file.only("center_input_sample", {false});
     file.only("time_embedding_type", {"positional"});
-    file.only("time_embedding_dim", {4 * config.channels_at(0)});
+    file.only("time_embedding_dim", {nullptr, 4 * config.channels_at(0)});
     file.only("mid_block_type", {"UNetMidBlock2D"});
     file.only("mid_block_scale_factor", {1});
     file.only("downsample_type", {"conv"});
     file.only("upsample_type", {"conv"});
     file.only("act_fn", {"silu", "swish"});
-    file.only("attn_norm_num_groups", {config.groups});
+    file.only("attn_norm_num_groups", {nullptr, config.groups});
     file.only("resnet_time_scale_shift", {"default"});
-    file.only("class_embed_type", {});
+    file.only("class_embed_type", {nullptr});
     file.pass_over({"dropout", "num_train_timesteps", "sample_size"});
     file.done();
 }
@@ -80,6 +81,8 @@ UNetConfig read_unet_config(const Config& file) {
     config.out_channels = file.number("out_channels", kWidths, 3);
     config.channels =
         file.has("block_out_channels") ? file.numbers("block_out_channels", kWidths) : kChannels;
+    if (config.channels.size() > kMostLevels)
+        file.refuse("block_out_channels", std::to_string(kMostLevels) + " levels or fewer");
     config.blocks = file.number("layers_per_block", {1, 100}, 2);
     config.groups = file.number("norm_num_groups", kWidths, 32);
     config.eps = file.real("norm_eps", 1e-5);

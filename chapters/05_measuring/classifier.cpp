@@ -104,6 +104,7 @@ Classifier::Classifier(int channels, int classes) {
 }
 
 void TrainedClassifier::save(const std::filesystem::path& path) const {
+    require_finite(network.parameters(), values.span(), path.string() + ": of the judge");
     Safetensors file{network.parameters().to_arrays<float>(values), {}};
     file.metadata = {{"model", "classifier"},
                      {"data", data},

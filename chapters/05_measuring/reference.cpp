@@ -1,10 +1,13 @@
 #include "05_measuring/reference.hpp"
 
+#include <cstdio>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "data/find.hpp"
 #include "io/files.hpp"
+#include "io/set_aside.hpp"
 
 namespace diffusion {
 namespace {
@@ -25,6 +28,24 @@ std::optional<TrainedClassifier> find_old(const CommonOptions& common,
             train.source);
     if (asked_for || (same && judge.images >= judge_images(common.preset))) return judge;
     return std::nullopt;
+}
+
+/// A judge that learned something else, or for longer or shorter, is set aside.
+void keep_other(const std::filesystem::path& path, const TrainedClassifier& judge) {
+    if (!std::filesystem::exists(path)) return;
+    const auto same = [&] {
+        const TrainedClassifier other = load_classifier(path);
+        return other.data == judge.data && other.checksum == judge.checksum &&
+               other.images == judge.images && other.seed == judge.seed;
+    };
+    try {
+        if (same()) return;   // it is the same judge
+    } catch (const Error&) {  // it is none, or a damaged one
+    }
+    const std::string name = path.filename().string();
+    const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+    const std::filesystem::path aside = set_aside(folder, std::span(&name, 1));
+    std::printf("the earlier judge is kept in %s\n", aside.c_str());
 }
 
 }  // namespace
@@ -54,6 +75,7 @@ TrainedClassifier make_judge(const CommonOptions& common, const JudgeSettings& s
     // First the folder: what cannot be kept need not be learned.
     if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
     TrainedClassifier judge = train_classifier(train, judge_images(common.preset), common.seed);
+    keep_other(path, judge);
     judge.save(path);
     return judge;
 }
@@ -65,7 +87,9 @@ std::filesystem::path model_of_chapter_4(const CommonOptions& common,
 
 LoadedModel load_model_of_chapter_4(const std::filesystem::path& path) {
     require_file(path, "04_unet train makes a model; --model names one that lies elsewhere");
-    return load_model(path);
+    LoadedModel loaded = load_model(path);
+    if (!loaded.note.empty()) std::printf("note: %s\n", loaded.note.c_str());
+    return loaded;
 }
 
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <new>
@@ -27,10 +28,14 @@ std::string without_openmp() {
 #endif
 }
 
-/// Messages of libraries may have several lines; ours are one.
+/// Messages of libraries may have several lines, and names from files any characters and any
+/// length. A message is one line, and moves no cursor.
 std::string one_line(std::string message) {
+    constexpr std::size_t kLongest = 4000;
     while (!message.empty() && message.back() == '\n') message.pop_back();
-    std::replace(message.begin(), message.end(), '\n', ' ');
+    if (message.size() > kLongest) message.replace(kLongest, std::string::npos, "..");
+    std::ranges::replace_if(
+        message, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
     return message;
 }
 
@@ -70,26 +75,47 @@ void refuse_misplaced(const CLI::App& app) {
          app.get_subcommands().front()->get_name(), " has no use for it");
 }
 
-/// What takes less memory, of the options that this program or its subcommand has.
+/// What an option was given, or its default.
+std::string text_of(const CLI::Option& option) {
+    return option.count() > 0 ? option.results().front() : option.get_default_str();
+}
+
+/// What takes less memory, of the options that this program or its subcommand has: those that can
+/// be made smaller than they are.
 std::string memory_advice(const CLI::App& app) {
     struct Advice {
         const char *option, *text;
+        int least;
     };
-    constexpr std::array kAdvice{Advice{"--n", "fewer pictures (--n)"},
-                                 Advice{"--batch", "fewer pictures in a step (--batch)"},
-                                 Advice{"--base", "fewer channels (--base)"},
-                                 Advice{"--threads", "fewer threads (--threads)"}};
+    constexpr std::array kAdvice{Advice{"--n", "fewer pictures (--n)", 1},
+                                 Advice{"--batch", "fewer pictures in a step (--batch)", 1},
+                                 Advice{"--base", "fewer channels (--base)", 8},
+                                 Advice{"--threads", "fewer threads (--threads)", 1}};
     const auto commands = app.get_subcommands();
+    const auto find = [&](const char* name) {
+        const CLI::Option* own =
+            commands.empty() ? nullptr : commands.front()->get_option_no_throw(name);
+        return own != nullptr ? own : app.get_option_no_throw(name);
+    };
     std::string advice;
+    const auto add = [&](const std::string& text) {
+        advice += (advice.empty() ? "; less is taken by " : ", ") + text;
+    };
+    const CLI::Option* preset = find("--preset");
+    const bool smallest = preset == nullptr || text_of(*preset) == "smoke";
     for (const Advice& each : kAdvice) {
-        const bool own = !commands.empty() && commands.front()->get_option_no_throw(each.option);
-        if (own || app.get_option_no_throw(each.option))
-            advice += (advice.empty() ? "" : ", ") + std::string(each.text);
+        const CLI::Option* option = find(each.option);
+        if (option == nullptr) continue;
+        const bool threads = each.option == std::string("--threads");
+        const std::int64_t given = std::atoll(text_of(*option).c_str());
+        const std::int64_t value = given > 0 ? given : threads ? pick_threads(0) : 0;
+        if (value > each.least || (value == 0 && !(smallest && each.least > 1))) add(each.text);
     }
-    const CLI::Option* preset = commands.empty() ? app.get_option_no_throw("--preset") : nullptr;
-    if (preset != nullptr && preset->as<std::string>() != "smoke")
-        advice += (advice.empty() ? "" : ", ") + std::string("a smaller preset (--preset)");
-    return advice.empty() ? "" : "; less is taken by " + advice;
+    const CLI::Option* data = find("--dataset");
+    if (data != nullptr && text_of(*data).starts_with("folder:"))
+        add("smaller pictures (--dataset)");
+    if (commands.empty() && !smallest) add("a smaller preset (--preset)");
+    return advice;
 }
 
 int report(const CLI::App& app, const std::string& message, int result) {

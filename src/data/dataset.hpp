@@ -24,7 +24,8 @@ struct Dataset {
     }
 };
 
-/// CRC-32 of pictures and labels, in hexadecimal digits: tells two data sets of one name apart.
+/// 64 bits of sizes, pictures and labels, in hexadecimal digits: tells two data sets of one name
+/// apart. Uses all threads, and does not depend on their number.
 std::string checksum(const Dataset& data);
 
 /// 0..255 -> [-1, 1]; both ends are met exactly.

@@ -29,6 +29,25 @@ std::string short_of(const json& value) {
     return text.size() <= 80 ? text : text.substr(0, 80) + "..";
 }
 
+/// Numbers that JSON does not have, but Python writes, in quotes.
+std::string with_quoted_infinities(std::string_view text) {
+    std::string quoted;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (in_string && text[i] == '\\') {
+            quoted += text.substr(i++, 2);
+            continue;
+        }
+        if (text[i] == '"') in_string = !in_string;
+        std::string_view found;
+        for (const std::string_view word : {"Infinity", "-Infinity", "NaN"})
+            if (!in_string && text.substr(i).starts_with(word)) found = word;
+        quoted += found.empty() ? std::string(1, text[i]) : '"' + std::string(found) + '"';
+        if (!found.empty()) i += found.size() - 1;
+    }
+    return quoted;
+}
+
 std::string told(Range range) {
     return "a whole number from " + std::to_string(range.least) + " to " +
            std::to_string(range.most);
@@ -39,7 +58,7 @@ std::string told(Range range) {
 Config::Config(const fs::path& path) : path_(path) {
     const std::vector<std::byte> bytes = read_file(path);
     refuse_known_strangers(as_text(bytes).substr(0, 64), path);
-    content_ = parse_json(as_text(bytes), path.string());
+    content_ = parse_json(with_quoted_infinities(as_text(bytes)), path.string());
     require(content_.is_object(), path.string(), ": expected an object of settings");
 }
 
@@ -56,13 +75,19 @@ const json& Config::get(const std::string& key, const std::string& expected) con
 }
 
 void Config::refuse(const std::string& key, const std::string& expected) const {
-    const json* value = find(key);
-    fail(path_.string(), ": ", key, " is ", value == nullptr ? "not there" : short_of(*value),
-         ", expected ", expected);
+    const auto found = content_.find(key);
+    fail(path_.string(), ": ", key, " is ",
+         found == content_.end() ? "not there" : short_of(*found), ", expected ", expected);
 }
 
 bool Config::has(const std::string& key) const {
     return find(key) != nullptr;
+}
+
+bool Config::is_null(const std::string& key) const {
+    asked_.insert(key);
+    const auto found = content_.find(key);
+    return found != content_.end() && found->is_null();
 }
 
 bool Config::is_list(const std::string& key) const {
@@ -126,8 +151,10 @@ std::vector<std::string> Config::texts(const std::string& key) const {
 }
 
 void Config::only(const std::string& key, std::initializer_list<json> values) const {
-    const json* value = find(key);
-    if (value == nullptr || std::find(values.begin(), values.end(), *value) != values.end()) return;
+    asked_.insert(key);
+    const auto found = content_.find(key);
+    if (found == content_.end() || std::find(values.begin(), values.end(), *found) != values.end())
+        return;
     std::string expected;
     for (const json& each : values) expected += (expected.empty() ? "" : " or ") + each.dump();
     refuse(key, expected + "; others are not understood here");

@@ -14,7 +14,9 @@ struct Range {
     int least, most;
 };
 
-/// Settings by name. A setting that is null or not there has its default. Every Error names the
+/// Settings by name. One that is not there has its default, as has one that is null, unless a
+/// function says otherwise. Infinity and NaN, which Python writes into its JSON, are read as texts.
+/// Every Error names the
 /// file and the setting; done() makes sure that none was overlooked.
 class Config {
 public:
@@ -24,7 +26,8 @@ public:
     const std::filesystem::path& path() const { return path_; }
     /// What the settings are of: _class_name, or the first of architectures.
     std::string class_name() const;
-    bool has(const std::string& key) const;
+    bool has(const std::string& key) const;      ///< and it is not null
+    bool is_null(const std::string& key) const;  ///< and it is there
     bool is_list(const std::string& key) const;
 
     /// A whole number in the range.
@@ -37,7 +40,8 @@ public:
     std::vector<double> reals(const std::string& key) const;
     std::vector<std::string> texts(const std::string& key) const;
 
-    /// A setting of which only some values are understood: fails, naming it, if it has another one.
+    /// A setting of which only some values are understood: fails, naming it, if it is there and has
+    /// another one. Null is such a value, too.
     void only(const std::string& key, std::initializer_list<nlohmann::json> values) const;
     /// Settings that change nothing here.
     void pass_over(std::initializer_list<const char*> keys) const;

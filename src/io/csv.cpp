@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "io/files.hpp"
+#include "io/finite.hpp"
 #include "io/json.hpp"
 #include "tensor/check.hpp"
 
@@ -65,7 +66,7 @@ std::string shortest(double x) {
 }
 
 CsvWriter::CsvWriter(fs::path path, const std::vector<std::string>& columns, bool append)
-    : path_(std::move(path)), columns_(columns.size()) {
+    : path_(std::move(path)), columns_(columns) {
     const std::string header = joined(columns);
     require(!columns.empty(), path_.string(), ": a table needs at least one column");
     for (const std::string& column : columns) {
@@ -94,8 +95,12 @@ void CsvWriter::row(std::initializer_list<double> values) {
 }
 
 void CsvWriter::row(std::span<const double> values) {
-    require(values.size() == columns_, path_.string(), ": a row of ", values.size(),
-            " numbers for ", columns_, " columns");
+    require(values.size() == columns_.size(), path_.string(), ": a row of ", values.size(),
+            " numbers for ", columns_.size(), " columns");
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        require(std::isfinite(values[i]), path_.string(), ": the number '", columns_[i],
+                "' would be ", values[i], kNotWritten);
+    }
     line_.clear();  // a member, so that a row takes no memory from the heap after the first ones
     for (double value : values) {
         if (!line_.empty()) line_ += ',';

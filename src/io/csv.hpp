@@ -19,7 +19,8 @@ public:
     CsvWriter(std::filesystem::path path, const std::vector<std::string>& columns,
               bool append = false);
 
-    /// One number per column. Error if the count is wrong or the disk is full.
+    /// One number per column. Error if the count is wrong, a number is not finite or the disk is
+    /// full.
     void row(std::initializer_list<double> values);
     void row(std::span<const double> values);
 
@@ -27,7 +28,7 @@ private:
     void write_line(const std::string& line);
 
     std::filesystem::path path_;
-    std::size_t columns_;
+    std::vector<std::string> columns_;
     std::ofstream file_;
     std::string line_;  // of the row being written
 };

@@ -1,13 +1,16 @@
 #include "io/files.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <string>
 #include <system_error>
+#include <vector>
 
 #include "io/file_reader.hpp"
 #include "tensor/check.hpp"
@@ -18,6 +21,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t kMostPerCall = std::size_t{1} << 30;  // macOS refuses calls over 2 GiB
+
+constexpr const char* kTemporary = ".write-%d-";  // how a temporary file's name begins
 
 std::string reason(int error) {
     return std::generic_category().message(error);
@@ -39,8 +44,9 @@ int create_temporary(const fs::path& folder, fs::path& name) {
     static std::atomic<unsigned> count{0};
     int file = -1;
     do {
-        name = folder /
-               (".write-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
+        char start[32];
+        std::snprintf(start, sizeof start, kTemporary, ::getpid());
+        name = folder / (start + std::to_string(count++) + ".tmp");
         file = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     } while (file < 0 && (errno == EEXIST || errno == EINTR));
     return file;
@@ -96,6 +102,19 @@ void write_parts_atomically(const fs::path& path,
              fs::exists(status) ? "; the old file is unchanged" : "");
     }
     flush_folder(folder, path);
+}
+
+void remove_leftovers(const fs::path& folder) {
+    std::error_code ignored;
+    std::vector<fs::path> left;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored)) {
+        int process = 0;
+        const std::string name = entry.path().filename().string();
+        if (name.ends_with(".tmp") && std::sscanf(name.c_str(), kTemporary, &process) == 1 &&
+            ::kill(process, 0) != 0 && errno == ESRCH)
+            left.push_back(entry.path());
+    }
+    for (const fs::path& each : left) fs::remove(each, ignored);
 }
 
 std::vector<std::byte> read_file(const fs::path& path) {

@@ -20,6 +20,9 @@ void write_file_atomically(const std::filesystem::path& path, std::span<const st
 void write_parts_atomically(const std::filesystem::path& path,
                             std::span<const std::span<const std::byte>> parts);
 
+/// Removes the temporary files that killed programs left in a folder, if it is one.
+void remove_leftovers(const std::filesystem::path& folder);
+
 /// The content of a regular file. Error if it is missing, unreadable, or a folder or device.
 std::vector<std::byte> read_file(const std::filesystem::path& path);
 

@@ -4,12 +4,14 @@
 #include <stb/stb_image_write.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "io/files.hpp"
+#include "io/finite.hpp"
 #include "io/picture_file.hpp"
 
 namespace diffusion {
@@ -107,7 +109,7 @@ Image read_image(const fs::path& path) {
 
     const bool has_alpha = found == 2 || found == 4;
     const int channels = found <= 2 ? 1 : 3;
-    Image image = canvas("read_image", height, width, channels);
+    Image image = canvas(path.string().c_str(), height, width, channels);
     const std::size_t pixels = image.pixels.size() / static_cast<std::size_t>(channels);
     for (std::size_t i = 0; i < pixels; ++i) {
         const stbi_uc* in = decoded.get() + i * static_cast<std::size_t>(found);
@@ -135,6 +137,16 @@ std::uint8_t to_byte(float x) {
     return scaled < 255.0f ? static_cast<std::uint8_t>(scaled + 0.5f) : 255;
 }
 
+void require_finite(Tensor<const float> pictures, const std::string& what) {
+    for (int n = 0; n < pictures.size(0); ++n) {
+        const auto odd = std::find_if(pictures[n].begin(), pictures[n].end(),
+                                      [](float v) { return !std::isfinite(v); });
+        require(odd == pictures[n].end(), what, ": picture ", n + 1, " of ", pictures.size(0),
+                " would have ", odd == pictures[n].end() ? 0 : *odd, " as number ",
+                odd - pictures[n].begin(), kNotWritten);
+    }
+}
+
 Image to_image(Tensor<const float> x, int zoom) {
     require(x.rank() == 3, "to_image: expected [H,W,C], got ", x.shape());
     return image_grid(x.reshape({1, x.size(0), x.size(1), x.size(2)}), 1, zoom);
@@ -144,6 +156,7 @@ Image image_grid(Tensor<const float> images, int columns, int zoom, int gap) {
     require(images.rank() == 4, "image_grid: expected [N,H,W,C], got ", images.shape());
     require(columns >= 1 && zoom >= 1 && gap >= 0, "image_grid: columns ", columns, ", zoom ", zoom,
             ", gap ", gap, " are out of range");
+    require_finite(images, "drawing");
     const std::int64_t rows = (std::int64_t{images.size(0)} + columns - 1) / columns;
     const std::int64_t down = std::int64_t{images.size(1)} * zoom + gap;
     const std::int64_t across = std::int64_t{images.size(2)} * zoom + gap;

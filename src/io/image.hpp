@@ -33,7 +33,11 @@ void write_gif(const std::filesystem::path& path, std::span<const Image> frames,
 /// [-1,1] -> 0..255: rounded to nearest, clamped; NaN becomes 0. It inverts b / 127.5 - 1 exactly.
 std::uint8_t to_byte(float x);
 
-/// x [H,W,C], every pixel drawn as zoom x zoom.
+/// Error if a number is not finite: it says which of the pictures [N,...] has it. `what` opens the
+/// message: the file's name, or what is drawn.
+void require_finite(Tensor<const float> pictures, const std::string& what);
+
+/// x [H,W,C], every pixel drawn as zoom x zoom. Error if a number is not finite, as below.
 Image to_image(Tensor<const float> x, int zoom = 1);
 
 /// images [N,H,W,C] in reading order, `columns` to a row, with `gap` pixels of dark grey between

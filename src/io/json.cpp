@@ -1,10 +1,12 @@
 #include "io/json.hpp"
 
+#include <cmath>
 #include <set>
 #include <span>
 #include <vector>
 
 #include "io/files.hpp"
+#include "io/finite.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -14,6 +16,15 @@ using nlohmann::json;
 
 constexpr int kDeepest = 64;
 constexpr std::size_t kLongestQuote = 80, kLongestReason = 200;
+
+/// `where` and the keys that lead to a number open the message.
+void require_finite(const json& value, const std::string& where) {
+    if (value.is_number_float())
+        require(std::isfinite(value.get<double>()), where, " would be ", value.get<double>(),
+                kNotWritten);
+    if (!value.is_structured()) return;
+    for (const auto& [key, each] : value.items()) require_finite(each, where + "/" + key);
+}
 
 }  // namespace
 
@@ -42,6 +53,7 @@ json read_json(const std::filesystem::path& path) {
 }
 
 void write_json(const std::filesystem::path& path, const json& value) {
+    require_finite(value, path.string() + ": the number ");
     std::string text;
     try {
         text = value.dump(2) + "\n";

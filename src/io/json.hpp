@@ -13,7 +13,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& where);
 
 nlohmann::json read_json(const std::filesystem::path& path);
 
-/// Indented by two spaces, keys in alphabetical order, written atomically.
+/// Indented by two spaces, keys in alphabetical order, written atomically. Error for a number that
+/// is not finite: JSON has none.
 void write_json(const std::filesystem::path& path, const nlohmann::json& value);
 
 /// Text from a file as it may stand in a message: in quotes, on one line, cut after 80 characters.

@@ -1,9 +1,11 @@
 #include "io/run_folder.hpp"
 
+#include <cmath>
 #include <system_error>
 #include <utility>
 
 #include "io/files.hpp"
+#include "io/finite.hpp"
 #include "io/json.hpp"
 #include "tensor/check.hpp"
 
@@ -34,6 +36,7 @@ RunFolder::RunFolder(std::filesystem::path dir, std::string chapter, std::string
     const std::filesystem::path probe = path(".can-write.tmp");
     write_file_atomically(probe, {});
     std::filesystem::remove(probe, error);
+    remove_leftovers(dir_);
     run_ = {{"chapter", std::move(chapter)},
             {"title", std::move(title)},
             {"seconds", 0.0},
@@ -69,6 +72,8 @@ void RunFolder::picture(const std::string& file, const std::string& caption) {
 }
 
 void RunFolder::number(const std::string& name, double value, const std::string& note) {
+    require(std::isfinite(value), path("run.json").string(), ": the number '", name, "' would be ",
+            value, kNotWritten);
     put(run_["numbers"], "name", {{"name", name}, {"value", value}, {"note", note}});
 }
 

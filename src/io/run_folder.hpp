@@ -21,6 +21,7 @@ public:
     /// can be read: for a job that adds to it, such as drawing with a model that was trained there.
     void keep_earlier();
 
+    const std::filesystem::path& dir() const { return dir_; }
     /// Where to write `file`, which is relative to the folder.
     std::filesystem::path path(std::string_view file) const;
 

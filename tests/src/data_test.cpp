@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <string>
@@ -11,6 +12,7 @@
 #include "data/idx.hpp"
 #include "data/image_folder.hpp"
 #include "io/image.hpp"
+#include "kernels/threads.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace diffusion;
@@ -91,6 +93,39 @@ TEST_CASE("decode maps 0, 255 to -1, 1 exactly and flips rows") {
     CHECK_THROWS_AS(decode(data, 0, false, {out.data(), {2, 1, 3}}), Error);
 }
 
+TEST_CASE("the checksum tells sizes, pixels and labels apart, and not the number of threads") {
+    const auto made = [](int height, int width) {
+        Dataset data{"d", "", 3, height, width, 1, {}, {1, 2, 3}};
+        data.pixels.resize(static_cast<std::size_t>(3 * height * width));
+        for (std::size_t i = 0; i < data.pixels.size(); ++i)
+            data.pixels[i] = static_cast<std::uint8_t>(i * i >> 3u);
+        return data;
+    };
+    const Dataset data = made(1001, 999);  // three blocks, the last one short and odd
+    const std::string sum = checksum(data);
+    CHECK(sum.size() == 16);
+    CHECK(checksum(made(999, 1001)) != sum);  // the same bytes
+    for (const std::size_t at : {std::size_t{0}, std::size_t{1} << 20u, data.pixels.size() - 1}) {
+        Dataset other = data;
+        other.pixels[at] ^= 128u;
+        CHECK(checksum(other) != sum);
+    }
+    Dataset other = data;
+    std::swap(other.labels[1], other.labels[2]);
+    CHECK(checksum(other) != sum);
+    other = data;
+    std::rotate(other.pixels.begin(), other.pixels.begin() + (1 << 20), other.pixels.end());
+    CHECK(checksum(other) != sum);
+#ifdef _OPENMP
+    const int most = omp_get_max_threads();
+    for (const int threads : {1, 3}) {
+        omp_set_num_threads(threads);
+        CHECK(checksum(data) == sum);
+    }
+    omp_set_num_threads(most);
+#endif
+}
+
 TEST_CASE("IDX: plain, gzip and gzip in two members read back what was written") {
     const TemporaryFolder folder;
     const fs::path path = folder / "images";
@@ -111,6 +146,8 @@ TEST_CASE("IDX: plain, gzip and gzip in two members read back what was written")
     write_idx(path, list, plain.bytes);
     CHECK(read_idx_labels(path) == plain.bytes);
     check_says(complaint(path, [&] { write_idx(path, shape, std::span(kImages)); }), "ask for 12");
+    const std::vector<int> endless(4, 1 << 16);  // 2^64 bytes
+    check_says(complaint(path, [&] { write_idx(path, endless, {}); }), "the sizes ask for");
     CHECK(read_idx_labels(path) == plain.bytes);  // the old file stayed
 }
 

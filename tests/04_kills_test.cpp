@@ -1,0 +1,125 @@
+// Chapter 4: kill -9 at random moments of a training. What is left is gone on with, to the same
+// bits as a run that was never killed.
+#include <doctest/doctest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/csv.hpp"
+#include "io/files.hpp"
+#include "io/safetensors.hpp"
+#include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
+#include "support/process.hpp"
+#include "support/temporary_folder.hpp"
+#include "tensor/random.hpp"
+
+using namespace diffusion;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kSteps = 24;
+const std::vector<std::string> kFiles = {
+    "state.safetensors", "loss_by_t.csv",    "progress.png",
+    "model_index.json",  "unet/config.json", "unet/diffusion_pytorch_model.safetensors"};
+
+/// A training that saves after every step; killed after `seconds`, if that is not 0.
+ProcessResult train(const fs::path& out, const std::string& data, bool resume, double seconds) {
+    std::vector<std::string> arguments = {
+        "04_unet", "train",      "--preset",  "smoke",    "--batch",
+        "4",       "--base",     "8",         "--images", std::to_string(4 * kSteps),
+        "--out",   out.string(), "--dataset", data,       "--save-every",
+        "1"};
+    if (resume) arguments.push_back("--resume");
+    return run_program(arguments,
+                       {.send_signal = seconds > 0 ? SIGKILL : 0, .signal_after = seconds});
+}
+
+/// What a kill met: told from what it left.
+struct Tally {
+    int before_state = 0, writing = 0, between = 0, too_late = 0;
+};
+
+bool is_writing(const fs::path& out) {
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(out)) {
+        if (entry.path().extension() == ".tmp") return true;
+    }
+    return false;
+}
+
+/// Whole rows of a table that may end in half a one.
+std::ptrdiff_t rows_of(const fs::path& path) {
+    const std::vector<std::byte> bytes = read_file(path);
+    return std::ranges::count(as_text(bytes), '\n') - 1;
+}
+
+void kill_and_resume(int kills) {
+    const TemporaryFolder folder;
+    fs::create_directory(folder / "data");
+    for (std::uint32_t i = 0; i < 6; ++i)
+        write_png(folder / "data" / (std::to_string(i) + ".png"), noise(12, 8, 1, 256, i));
+    const std::string data = "folder:" + (folder / "data").string();
+    const auto begun = std::chrono::steady_clock::now();
+    const ProcessResult whole = train(folder / "whole", data, false, 0);
+    INFO(whole.err);
+    REQUIRE(whole.exit_code == 0);
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
+    Random random(1, Purpose::test, 77);
+    Tally tally;
+    for (int k = 0; k < kills; ++k) {
+        CAPTURE(k);
+        const fs::path out = folder / ("killed" + std::to_string(k));
+        const ProcessResult killed = train(out, data, false, seconds * (0.02 + random.uniform()));
+        if (killed.ended_by != SIGKILL) {
+            ++tally.too_late;
+        } else if (!fs::exists(out / "state.safetensors")) {
+            ++tally.before_state;
+        } else {
+            ++(is_writing(out) ? tally.writing : tally.between);
+            if (rows_of(out / "train.csv") > 1) {  // a checkpoint was written
+                const ProcessResult drawn =
+                    run_program({"04_unet", "sample", "--model", out.string(), "--n", "1",
+                                 "--steps", "1", "--out", (folder / "drawn").string()});
+                INFO(drawn.err);
+                CHECK(drawn.exit_code == 0);
+            }
+        }
+        const ProcessResult resumed = train(out, data, true, 0);
+        INFO(resumed.err);
+        REQUIRE(resumed.exit_code == 0);
+        for (const std::string& file : kFiles) {
+            CAPTURE(file);
+            CHECK(read_file(out / file) == read_file(folder / "whole" / file));
+        }
+        CHECK(read_csv(out / "train.csv").rows.size() == kSteps);
+        CHECK(!is_writing(out));
+    }
+    MESSAGE(kills, " kills: ", tally.before_state, " before the first state, ", tally.writing,
+            " while a file was written, ", tally.between, " at other times, ", tally.too_late,
+            " came after the end");
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch04 cli");
+
+TEST_CASE("killed at random moments, a training goes on to the same bits") {
+    kill_and_resume(3);
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("ch04 slow");
+
+TEST_CASE("killed at 50 random moments, a training goes on to the same bits") {
+    kill_and_resume(50);
+}
+
+TEST_SUITE_END();

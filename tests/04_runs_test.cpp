@@ -1,0 +1,259 @@
+// Chapter 4: no training is lost. What a state belongs to, what is kept, and advice that works.
+#include <doctest/doctest.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "04_unet/model.hpp"
+#include "04_unet/samples.hpp"
+#include "04_unet/trainer.hpp"
+#include "data/idx.hpp"
+#include "io/files.hpp"
+#include "io/json.hpp"
+#include "io/set_aside.hpp"
+#include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
+#include "support/process.hpp"
+#include "support/small_mnist.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diffusion;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A data set of six grey pictures.
+std::string put_pictures(const fs::path& folder, int height, int width, std::uint32_t seed) {
+    fs::create_directory(folder);
+    for (std::uint32_t i = 0; i < 6; ++i)
+        write_png(folder / (std::to_string(i) + ".png"), noise(height, width, 1, 256, seed + i));
+    return "folder:" + folder.string();
+}
+
+constexpr int kLong = 3000;  // steps of a run that is to be stopped on the way
+
+/// Trainings in one temporary folder, on pictures of 12 x 8.
+struct Trainings {
+    TemporaryFolder folder;
+    std::string data = put_pictures(folder / "data", 12, 8, 0);
+    fs::path out = folder / "out";
+
+    std::vector<std::string> command(int steps, std::vector<std::string> more = {}) const {
+        std::vector<std::string> all = {"04_unet", "train", "--preset", "smoke",
+                                        "--batch", "4",     "--images", std::to_string(4 * steps)};
+        const auto given = [&](const char* option) {
+            return std::ranges::find(more, option) != more.end();
+        };
+        if (!given("--dataset") && !given("--data")) more.insert(more.end(), {"--dataset", data});
+        if (!given("--out")) more.insert(more.end(), {"--out", out.string()});
+        all.insert(all.end(), more.begin(), more.end());
+        return all;
+    }
+    ProcessResult train(int steps, std::vector<std::string> more = {},
+                        const ProcessOptions& options = {}) const {
+        return run_program(command(steps, std::move(more)), options);
+    }
+    std::int64_t step(const fs::path& at) const {
+        return look_at_state(at / "state.safetensors").step;
+    }
+};
+
+void check_refused(const ProcessResult& run, const std::string& text) {
+    CAPTURE(run.err);
+    CHECK(run.exit_code == 1);
+    CHECK(std::ranges::count(run.err, '\n') == 1);
+    CHECK(contains(run.err, text));
+}
+
+void check_done(const ProcessResult& run) {
+    CAPTURE(run.err);
+    CHECK(run.exit_code == 0);
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch04 cli");
+
+TEST_CASE("--resume on other data is refused, with what differs: sizes, pictures or labels") {
+    const Trainings t;
+    check_done(t.train(2));
+    const auto before = read_file(t.out / "state.safetensors");
+    check_refused(t.train(2, {"--resume", "--dataset", put_pictures(t.folder / "b", 30, 30, 0)}),
+                  "data size 30x30x1, the saved one 12x8x1");
+    const ProcessResult other =
+        t.train(2, {"--resume", "--dataset", put_pictures(t.folder / "c", 12, 8, 9)});
+    check_refused(other, "this run has data checksum ");
+    CHECK(!contains(other.err, "data size"));
+    CHECK(read_file(t.out / "state.safetensors") == before);
+
+    const fs::path mnist = t.folder / "mnist";
+    fs::create_directory(mnist);
+    write_small_mnist(mnist);
+    const std::vector<std::string> options = {"--data", mnist.string(), "--out",
+                                              (t.folder / "digits").string()};
+    check_done(t.train(2, options));
+    const fs::path file = mnist / "train-labels-idx1-ubyte";
+    std::vector<std::uint8_t> labels = read_idx_labels(file);
+    std::ranges::rotate(labels, labels.begin() + 1);
+    write_idx(file, std::vector<int>{static_cast<int>(labels.size())}, labels);
+    std::vector<std::string> again = options;
+    again.push_back("--resume");
+    check_refused(t.train(2, again), "this run has data checksum ");
+}
+
+TEST_CASE("a training that begins where another was keeps that one, be it finished or damaged") {
+    const Trainings t;
+    check_done(t.train(4));
+    const auto first = read_file(t.out / "state.safetensors");
+    put_text(t.out / "notes.txt", "mine");
+    const ProcessResult same = t.train(4);
+    check_done(same);
+    CHECK(contains(
+        same.out, "the earlier training here is kept in " + (t.out / "earlier_1").string() + " ("));
+    CHECK(contains(same.out, "; it had made all of its 4 steps\n"));
+    CHECK(read_file(t.out / "earlier_1" / "state.safetensors") == first);
+    for (const char* file : {"model_index.json", "unet/config.json", "train.csv", "loss_by_t.csv",
+                             "progress.png", "progress_8.png", "run.json"})
+        CHECK(fs::exists(t.out / "earlier_1" / file));
+    CHECK(fs::exists(t.out / "notes.txt"));
+    check_done(t.train(2, {"--seed", "5"}));  // other settings, and a shorter run
+    CHECK(t.step(t.out / "earlier_2") == 4);
+    CHECK(t.step(t.out) == 2);
+    put_text(t.out / "state.safetensors", "damaged");
+    const ProcessResult after = t.train(2);
+    check_done(after);
+    CHECK(contains(after.out, "its state cannot be read"));
+    CHECK(get_text(t.out / "earlier_3" / "state.safetensors") == "damaged");
+    CHECK(read_file(t.out / "earlier_1" / "state.safetensors") == first);
+}
+
+TEST_CASE(
+    "a forgotten --resume: the advice, taken literally, goes on with the unfinished training") {
+    const Trainings t;
+    constexpr int kSteps = 300;
+    check_done(t.train(kSteps, {"--out", (t.folder / "whole").string()}));
+    CHECK(t.train(kSteps, {}, {.send_signal = SIGINT, .signal_at = "30 %"}).exit_code == 130);
+    const std::int64_t made = t.step(t.out);
+    const ProcessResult anew = t.train(kSteps, {}, {.send_signal = SIGINT, .signal_at = "10 %"});
+    const std::string aside = (t.out / "earlier_1").string();
+    CHECK(contains(anew.out, "; it had made " + std::to_string(made) +
+                                 " of 300 steps, and goes on with its options and --resume --out " +
+                                 aside + "\n"));
+    check_done(t.train(kSteps, {"--resume", "--out", aside}));
+    CHECK(read_file(fs::path(aside) / "state.safetensors") ==
+          read_file(t.folder / "whole" / "state.safetensors"));
+}
+
+TEST_CASE("nothing moves for a training that does not begin: wrong options, or another at work") {
+    const Trainings t;
+    check_done(t.train(2));
+    check_refused(t.train(2, {"--dataset", "folder:" + (t.folder / "none").string()}), "none");
+    const FolderLock lock(t.out);
+    check_refused(t.train(2), "another program is training here");
+    CHECK(!fs::exists(t.out / "earlier_1"));
+}
+
+TEST_CASE("after a loss that is not finite, --resume with a lower learning rate goes on") {
+    const Trainings t;
+    CHECK(t.train(kLong, {"--learning-rate", "1e-3"}, {.send_signal = SIGINT, .signal_at = "10 %"})
+              .exit_code == 130);
+    const std::string step = std::to_string(t.step(t.out));
+    const ProcessResult bad =
+        t.train(kLong, {"--resume", "--learning-rate", "1e30", "--save-every", "100000"});
+    check_refused(bad, "the checkpoint of step " + step +
+                           " is kept: 04_unet train with the same options, --resume and "
+                           "--learning-rate 2.5e+29 (now 1e+30) goes on from there");
+    const ProcessResult good = t.train(kLong, {"--resume", "--learning-rate", "5e-4"},
+                                       {.send_signal = SIGINT, .signal_at = "20 %"});
+    CHECK(good.exit_code == 130);
+    CHECK(contains(good.out, "learning rate: 0.001 until step " + step + "; from there on 5e-04"));
+    const SavedState saved = look_at_state(t.out / "state.safetensors");
+    CHECK(saved.learning_rate == 5e-4);
+    CHECK(saved.metadata.at("earlier_learning_rates") == "0.001 until step " + step);
+    CHECK(read_json(t.out / "run.json").at("settings").at("earlier learning rates") ==
+          "0.001 until step " + step);
+    const ProcessResult on =  // without the option the rate stays as it was
+        t.train(kLong, {"--resume"}, {.send_signal = SIGINT, .signal_at = "30 %"});
+    CHECK(contains(on.out, "from there on 5e-04"));
+    CHECK(look_at_state(t.out / "state.safetensors").learning_rate == 5e-4);
+}
+
+TEST_CASE("a finished training goes further with --from, as the refusal of --resume says") {
+    const Trainings t;
+    check_done(t.train(4, {"--base", "16", "--prediction", "v"}));
+    const LoadedModel learned = load_model(t.out);
+    check_refused(t.train(8, {"--base", "16", "--prediction", "v", "--resume"}),
+                  "this run has steps 8, the saved one 4, warmup 1, the saved one 0; to train its "
+                  "model further, leave out --resume, and add --from " +
+                      t.out.string());
+    // Network and prediction are the model's. Steps too short to change a weight show where it
+    // began.
+    const ProcessResult further =
+        t.train(8, {"--from", t.out.string(), "--optimizer", "adam", "--learning-rate", "1e-12"});
+    check_done(further);
+    CHECK(contains(further.out, "begins with the weights of " + t.out.string()));
+    const LoadedModel now = load_model(t.out);
+    CHECK(now.model.prediction == Prediction::v);
+    REQUIRE(now.values.size() == learned.values.size());
+    float most = 0;
+    for (std::size_t i = 0; i < now.values.size(); ++i)
+        most = std::max(most, std::abs(now.values[i] - learned.values[i]));
+    CHECK(most < 1e-6f);
+    CHECK(t.step(t.out / "earlier_1") == 4);
+    const SavedState saved = look_at_state(t.out / "state.safetensors");
+    CHECK(saved.metadata.at("--from") == fs::weakly_canonical(t.out).string());
+
+    // The same command with --resume goes on, although --from now names its own result.
+    check_done(t.train(8, {"--from", t.out.string(), "--optimizer", "adam", "--resume"}));
+    check_refused(
+        t.train(8, {"--base", "16", "--prediction", "v", "--optimizer", "adam", "--resume"}),
+        "this run has --from none, the saved one ");
+}
+
+TEST_CASE("samples that are not finite are not written: the file and the picture are named") {
+    const TemporaryFolder folder;
+    RunFolder run(folder / "out", "04_unet", "x");
+    Array<float> x(Shape{3, 2, 2, 1});
+    x[5] = std::numeric_limits<float>::quiet_NaN();
+    CHECK(contains(error_of([&] { write_samples(run, x.tensor(), true, "drawn"); }),
+                   (folder / "out" / "samples.idx").string() +
+                       ": picture 2 of 3 would have nan as number 1; it is not written"));
+    CHECK(fs::is_empty(folder / "out"));
+}
+
+TEST_CASE("--from refuses, by its name, an option that contradicts the model; and other data") {
+    const Trainings t;
+    const std::string from = (t.folder / "model").string(), other = (t.folder / "x").string();
+    check_done(t.train(2, {"--out", from}));
+    const auto refused = [&](std::vector<std::string> more, const std::string& text) {
+        more.insert(more.end(), {"--from", from, "--out", other});
+        check_refused(t.train(2, more), text);
+        CHECK(!fs::exists(t.folder / "x" / "state.safetensors"));
+    };
+    refused({"--base", "16"}, "--base 16: the model of --from has 8; leave the option out");
+    refused({"--multipliers", "1,2"}, "--multipliers 1,2: the model of --from has 1,2,2");
+    refused({"--schedule", "linear"}, "--schedule linear: the model of --from has cosine");
+    refused({"--prediction", "eps"}, "--prediction eps: the model of --from has x0");
+    refused({"--dataset", put_pictures(t.folder / "b", 16, 16, 0)},
+            "the model draws pictures of 12x8x1, the data are 16x16x1");
+    check_refused(t.train(2, {"--from", (t.folder / "none").string()}), "none: cannot read");
+}
+
+TEST_CASE("however a training ends, it leaves a model that can be drawn with") {
+    for (const int signal : {SIGKILL, SIGTERM, SIGHUP, SIGINT}) {
+        CAPTURE(signal);
+        const Trainings t;
+        const ProcessResult ended =
+            t.train(kLong, {"--save-every", "20"}, {.send_signal = signal, .signal_at = "10 %"});
+        CHECK((signal == SIGKILL ? ended.ended_by == SIGKILL : ended.exit_code == 130));
+        check_done(run_program({"04_unet", "sample", "--model", t.out.string(), "--n", "2",
+                                "--steps", "2", "--out", (t.folder / "drawn").string()}));
+        CHECK(fs::exists(t.folder / "drawn" / "samples.png"));
+    }
+}
+
+TEST_SUITE_END();
