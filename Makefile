@@ -8,7 +8,7 @@ SOURCES = $(shell git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu')
 # Compiles everything, or with --target what is named after it.
 COMPILE = cmake --preset $(PRESET) >/dev/null && cmake --build $(BUILD) --parallel $(JOBS)
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup build run test figures bench gpu notebooks handout grade prove museum next hint check format tidy clean
+.PHONY: help setup build run test peers fuzz figures bench gpu notebooks handout grade prove museum next hint check format tidy clean
 .DEFAULT_GOAL := help
 
 help:     ## this list
@@ -23,6 +23,11 @@ run: setup  ## run every chapter in order; pictures and numbers in out/index.htm
 test: setup  ## run the tests
 	@$(COMPILE) --target $(if $(CH),tests_$(CH),tests)
 	@SLOW=$(SLOW) scripts/test.sh $(BUILD) $(CH)
+peers: setup  ## hold modules and drawings against diffusers and transformers (PIP_ARGS=... for pip)
+	@$(COMPILE) --target module 04_unet 06_ddim
+	@scripts/peers.sh $(BUILD)/bin $(ARGS) || [ $$? = 77 ]
+fuzz: setup  ## look for files that break their reader, with clang++: FOR=60 seconds each, FORMAT=npy (all)
+	@scripts/fuzz.sh "$(or $(FOR),60)" $(FORMAT)
 figures: build  ## run every chapter and renew the lessons' figures
 	@FIGURES=1 scripts/run.sh $(BUILD)/bin "$(CH)" $(ARGS)
 bench: build  ## time kernels and network, and PyTorch in turn where it is installed

@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LEFT_OUT = ("course/README.md", "course/grade.py", "course/gradescope.py", "course/handout.py", "course/museum", "course/prove.py",
             "course/regions_test.py", "course/rotation.py", "course/rotation_test.py", "course/student_test.py", "course/upload.py",
             "course/museum.py", "course/grade_test.py", "course/gradescope_test.py", "course/workshop.py", "course/wrong.py", ".ci/", "bench/", "docs/equations.md", "tools/equations.cpp",
-            "tests/src/lessons_test.cpp", "tools/cuda.cu", "scripts/gpu.sh")
+            "tests/src/lessons_test.cpp", "tools/cuda.cu", "scripts/gpu.sh", "scripts/peers.sh", "tests/fuzz", "scripts/fuzz.sh")
 FOR_A_GPU = re.compile(r"chapters/.*(\.cu|/GPU\.md)")  # they compute once more what is open
-FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench", "gpu")  # targets of the Makefile
+FOR_TEACHERS = ("handout", "grade", "prove", "museum", "bench", "gpu", "peers", "fuzz")  # targets of the Makefile
 INCLUDE = '#include "tensor/check.hpp"'
 EXERCISES = """## The exercises
 
@@ -145,6 +145,11 @@ def unused_kernels(tree, names):
     return {name for name in kernels if Path(name).stem not in used}
 
 
+def needs_later(tree, name, last):
+    """Whether a tool includes what a later chapter teaches."""
+    return name.startswith("tools/") and any(int(n) > last for n in re.findall(r'#include "(\d\d)_', (tree / name).read_text()))
+
+
 def write_handout(tree, chapter, out):
     """`chapter` is a number, or None for all."""
     if out.exists() and not out.is_dir():
@@ -166,7 +171,7 @@ def write_handout(tree, chapter, out):
     shared = lines_around(tree, of_file)
     kept_files = {}
     wanted = [name for name in files_of(tree) if not name.startswith(LEFT_OUT + notebooks) and not FOR_A_GPU.fullmatch(name)
-              and not ((match := later.match(name)) and int(match[2]) > last)]
+              and not ((match := later.match(name)) and int(match[2]) > last) and not needs_later(tree, name, last)]
     left_out = unused_kernels(tree, wanted)
     for name in wanted:
         match = later.match(name)

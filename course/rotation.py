@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Chooses the chapters whose exercises and exhibits continuous integration proves: to prove all takes too long for every change.
 
-usage: rotation.py [TREE]         prints 02,04 (for --chapters of prove.py and museum.py), and to stderr why
+usage: rotation.py [TREE]           prints 02,04 (for --chapters of prove.py and museum.py), and to stderr why
+       rotation.py --format [TREE]  prints the kind of file whose reader is fuzzed (for scripts/fuzz.sh): each in its turn
 
 - Chapters that the commits of the last day (before the newest commit) changed, their tests and exhibits among them; at most three,
   those changed last first.
@@ -56,6 +57,20 @@ def changed_chapters(tree):
     return None
 
 
+def turn_of(tree):
+    """A number that changes with every commit and every day."""
+    return int(git(tree, "rev-list", "--count", "HEAD")) + int(git(tree, "log", "-1", "--format=%ct")) // DAY
+
+
+def choose_format(tree):
+    """The format that is fuzzed; the first one where there is no git."""
+    formats = sorted(path.stem for path in (tree / "tests/fuzz").glob("*.cpp"))
+    try:
+        return formats[turn_of(tree) % len(formats)]
+    except Fault:
+        return formats[0]
+
+
 def choose(tree):
     """The chapters, in order, and why."""
     every = [folder.name[:2] for folder in chapter_folders(tree)]
@@ -69,14 +84,20 @@ def choose(tree):
         why.append(f"changed as well, and left for make prove: {', '.join(left_out)}")
     others = [chapter for chapter in every if chapter not in chosen]
     if others:
-        turn = int(git(tree, "rev-list", "--count", "HEAD")) + int(git(tree, "log", "-1", "--format=%ct")) // DAY
-        chosen.append(others[turn % len(others)])
+        chosen.append(others[turn_of(tree) % len(others)])
         why.append(f"in turn: {chosen[-1]} of {', '.join(others)}")
     return sorted(chosen), "; ".join(why)
 
 
 def main():
-    tree = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT
+    arguments = sys.argv[1:]
+    wants_format = arguments[:1] == ["--format"]
+    if wants_format:
+        arguments.pop(0)
+    tree = Path(arguments[0]).resolve() if arguments else ROOT
+    if wants_format:
+        print(choose_format(tree))
+        return
     chosen, why = choose(tree)
     print(f"rotation: {why}", file=sys.stderr)
     print(",".join(chosen))

@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 
 from regions import Fault, chosen_chapters
-from rotation import DAY, choose
+from rotation import DAY, choose, choose_format
 
 NOON = 20_000 * DAY + DAY // 2
 
@@ -57,6 +57,15 @@ class Rotation(unittest.TestCase):
             self.assertIn("changed within a day: no chapter;", why)
             seen.update(chosen)
         self.assertEqual(seen, {f"{n:02}" for n in range(1, 7)})
+
+    def test_formats_take_turns(self):
+        seen = set()
+        for minute in range(3):
+            self.commit(NOON + 60 * minute, "tests/fuzz/csv.cpp", "tests/fuzz/idx.cpp", "tests/fuzz/npy.cpp")
+            seen.add(choose_format(self.tree))
+        self.assertEqual(seen, {"csv", "idx", "npy"})
+        shutil.rmtree(self.tree / ".git")
+        self.assertEqual(choose_format(self.tree), "csv")
 
     def test_no_more_than_three_and_the_last_first(self):
         for number in (5, 1, 2, 3, 6):

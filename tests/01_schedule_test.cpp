@@ -189,7 +189,7 @@ TEST_CASE("(1.18) zero terminal SNR: the first level stays, the last is pure noi
 TEST_CASE("a schedule refuses what is not a schedule, and says what it expected") {
     const double nan = std::numeric_limits<double>::quiet_NaN();
     CHECK_THROWS_WITH(make_schedule("quadratic", 10),
-                      "schedule: there is no 'quadratic', expected one of linear, scaled_linear, "
+                      "schedule: there is no \"quadratic\", expected one of linear, scaled_linear, "
                       "cosine, sigmoid");
     CHECK_THROWS_WITH(
         linear_schedule(19),

@@ -266,7 +266,7 @@ TEST_CASE("bad input is an Error") {
     CHECK_THROWS_AS(posterior(schedule, 51, 3), Error);
     CHECK_THROWS_AS(elbo_weight(0.5, 1.0), Error);
     CHECK(contains(error_of([] { prediction_from_name("epsilon"); }),
-                   "prediction 'epsilon': use eps, x0, v or score"));
+                   "prediction \"epsilon\": use eps, x0, v or score"));
     for (const std::vector<int>& times :
          std::vector<std::vector<int>>{{}, {0}, {5, 5, 0}, {3, 5, 0}, {60, 0}})
         CHECK_THROWS_AS(ancestral_moments(moments(schedule, times), Variance::small, {}), Error);

@@ -197,7 +197,7 @@ TEST_CASE("a saved and loaded trainer goes on with the same bits") {
     other.seed = 2;
     Trainer c(line.list, other);
     CHECK_THROWS_WITH_AS(c.load(folder / "state"),
-                         doctest::Contains("this run has seed 2, the saved one 1"), Error);
+                         doctest::Contains("this run has seed 2, the saved one \"1\""), Error);
 }
 
 TEST_CASE("a loss that is not finite stops the training, names the step, and changes nothing") {

@@ -109,7 +109,7 @@ TEST_CASE("a classifier's file gives the same predictions; damaged ones are told
     file.metadata["model"] = "unet";
     write_safetensors(path, file);
     CHECK(contains(error_of([&] { load_classifier(path); }),
-                   "judge.safetensors: holds a model 'unet', expected classifier"));
+                   "judge.safetensors: holds a model \"unet\", expected classifier"));
     Dataset unnamed = train;
     unnamed.labels.clear();
     CHECK(contains(error_of([&] { train_classifier(unnamed, 64, 1); }), "has no labels"));

@@ -1,24 +1,9 @@
-"""The UNet of chapter 4 in PyTorch, with the names of our files, and a reader of those files."""
-import json
+"""The UNet of chapter 4 in PyTorch, to be timed."""
 import math
-import struct
 
-import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-
-
-def read_safetensors(path):
-    with open(path, "rb") as f:
-        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-        data = f.read()
-    metadata = header.pop("__metadata__", {})
-    arrays = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        arrays[name] = torch.from_numpy(np.frombuffer(data[begin:end], "<f4").reshape(entry["shape"]).copy())
-    return arrays, metadata
 
 
 class ResBlock(nn.Module):

@@ -7,6 +7,7 @@
 #include <numbers>
 #include <utility>
 
+#include "io/json.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -175,7 +176,7 @@ Schedule make_schedule(const std::string& name, int T) {
     if (name == "sigmoid") return sigmoid_schedule(T);
     std::string known;
     for (const char* each : kScheduleNames) known += std::string(known.empty() ? "" : ", ") + each;
-    fail("schedule: there is no '", name, "', expected one of ", known);
+    fail("schedule: there is no ", in_quotes(name), ", expected one of ", known);
 }
 
 }  // namespace diffusion

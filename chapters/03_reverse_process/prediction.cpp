@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "io/json.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -20,7 +21,7 @@ Prediction prediction_from_name(const std::string& name) {
         const char* between = &each == &kPredictions.back() ? " or " : ", ";
         known += (known.empty() ? "" : between) + std::string(each.name);
     }
-    fail("prediction '", name, "': use ", known);
+    fail("prediction ", in_quotes(name), ": use ", known);
 }
 
 void check_level(Prediction kind, Level level) {

@@ -156,6 +156,8 @@ private:
                         shortest(settings_.learning_rate).c_str());
         keep_csv_rows(files_.log(), 0, static_cast<double>(trainer_.steps()));
         const CsvTable log = read_csv(files_.log());
+        require(log.columns == kLogColumns, files_.log().string(),
+                ": not the log of a training: its columns are others; start without --resume");
         if (!log.rows.empty()) earlier_ = log.rows.back()[2];
     }
 

@@ -54,9 +54,14 @@ Noising read_noising(const Config& file) {
     const auto found =
         std::ranges::find_if(kKinds, [&](const NamedKind& each) { return kind == each.name; });
     if (found == kKinds.end()) file.refuse("prediction_type", "epsilon, sample or v_prediction");
-    Schedule schedule = read_schedule(file);
-    if (file.flag("rescale_betas_zero_snr", false)) schedule = zero_terminal_snr(schedule);
-    return {std::move(schedule), found->kind};
+    try {
+        Schedule schedule = read_schedule(file);
+        if (file.flag("rescale_betas_zero_snr", false)) schedule = zero_terminal_snr(schedule);
+        return {std::move(schedule), found->kind};
+    } catch (const Error& error) {  // a beta that is none, say
+        const std::string text = error.what(), where = file.path().string() + ": ";
+        fail(text.starts_with(where) ? "" : where, text);
+    }
 }
 
 json scheduler_config_json(const Schedule& schedule, Prediction prediction) {

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "io/csv.hpp"
+#include "io/json.hpp"
 #include "kernels/threads.hpp"
 
 namespace diffusion {
@@ -179,7 +180,7 @@ void Trainer::load(const std::filesystem::path& path) {
         const bool there = found != saved.metadata.end();
         if (there && found->second == expected) continue;
         differences += (differences.empty() ? "this run has " : ", ") + name + " " + expected +
-                       ", the saved one " + (there ? found->second : "does not say");
+                       ", the saved one " + (there ? in_quotes(found->second) : "does not say");
     }
     require(differences.empty(), path.string(), ": ", differences);
     const SafetensorsFile state(path);

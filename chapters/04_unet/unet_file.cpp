@@ -12,7 +12,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr Range kWidths = {1, 65'536};                    ///< of a layer
+constexpr std::size_t kMostLevels = 14;  ///< larger pictures than can be read are halved as often
+constexpr Range kWidths = {1, 65'536};   ///< of a layer
 const std::vector<int> kChannels = {224, 448, 672, 896};  ///< the class's own, where none are told
 
 /// Which levels attend, by the names of the blocks, one for each level.
@@ -80,6 +81,8 @@ UNetConfig read_unet_config(const Config& file) {
     config.out_channels = file.number("out_channels", kWidths, 3);
     config.channels =
         file.has("block_out_channels") ? file.numbers("block_out_channels", kWidths) : kChannels;
+    if (config.channels.size() > kMostLevels)
+        file.refuse("block_out_channels", std::to_string(kMostLevels) + " levels or fewer");
     config.blocks = file.number("layers_per_block", {1, 100}, 2);
     config.groups = file.number("norm_num_groups", kWidths, 32);
     config.eps = file.real("norm_eps", 1e-5);

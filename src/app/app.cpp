@@ -28,10 +28,14 @@ std::string without_openmp() {
 #endif
 }
 
-/// Messages of libraries may have several lines; ours are one.
+/// Messages of libraries may have several lines, and names from files any characters and any
+/// length. A message is one line, and moves no cursor.
 std::string one_line(std::string message) {
+    constexpr std::size_t kLongest = 4000;
     while (!message.empty() && message.back() == '\n') message.pop_back();
-    std::replace(message.begin(), message.end(), '\n', ' ');
+    if (message.size() > kLongest) message.replace(kLongest, std::string::npos, "..");
+    std::ranges::replace_if(
+        message, [](unsigned char c) { return c < ' ' || c == 0x7f; }, ' ');
     return message;
 }
 

@@ -189,7 +189,7 @@ void write_idx(const fs::path& path, std::span<const int> shape,
         for (int shift = 24; shift >= 0; shift -= 8) {
             file.push_back(static_cast<std::uint8_t>((size >> shift) & 255));
         }
-        total *= static_cast<std::size_t>(size);
+        if (total <= bytes.size()) total *= static_cast<std::size_t>(size);  // or it might overflow
     }
     require(total == bytes.size(), path.string(), ": the sizes ask for ", total,
             " bytes, there are ", bytes.size());

@@ -127,7 +127,8 @@ std::string pictures(const Run& run, const fs::path& root) {
     for (const json& picture : run.content.at("pictures")) {
         const std::string file = picture.at("file"), caption = escape(picture.at("caption"));
         html += "<figure>";
-        if (fs::exists(root / run.folder / file)) {
+        std::error_code ignored;  // a name that cannot be a file's
+        if (fs::exists(root / run.folder / file, ignored)) {
             const std::string link = link_to(run.folder / file);
             html += "<a href=\"" + link + "\"><img loading=\"lazy\" src=\"" + link + "\" alt=\"" +
                     caption + "\"></a>";

@@ -109,7 +109,7 @@ Image read_image(const fs::path& path) {
 
     const bool has_alpha = found == 2 || found == 4;
     const int channels = found <= 2 ? 1 : 3;
-    Image image = canvas("read_image", height, width, channels);
+    Image image = canvas(path.string().c_str(), height, width, channels);
     const std::size_t pixels = image.pixels.size() / static_cast<std::size_t>(channels);
     for (std::size_t i = 0; i < pixels; ++i) {
         const stbi_uc* in = decoded.get() + i * static_cast<std::size_t>(found);

@@ -205,13 +205,16 @@ NpyArray read_npz(const fs::path& path) {
     const ZipFile archive(path);
     const std::vector<std::string> names = archive.names();
     const bool has_first = std::ranges::find(names, "arr_0.npy") != names.end();
-    std::string all;
-    for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+    constexpr std::size_t kShown = 8;
+    std::string some;
+    for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i)
+        some += (some.empty() ? "" : ", ") + in_quotes(names[i]);
+    if (names.size() > kShown) some += " and " + std::to_string(names.size() - kShown) + " more";
     require(has_first || names.size() == 1, path.string(), ": holds ",
-            all.empty() ? "nothing" : all,
+            some.empty() ? "nothing" : some,
             ", expected arr_0.npy, or one array only; save it with numpy.savez(file, x)");
     const std::string name = has_first ? "arr_0.npy" : names.front();
-    return parse(as_text(archive.read(name)), path.string() + ": " + name);
+    return parse(as_text(archive.read(name)), path.string() + ": " + in_quotes(name));
 }
 
 std::string NpyArray::shape_text() const {

@@ -10,8 +10,10 @@ namespace diffusion {
 /// How the pixels are to be turned, as EXIF counts it: 1, as they lie, to 8. Cameras leave the
 /// sensor's order in the file and write the orientation beside it.
 /// Fails, in plain words, on a file that is empty, of a kind that is not read here, cut short, or
-/// damaged where that can be seen: stb_image shows half a JPEG and does not look at a PNG's
-/// checksums. `where` opens the message.
+/// damaged where that can be seen, and on one that cannot hold the pixels that it promises:
+/// stb_image shows half a JPEG, shows what lay in memory where a BMP or PNM ends, does not look at
+/// a PNG's checksums, and takes memory for any picture of up to 16384 x 16384. `where` opens the
+/// message.
 int look_at_picture(std::span<const std::byte> file, const std::string& where);
 
 }  // namespace diffusion

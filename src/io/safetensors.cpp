@@ -1,5 +1,6 @@
 #include "io/safetensors.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "io/files.hpp"
@@ -14,12 +15,13 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 bool shape_fits(const ArrayView& array) {
-    std::uint64_t count = 1;
+    const std::uint64_t numbers = array.values.size();
+    if (std::ranges::any_of(array.shape, [](int size) { return size < 0; })) return false;
+    std::uint64_t count = std::ranges::find(array.shape, 0) == array.shape.end() ? 1 : 0;
     for (int size : array.shape) {
-        if (size < 0) return false;
-        count *= static_cast<std::uint64_t>(size);
+        if (count <= numbers) count *= static_cast<std::uint64_t>(size);  // or it might overflow
     }
-    return count == array.values.size();
+    return count == numbers;
 }
 
 /// The first bytes of the file: the header's length and the header.
@@ -84,8 +86,8 @@ Safetensors read_safetensors(const fs::path& path) {
 
 Metadata::Metadata(const SafetensorsFile& file, const std::string& kind)
     : metadata_(file.metadata()), path_(file.path().string()) {
-    require(entry("model") == kind, path_, ": holds a model '", entry("model"), "', expected ",
-            kind);
+    require(entry("model") == kind, path_, ": holds a model ", in_quotes(entry("model")),
+            ", expected ", kind);
 }
 
 const std::string& Metadata::entry(const std::string& key) const {
@@ -98,8 +100,8 @@ const std::string& Metadata::entry(const std::string& key) const {
 int Metadata::to_number(const std::string& key, const std::string& digits, int most) const {
     const bool whole = !digits.empty() && digits.size() < 10 &&
                        digits.find_first_not_of("0123456789") == std::string::npos;
-    require(whole && std::stoi(digits) > 0 && std::stoi(digits) <= most, path_, ": ", key, " is '",
-            digits, "', expected a number from 1 to ", most);
+    require(whole && std::stoi(digits) > 0 && std::stoi(digits) <= most, path_, ": ", key, " is ",
+            in_quotes(digits), ", expected a number from 1 to ", most);
     return std::stoi(digits);
 }
 

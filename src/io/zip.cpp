@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "io/files.hpp"
+#include "io/json.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -59,9 +60,9 @@ ZipFile::ZipFile(const std::filesystem::path& path)
                 ": a name beyond the end of the archive");
         entry.name = as_text(file_).substr(at + kEntryHeader, length);
         const bool encrypted = (number(at + 8, 2) & 1) != 0;
-        require(!encrypted, where_, ": ", entry.name, " is encrypted");
+        require(!encrypted, where_, ": ", in_quotes(entry.name), " is encrypted");
         require(entry.size != kElsewhere && entry.packed != kElsewhere && entry.at != kElsewhere,
-                where_, ": ", entry.name, " is larger than 4 GiB");
+                where_, ": ", in_quotes(entry.name), " is larger than 4 GiB");
         if (!entry.name.ends_with('/')) entries_.push_back(entry);
         at += kEntryHeader + length + number(at + 30, 2) + number(at + 32, 2);
     }
@@ -75,37 +76,40 @@ std::vector<std::string> ZipFile::names() const {
 
 std::vector<std::byte> ZipFile::read(const std::string& name) const {
     const auto entry = std::ranges::find(entries_, name, &Entry::name);
-    require(entry != entries_.end(), where_, ": has no ", name);
+    require(entry != entries_.end(), where_, ": has no ", in_quotes(name));
     // The file's own header repeats the directory's, with fields of other lengths.
-    require(number(entry->at, 4) == kFileMark, where_, ": byte ", entry->at, ": expected ", name);
+    require(number(entry->at, 4) == kFileMark, where_, ": byte ", entry->at, ": expected ",
+            in_quotes(name));
     const std::size_t begin =
         entry->at + kFileHeader + number(entry->at + 26, 2) + number(entry->at + 28, 2);
-    require(begin + entry->packed <= file_.size(), where_, ": ", name,
+    require(begin + entry->packed <= file_.size(), where_, ": ", in_quotes(name),
             " goes beyond the end of the archive: it was cut short");
     const std::vector<std::byte> content = unpacked(*entry, begin);
     const auto* bytes = reinterpret_cast<const Bytef*>(content.data());
-    require(crc32_z(0, bytes, content.size()) == entry->checksum, where_, ": ", name,
+    require(crc32_z(0, bytes, content.size()) == entry->checksum, where_, ": ", in_quotes(name),
             " is damaged: its checksum is wrong");
     return content;
 }
 
 std::vector<std::byte> ZipFile::unpacked(const Entry& entry, std::size_t begin) const {
     const std::span packed = std::span(file_).subspan(begin, entry.packed);
-    require(entry.method == kStored || entry.method == kDeflated, where_, ": ", entry.name,
+    const std::string name = in_quotes(entry.name);
+    require(entry.method == kStored || entry.method == kDeflated, where_, ": ", name,
             ": packed by method ", entry.method, ", expected 0 (stored) or 8 (deflated)");
     if (entry.method == kStored) return {packed.begin(), packed.end()};
-    require(entry.size / kMostFolding <= packed.size(), where_, ": ", entry.name, ": ",
-            packed.size(), " bytes cannot become ", entry.size);
+    require(entry.size / kMostFolding <= packed.size(), where_, ": ", name, ": ", packed.size(),
+            " bytes cannot become ", entry.size);
     std::vector<std::byte> content(entry.size);
+    Bytef nothing = 0;  // inflate wants a place even for an empty file
     z_stream z{};
     require(inflateInit2(&z, -15) == Z_OK, where_, ": zlib does not start");  // -15: no header
     z.next_in = const_cast<Bytef*>(reinterpret_cast<const Bytef*>(packed.data()));
     z.avail_in = entry.packed;
-    z.next_out = reinterpret_cast<Bytef*>(content.data());
+    z.next_out = content.empty() ? &nothing : reinterpret_cast<Bytef*>(content.data());
     z.avail_out = entry.size;
     const int status = inflate(&z, Z_FINISH);
     inflateEnd(&z);
-    require(status == Z_STREAM_END && z.avail_out == 0, where_, ": ", entry.name,
+    require(status == Z_STREAM_END && z.avail_out == 0, where_, ": ", name,
             " is damaged: it cannot be unpacked");
     return content;
 }

@@ -146,6 +146,9 @@ TEST_CASE("an error is one line on standard error and ends with 1") {
     const ProcessResult r = run({}, [] { fail("data.idx: expected 16 bytes,\ngot ", 3); });
     CHECK(r.exit_code == 1);
     CHECK(r.err == "01_demo: data.idx: expected 16 bytes, got 3\n");
+    CHECK(run({}, [] { fail("\x1b[2J\r\t"); }).err == "01_demo:  [2J  \n");
+    const std::string long_one(5000, 'x');
+    CHECK(run({}, [&] { fail(long_one); }).err == "01_demo: " + long_one.substr(0, 4000) + "..\n");
     const auto run_out = [] { throw std::bad_alloc(); };
     CHECK(run({"--threads", "2"}, run_out).err ==
           "01_demo: out of memory; less is taken by fewer threads (--threads), "

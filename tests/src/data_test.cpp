@@ -146,6 +146,8 @@ TEST_CASE("IDX: plain, gzip and gzip in two members read back what was written")
     write_idx(path, list, plain.bytes);
     CHECK(read_idx_labels(path) == plain.bytes);
     check_says(complaint(path, [&] { write_idx(path, shape, std::span(kImages)); }), "ask for 12");
+    const std::vector<int> endless(4, 1 << 16);  // 2^64 bytes
+    check_says(complaint(path, [&] { write_idx(path, endless, {}); }), "the sizes ask for");
     CHECK(read_idx_labels(path) == plain.bytes);  // the old file stayed
 }
 

@@ -85,6 +85,17 @@ TEST_CASE("the gallery shows the runs in order of their folders, with links that
     CHECK(contains(page, "name=\"viewport\""));
 }
 
+TEST_CASE("a run may name a picture that no file can be named after: it is missing") {
+    const TemporaryFolder folder;
+    fs::create_directory(folder / "01_a");
+    put_text(folder / "01_a/run.json",
+             R"({"chapter": "c", "title": "t", "seconds": 1, "numbers": [], "settings": {},)"
+             R"("pictures": [{"caption": "", "file": ")" +
+                 std::string(300, 'x') + "\"}]}");
+    write_gallery(folder.path());
+    CHECK(contains(get_text(folder / "index.html"), "xxx is missing)"));
+}
+
 TEST_CASE("a gallery of nothing, or of a damaged run, is an error that names the place") {
     const TemporaryFolder folder;
     const auto message = [&](const std::string& name) {

@@ -6,6 +6,7 @@
 
 #include "io/files.hpp"
 #include "io/npy.hpp"
+#include "io/zip.hpp"
 #include "support/file_checks.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/zip_file.hpp"
@@ -108,6 +109,17 @@ TEST_CASE("npz: arr_0, or the only array, stored or packed") {
     }
 }
 
+TEST_CASE("ZIP: an empty file comes back, stored or packed") {
+    const TemporaryFolder folder;
+    for (const bool pack : {false, true}) {
+        put_text(folder / "x.zip", zip_of({{"a", "1"}, {"empty", ""}}, pack));
+        const ZipFile archive(folder / "x.zip");
+        CHECK(archive.names() == std::vector<std::string>{"a", "empty"});
+        CHECK(archive.read("empty").empty());
+        CHECK(as_text(archive.read("a")) == "1");
+    }
+}
+
 TEST_CASE("npz: what cannot be read is named") {
     const TemporaryFolder folder;
     const auto message = [&](const std::string& file) {
@@ -116,11 +128,19 @@ TEST_CASE("npz: what cannot be read is named") {
     };
     const std::string array = npy_of("|u1", "(4,)", "abcd");
     CHECK(contains(message(zip_of({{"a.npy", array}, {"b.npy", array}}, false)),
-                   "x.npz: holds a.npy, b.npy, expected arr_0.npy, or one array only"));
+                   "x.npz: holds \"a.npy\", \"b.npy\", expected arr_0.npy, or one array only"));
     CHECK(contains(message(zip_of({}, false)), "holds nothing"));
+    std::vector<std::pair<std::string, std::string>> many;
+    for (int i = 0; i < 500; ++i) many.emplace_back("x" + std::to_string(i), "");
+    CHECK(contains(message(zip_of(many, false)), "\"x7\" and 492 more, expected arr_0.npy"));
+    CHECK(contains(message(zip_of({{"two\nlines", array}, {"b", array}}, false)),
+                   "x.npz: holds \"two\\nlines\", \"b\", expected"));
+    std::string odd = zip_of({{"two\nlines", array}}, false);
+    odd[odd.find("abcd")] = 'x';
+    CHECK(contains(message(odd), "x.npz: \"two\\nlines\" is damaged"));
     CHECK(contains(message("not an archive"), "not a ZIP archive"));
     CHECK(contains(message(zip_of({{"arr_0.npy", "text"}}, true)),
-                   "x.npz: arr_0.npy: not a .npy file"));
+                   "x.npz: \"arr_0.npy\": not a .npy file"));
     for (const bool pack : {false, true}) {
         const std::string whole = zip_of({{"arr_0.npy", array}}, pack);
         REQUIRE(message(whole) == "no error");
@@ -141,7 +161,7 @@ TEST_CASE("npz: what cannot be read is named") {
     CHECK(contains(message(other), "packed by method 9"));
     std::string spoiled = zip_of({{"arr_0.npy", array}}, false);
     spoiled[spoiled.find("abcd")] = 'x';
-    CHECK(contains(message(spoiled), "arr_0.npy is damaged: its checksum is wrong"));
+    CHECK(contains(message(spoiled), "\"arr_0.npy\" is damaged: its checksum is wrong"));
 }
 
 TEST_CASE("npy: what cannot be read is named") {

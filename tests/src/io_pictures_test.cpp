@@ -2,10 +2,12 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <ctime>
 #include <limits>
 
 #include "io/fit_picture.hpp"
 #include "io/image.hpp"
+#include "io/picture_file.hpp"
 #include "support/exif.hpp"
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
@@ -109,6 +111,92 @@ TEST_CASE("a damaged picture is told in plain words: what is wrong, and what to 
     CHECK(contains(message(web), "it is a WebP picture"));
     CHECK(contains(message("<!DOCTYPE html>"), "it is a web page"));
     CHECK(contains(message("some text"), "can be read: expected PNG, JPEG, BMP or PNM"));
+}
+
+TEST_CASE(
+    "a picture that cannot hold the pixels that it promises is refused before it is unpacked") {
+    const TemporaryFolder folder;
+    const auto message = [&](const std::string& text) {
+        put_text(folder / "x", text);
+        return error_of([&] { read_image(folder / "x"); });
+    };
+    using U16 = std::uint16_t;
+    using U32 = std::uint32_t;
+    const auto bmp = [](U32 width, U32 height, const std::string& rows) {
+        return "BM" + bytes_of<U32>({0, 0, 54, 40, width, height}) + bytes_of<U16>({1, 24}) +
+               bytes_of<U32>({0, 0, 0, 0, 0, 0}) + rows;
+    };
+    const std::string all(16, 'x'), cut(12, 'x'), large = ": its header promises ";
+    CHECK(message(bmp(2, 2, all)) == "no error");  // rows of two pixels and two bytes
+    CHECK(message(bmp(2, static_cast<U32>(-2), all)) == "no error");  // from the top
+    CHECK(contains(message(bmp(2, 2, cut)), "x: not a picture that can be read" + large + "14"));
+    CHECK(contains(message(bmp(4, 0, all)), "x: not a picture that can be read: the picture is e"));
+    CHECK(contains(message(bmp(16384, 16384, all)), large + "805306368 bytes of pixels"));
+    const std::string old = "BM" + bytes_of<U32>({0, 0, 26, 12}) + bytes_of<U16>({2, 2, 1, 24});
+    CHECK(message(old + all) == "no error");
+    CHECK(contains(message(old + cut), large));
+
+    for (const std::string start : {"P5 3 2 255\n", "P5 # a remark\n 3\t2\r# another\n255 "}) {
+        CHECK(message(start + "123456") == "no error");
+        CHECK(contains(message(start + "12345"), large + "6 bytes of pixels"));
+    }
+    CHECK(message("P6 2 1 255\n123456") == "no error");
+    CHECK(contains(message("P6 2 1 256\n123456"), large + "12 bytes"));
+    CHECK(contains(message("P5"), "x: "));
+
+    write_png(folder / "x", noise(20, 20, 1, 256));
+    std::string png = get_text(folder / "x");
+    const std::string header = bytes_of<std::uint8_t>({0, 0, 64, 0, 0, 0, 64, 0, 8, 6, 0, 0, 0});
+    png = png.substr(0, 8) + png_chunk("IHDR", header) + png.substr(33);
+    CHECK(contains(message(png), large + "1073741824 bytes of pixels, too many for the "));
+    const std::string jpeg("\xff\xd8\xff\xc0\0\x0b\x08\x40\0\x40\0\x01\x01\x11\0\xff\xd9", 17);
+    CHECK(contains(message(jpeg), large + "268435456 bytes of pixels"));
+}
+
+TEST_CASE("JPEG: a table of more codes than there are is refused, wherever it stands") {
+    const auto message = [](const std::string& text) {
+        return error_of([&] { look_at_picture(std::as_bytes(std::span(text)), "x"); });
+    };
+    const auto table = [](int codes) {  // of 8 bits each
+        const std::string lengths =
+            std::string(7, '\0') + static_cast<char>(codes) + std::string(8, '\0');
+        const int length = 2 + 1 + 16 + codes;
+        return std::string("\xff\xc4") + static_cast<char>(length / 256) +
+               static_cast<char>(length % 256) + '\0' + lengths +
+               std::string(static_cast<std::size_t>(codes), 'x');
+    };
+    std::string wrong = table(255);
+    wrong[4 + 7] = 4;  // and 4 of 7 bits, 259 in all
+    const std::string scan("\xff\xda\0\x02\xff\0numbers\xff\xd0more", 17), end = "\xff\xd9";
+    CHECK(message("\xff\xd8" + table(255) + scan + table(3) + scan + end) == "no error");
+    CHECK(
+        message("\xff\xd8" + wrong + scan + end) ==
+        "x: not a picture that can be read: byte 6: a table of the JPEG has 259 codes, at most 256 "
+        "are possible: it is damaged");
+    CHECK(contains(message("\xff\xd8" + scan + "\xff" + wrong + end), "has 259 codes"));
+    const std::string filled = scan + "\xff\xff" + std::string("\0\xff\xff", 3);
+    CHECK(contains(message("\xff\xd8" + filled + wrong + end), "has 259 codes"));
+    CHECK(contains(message("\xff\xd8" + table(1) + "padding" + wrong + end), "has 259 codes"));
+    std::string short_one = wrong;  // stb_image reads a table beyond its segment
+    short_one[2] = 0;
+    short_one[3] = 3;
+    CHECK(contains(message("\xff\xd8" + short_one + end), "has 259 codes"));
+}
+
+TEST_CASE("EXIF data that promise entries without end do not hold up the reader") {
+    std::string file = "\xff\xd8";
+    const std::string exif = "II*" + std::string("\0\x08\0\0\0\xff\xff", 7);
+    for (int i = 0; i < 200000; ++i)
+        file += "\xff\xe1" +
+                std::string(
+                    "\0\x12"
+                    "Exif\0\0",
+                    8) +
+                exif;
+    file += "\xff\xd9";
+    const std::clock_t begin = std::clock();
+    CHECK(look_at_picture(std::as_bytes(std::span(file)), "x") == 1);
+    CHECK((std::clock() - begin) / CLOCKS_PER_SEC < 5);
 }
 
 TEST_CASE("a photograph is shown the right way up: the eight orientations of EXIF") {

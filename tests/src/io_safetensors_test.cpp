@@ -162,6 +162,8 @@ TEST_CASE("safetensors: what cannot be written is named, and the old file stays"
     };
     CHECK(contains(message({{"a", {2}, {1}}}), "tensor \"a\": 1 values do not fit its shape [2]"));
     CHECK(contains(message({{"a", {-1}, {}}}), "do not fit its shape [-1]"));
+    CHECK(contains(message({{"a", {0, -1}, {}}}), "do not fit its shape [0,-1]"));
+    CHECK(contains(message({{"a", {1 << 16, 1 << 16, 1 << 16, 1 << 16}, {}}}), "do not fit"));
     CHECK(contains(message({{"a", {1}, {1}}, {"a", {1}, {1}}}), "occurs twice"));
     CHECK(contains(message({{"__metadata__", {1}, {1}}}), "reserved"));
     CHECK(contains(message({{"\xFF", {1}, {1}}}), "not UTF-8"));

@@ -1,6 +1,5 @@
 #pragma once
 // ZIP archives made without the code under test, as numpy.savez writes them.
-#include <doctest/doctest.h>
 #include <zlib.h>
 
 #include <cstdint>
@@ -14,13 +13,13 @@ namespace diffusion {
 
 inline std::string deflated(std::string text) {
     z_stream z{};
-    REQUIRE(deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    require(deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) == Z_OK, "zlib starts");
     std::string packed(text.size() + 100, '\0');
     z.next_in = reinterpret_cast<Bytef*>(text.data());
     z.avail_in = static_cast<uInt>(text.size());
     z.next_out = reinterpret_cast<Bytef*>(packed.data());
     z.avail_out = static_cast<uInt>(packed.size());
-    REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
+    require(deflate(&z, Z_FINISH) == Z_STREAM_END, "zlib ends");
     packed.resize(z.total_out);
     deflateEnd(&z);
     return packed;
