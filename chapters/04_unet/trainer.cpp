@@ -163,7 +163,8 @@ SavedState look_at_state(const std::filesystem::path& path) {
         const auto found = saved.metadata.find(name);
         const std::string text = found == saved.metadata.end() ? "" : found->second;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        require(error == std::errc() && end == text.data() + text.size() && value >= 0,
+        require(error == std::errc() && end == text.data() + text.size() && value >= 0 &&
+                    static_cast<double>(value) < 1e18,
                 path.string(), ": no number '", name, "': not the state of a training");
     };
     number("step", saved.step);
