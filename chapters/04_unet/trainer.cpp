@@ -163,13 +163,15 @@ SavedState look_at_state(const std::filesystem::path& path) {
         const auto found = saved.metadata.find(name);
         const std::string text = found == saved.metadata.end() ? "" : found->second;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        require(error == std::errc() && end == text.data() + text.size() && value >= 0 &&
-                    static_cast<double>(value) < 1e18,
+        require(error == std::errc() && end == text.data() + text.size() && value >= 0,
                 path.string(), ": no number '", name, "': not the state of a training");
     };
     number("step", saved.step);
     number("steps", saved.steps);
     number("learning_rate", saved.learning_rate);
+    constexpr std::int64_t kMost = 1'000'000'000'000;
+    require(saved.step <= saved.steps && saved.steps <= kMost, path.string(), ": step ", saved.step,
+            " of ", saved.steps, ": not the state of a training");
     return saved;
 }
 
