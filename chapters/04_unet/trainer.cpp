@@ -6,6 +6,7 @@
 #include <numbers>
 #include <sstream>
 #include <system_error>
+#include <type_traits>
 
 #include "io/csv.hpp"
 #include "io/json.hpp"
@@ -163,8 +164,9 @@ SavedState look_at_state(const std::filesystem::path& path) {
         const auto found = saved.metadata.find(name);
         const std::string text = found == saved.metadata.end() ? "" : found->second;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = std::is_integral_v<std::remove_reference_t<decltype(value)>>;
         require(error == std::errc() && end == text.data() + text.size() && value >= 0 &&
-                    static_cast<double>(value) < 1e18,
+                    static_cast<double>(value) < (whole ? 1e18 : 1e300),
                 path.string(), ": no number '", name, "': not the state of a training");
     };
     number("step", saved.step);
