@@ -34,7 +34,7 @@ if [ -x "$bin/04_unet" ]; then
         rm -rf "${out:?}/$run"  # or it would go on where another left off
         try "$bin/04_unet" train --device cuda --preset smoke --out "$out/$run"
     done
-    try cmp "$out/first/model.safetensors" "$out/second/model.safetensors"
+    try diff -r "$out/first/unet" "$out/second/unet"
 else
     echo "gpu: there is no $bin/04_unet: no training"
 fi

@@ -27,7 +27,7 @@ if [ -x "$bin/06_ddim" ]; then
     mkdir -p "$out/one_step"
     "$python" -c 'import sys, numpy as np
 np.save(sys.argv[1], np.random.default_rng(4).standard_normal((8, 28, 28, 1), dtype=np.float32))' "$out/one_step/noise.npy"
-    from="--model $out/04_unet/model.safetensors --noise $out/one_step/noise.npy --save-npy"
+    from="--model $out/04_unet --noise $out/one_step/noise.npy --save-npy"
     # shellcheck disable=SC2086  # the options are words
     "$bin/04_unet" sample $from --steps 1 --out "$out/one_step"
     # shellcheck disable=SC2086

@@ -169,6 +169,9 @@ SavedState look_at_state(const std::filesystem::path& path) {
     number("step", saved.step);
     number("steps", saved.steps);
     number("learning_rate", saved.learning_rate);
+    constexpr std::int64_t kMost = 1'000'000'000'000;
+    require(saved.step <= saved.steps && saved.steps <= kMost, path.string(), ": step ", saved.step,
+            " of ", saved.steps, ": not the state of a training");
     return saved;
 }
 

@@ -48,7 +48,7 @@ std::string told_of(const fs::path& aside) {
 
 TrainingFolder::TrainingFolder(const RunFolder& folder) : folder_(folder), lock_(folder.dir()) {
     put_back(folder.dir());
-    remove_leftovers(folder.path("unet"));
+    for (const char* part : {"unet", "scheduler"}) remove_leftovers(folder.path(part));
 }
 
 fs::path TrainingFolder::grid(std::int64_t part) const {

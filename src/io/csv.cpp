@@ -98,8 +98,8 @@ void CsvWriter::row(std::span<const double> values) {
     require(values.size() == columns_.size(), path_.string(), ": a row of ", values.size(),
             " numbers for ", columns_.size(), " columns");
     for (std::size_t i = 0; i < values.size(); ++i) {
-        require(std::isfinite(values[i]), path_.string(), ": the number '", columns_[i],
-                "' would be ", values[i], kNotWritten);
+        require(std::isfinite(values[i]), path_.string(), ": the number ", in_quotes(columns_[i]),
+                " would be ", values[i], kNotWritten);
     }
     line_.clear();  // a member, so that a row takes no memory from the heap after the first ones
     for (double value : values) {

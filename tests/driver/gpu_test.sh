@@ -12,7 +12,7 @@ echo "started ${0##*/} $*"
 case "$*" in
     "-c import torch") exit 0 ;;
     05) sleep "$SECONDS_OF_05" ;;
-    "train "*) while [ $# -gt 1 ]; do shift; done; mkdir -p "$1" && echo "$MODEL ${1##*/}" | cut -c "$OF_IT" >"$1/model.safetensors" ;;
+    "train "*) while [ $# -gt 1 ]; do shift; done; mkdir -p "$1/unet" && echo "$MODEL ${1##*/}" | cut -c "$OF_IT" >"$1/unet/weights" ;;
 esac
 exit "$CODE"
 END
@@ -34,6 +34,6 @@ for wanted in "started cuda --check" "started 04_unet train --device cuda" "star
 done
 said=$(run 0 1 0) || { printf '%s\ngpu.sh fails where nothing else does\n' "$said"; exit 1; }
 said=$(run 0 1-9 0) && { echo "gpu.sh does not see that two trainings differ"; exit 1; }
-must_say "gpu: FAILED: cmp"
+must_say "gpu: FAILED: diff"
 said=$(run 0 1 9) && { echo "gpu.sh waits for a step that takes too long"; exit 1; }
 must_say "gpu: FAILED: $folder/bin/cuda 05 (stopped after 2 s)"

@@ -31,6 +31,7 @@ std::vector<std::string> seeds() {
     large.padding = Padding::after;
     large.time = {.cosine_first = false, .shift = 1, .period = 10000};
     large.classes = 10;
+    large.heads = {8, 16, 32};
     std::vector<std::string> all;
     for (const UNetConfig& config : {small, large}) {
         nlohmann::json unet = unet_config_json(config);

@@ -31,8 +31,8 @@ TEST_CASE("a table takes no number that is not finite, and names its column") {
     CHECK(contains(error_of([&] {
                        table.row({2, kNan});
                    }),
-                   (folder / "x.csv").string() + ": the number 'loss' would be nan; it is not"));
-    CHECK(contains(error_of([&] { table.row({-kInfinity, 1}); }), "'step' would be -inf"));
+                   (folder / "x.csv").string() + ": the number \"loss\" would be nan; it is not"));
+    CHECK(contains(error_of([&] { table.row({-kInfinity, 1}); }), "\"step\" would be -inf"));
     CHECK(read_csv(folder / "x.csv").rows.size() == 1);
 }
 
