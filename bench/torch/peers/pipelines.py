@@ -167,8 +167,9 @@ def check_ours(bin, table, scratch):
             table.row(scheduler.__name__[:-9], f"{name}, 20 steps", "ours -> theirs",
                       relative(draw("--sampler", sampler, "--clip", 0),
                                without_clipping(pipeline.unet, scheduler.from_config(more), start, 20)))
-        abar = [1.0, *in_double(pipeline.scheduler).alphas_cumprod.tolist()]
-        samplers.check(bin / "06_ddim", table, name, pipeline.unet, pipeline.scheduler.config.prediction_type, abar, start, any_way)
+        if name == next(iter(MODELS)):  # eps, which makes most of a difference
+            abar = [1.0, *in_double(pipeline.scheduler).alphas_cumprod.tolist()]
+            samplers.check(bin / "06_ddim", table, name, pipeline.unet, pipeline.scheduler.config.prediction_type, abar, start, any_way)
 
 
 def check_theirs(bin, table, scratch):
