@@ -83,7 +83,7 @@ TEST_CASE("--resume on other data is refused, with what differs: sizes, pictures
     check_done(t.train(2));
     const auto before = read_file(t.out / "state.safetensors");
     check_refused(t.train(2, {"--resume", "--dataset", put_pictures(t.folder / "b", 30, 30, 0)}),
-                  "data size 30x30x1, the saved one 12x8x1");
+                  "data size 30x30x1, the saved one \"12x8x1\"");
     const ProcessResult other =
         t.train(2, {"--resume", "--dataset", put_pictures(t.folder / "c", 12, 8, 9)});
     check_refused(other, "this run has data checksum ");
@@ -186,10 +186,11 @@ TEST_CASE("a finished training goes further with --from, as the refusal of --res
     const Trainings t;
     check_done(t.train(4, {"--base", "16", "--prediction", "v"}));
     const LoadedModel learned = load_model(t.out);
-    check_refused(t.train(8, {"--base", "16", "--prediction", "v", "--resume"}),
-                  "this run has steps 8, the saved one 4, warmup 1, the saved one 0; to train its "
-                  "model further, leave out --resume, and add --from " +
-                      t.out.string());
+    check_refused(
+        t.train(8, {"--base", "16", "--prediction", "v", "--resume"}),
+        "this run has steps 8, the saved one \"4\", warmup 1, the saved one \"0\"; to train its "
+        "model further, leave out --resume, and add --from " +
+            t.out.string());
     // Network and prediction are the model's. Steps too short to change a weight show where it
     // began.
     const ProcessResult further =
