@@ -207,6 +207,14 @@ TEST_CASE("schedules and predictions are read back, and those of other scheduler
     CHECK(read(scheduler_config_json(pure, Prediction::v)).schedule.alpha_bar.back() == 0);
     CHECK(read({{"_class_name", "DDIMScheduler"}, {"rescale_betas_zero_snr", true}})
               .schedule.alpha_bar == pure.alpha_bar);
+    const Noising large = read({{"_class_name", "DDPMScheduler"},
+                                {"variance_type", "fixed_large"},
+                                {"clip_sample", true},
+                                {"clip_sample_range", 2.0}});
+    CHECK(large.variance == Variance::large);
+    CHECK(large.clip == 2);
+    CHECK(read({{"_class_name", "DDIMScheduler"}, {"clip_sample", false}}).clip == 0);
+    CHECK(read({{"_class_name", "DDIMScheduler"}}).clip == 1);
     // Stable Diffusion's
     const Noising stable = read({{"_class_name", "PNDMScheduler"},
                                  {"beta_schedule", "scaled_linear"},
@@ -219,7 +227,7 @@ TEST_CASE("schedules and predictions are read back, and those of other scheduler
     // as Python writes it
     put_text(folder / "s.json",
              R"({"_class_name": "DPMSolverMultistepScheduler", "beta_schedule": "linear",
-                 "lambda_min_clipped": -Infinity, "note": "\" Infinity", "x": NaN})");
+                 "lambda_min_clipped": -Infinity, "_note": "\" Infinity", "_x": NaN})");
     CHECK(read_noising(Config(folder / "s.json")).schedule.steps() == 1000);
 }
 
@@ -261,6 +269,12 @@ TEST_CASE("what is not understood is refused by name") {
             "the scheduler FlowMatchEulerDiscreteScheduler is not understood");
     refuses(saved.of_scheduler({{"beta_schedule", "sigmoid"}}), "beta_schedule is");
     refuses(saved.of_scheduler({{"prediction_type", "flow"}}), "prediction_type is");
+    refuses(saved.of_scheduler({{"thresholding", true}}), "thresholding is true");
+    refuses(saved.of_scheduler({{"timestep_type", "continuous"}}), "timestep_type is");
+    refuses(saved.of_scheduler({{"variance_type", "learned_range"}}), "variance_type is");
+    refuses(saved.of_scheduler({{"a_new_setting", 1}}), "a_new_setting = 1 is not understood");
+    refuses(saved.of_scheduler({{"clip_sample_range", 0}}), "clip_sample_range is 0");
+    refuses(saved.of_unet({{"flip_sin_to_cos", nullptr}}), "flip_sin_to_cos is null");
     refuses(saved.of_scheduler({{"num_train_timesteps", 0}}), "num_train_timesteps is");
     refuses(saved.of_scheduler({{"trained_betas", {0.1}}}), "trained_betas has 1 numbers");
     refuses(saved.complaint("model_index.json", {{"unet", {"diffusers", "UNet1DModel"}}}),

@@ -287,7 +287,10 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
           "--n: expected 1 or more, got 0");
     fails({"train", "--preset", "nonsense", "--out", out}, 2, "--preset");
     fails({"train", "--threads", "-1", "--out", out}, 2, "--threads");
-    fails({"sample"}, 2, "--model");
+    fails(
+        {"sample", "--out", (folder / "nothing").string()}, 1,
+        "nothing: holds no model: there is neither model_index.json nor config.json; 04_unet train "
+        "makes one");
     fails({"sample", "--model", (folder / "none").string(), "--out", out}, 1,
           "none: cannot read: no such file; 04_unet train makes one");
     fails({"train", "--dataset", "nonsense", "--out", out}, 1, "nonsense");

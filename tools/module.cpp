@@ -188,6 +188,14 @@ int main(int argc, char** argv) {
         require(!copy.empty() || (!in.empty() && !out.empty()),
                 "give --inputs and --out, or --save");
         pick_threads(threads);
+        std::error_code ignored;  // what is not there is no input
+        require(!std::filesystem::equivalent(in, out, ignored) &&
+                    !std::filesystem::equivalent(model, copy, ignored),
+                "--out or --save would replace what is read");
+        require(!std::filesystem::exists(model / "model_index.json") ||
+                    std::filesystem::exists(model / kConfig),
+                model.string(), ": a pipeline; name one of its parts, such as ",
+                (model / "unet").string());
         const Config config(model / kConfig);
         const Module& module = module_named(config.class_name(), config.path());
         if (copy.empty()) {

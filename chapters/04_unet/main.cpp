@@ -25,7 +25,7 @@ void add_size_options(CLI::App* command, TrainSettings& settings) {
         ->transform(at_least(1));
     command->add_option("--images", settings.images, "training images (0: the preset's)")
         ->capture_default_str()
-        ->transform(at_least(std::int64_t{0}));
+        ->transform(between(std::int64_t{0}, kMostSteps));
     command->add_option("--batch", settings.batch, "images per step (0: the preset's)")
         ->capture_default_str()
         ->transform(at_least(0));
@@ -63,10 +63,9 @@ void add_objective_options(CLI::App* command, TrainSettings& settings) {
 }
 
 void add_drawing_options(CLI::App* command, SampleSettings& settings) {
-    command
-        ->add_option("--model", settings.model,
-                     "folder of a model: --out of a training, or one of diffusers")
-        ->required();
+    command->add_option(
+        "--model", settings.model,
+        "folder of a model: --out of a training, or one of diffusers (otherwise --out)");
     command
         ->add_option("--n", settings.drawing.n,
                      "how many pictures (with --noise: as many as it holds)")
@@ -120,6 +119,7 @@ int main(int argc, char** argv) {
         RunFolder folder(common.out, "04_unet", "A UNet learns to draw");
         if (*sample_command) {
             no_state_to_resume(common);
+            if (sample.model.empty()) sample.model = common.out;
             run_sample(common, sample, device, folder);
         } else if (run_train(common, train, device, folder) && !*train_command) {
             draw_with_trained(common, sample, device, folder);

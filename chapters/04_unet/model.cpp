@@ -90,10 +90,10 @@ struct Parts {
 Parts find_parts(const fs::path& folder) {
     const fs::path index = folder / kModelIndex;
     if (!fs::exists(index)) {
-        require(
-            fs::exists(folder / kConfig), folder.string(), ": holds no model: there is neither ",
-            kModelIndex, " nor ", kConfig,
-            fs::exists(folder / kOlderModel) ? "; its " + std::string(kOlderModel) + kOlder : "");
+        require(fs::exists(folder / kConfig), folder.string(),
+                ": holds no model: there is neither ", kModelIndex, " nor ", kConfig,
+                fs::exists(folder / kOlderModel) ? "; its " + std::string(kOlderModel) + kOlder
+                                                 : "; 04_unet train makes one");
         const bool part = fs::exists(folder.parent_path() / kModelIndex);
         return {folder, part ? folder.parent_path() / "scheduler" : folder};
     }
@@ -164,6 +164,8 @@ LoadedModel load_model(const fs::path& path) {
     LoadedModel loaded{DenoisingModel(unet, std::move(noising.schedule), noising.prediction, height,
                                       width, data == file.metadata().end() ? "" : data->second),
                        {},
+                       noising.variance,
+                       noising.clip,
                        note};
     loaded.values = loaded.model.parameters.from_file<float>(file, unet_loading());
     return loaded;

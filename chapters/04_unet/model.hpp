@@ -57,6 +57,8 @@ Denoiser<float> model_denoiser(const DenoisingModel& model, std::span<float> val
 struct LoadedModel {
     DenoisingModel model;
     Array<float> values;
+    Variance variance = Variance::small;  ///< with which its scheduler draws
+    double clip = 1;        ///< of guesses of the picture, as its scheduler says; 0: none
     std::string note = {};  ///< what had to be assumed, for the user to read; empty: nothing
 };
 /// Whether there is a model for load_model in a folder, be it one that it refuses.

@@ -321,9 +321,12 @@ void run_sample(const CommonOptions& common, const SampleSettings& settings, con
             frames.push_back(image_grid({xs.data(), model.shape(shown)}, 8, 3));
         }
     };
-    ancestral_sample<float>(
-        denoiser, path,
-        {.clip = 1.0, .noise = fresh_noise<float>(common.seed), .observer = observer}, x);
+    ancestral_sample<float>(denoiser, path,
+                            {.clip = loaded.clip,
+                             .variance = loaded.variance,
+                             .noise = fresh_noise<float>(common.seed),
+                             .observer = observer},
+                            x);
     progress.finish();
 
     folder.keep_earlier();  // the model may have been trained here

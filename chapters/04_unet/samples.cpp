@@ -46,6 +46,7 @@ void write_samples(RunFolder& folder, Tensor<const float> x, bool npy, const std
     if (x.size(3) > 1) shape.push_back(x.size(3));
     write_idx(folder.path("samples.idx"), shape,
               to_dataset(x, folder.path("samples.idx").string()).pixels);
+    std::filesystem::remove(folder.path("samples.npy"));  // that of another drawing
     if (npy) write_npy(folder.path("samples.npy"), x);
     write_png(folder.path("samples.png"),
               image_grid({x.data(), {shown, x.size(1), x.size(2), x.size(3)}},

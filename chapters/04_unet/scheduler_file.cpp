@@ -43,6 +43,43 @@ Schedule read_schedule(const Config& file) {
     file.refuse("beta_schedule", "linear, scaled_linear or squaredcos_cap_v2");
 }
 
+/// What is not done here, and what is passed over because our own options say it.
+void refuse_others(const Config& file) {
+    file.only("variance_type", {nullptr, "fixed_small", "fixed_small_log", "fixed_large"});
+    file.only("thresholding", {false});
+    file.only("timestep_type", {nullptr, "discrete"});
+    file.only("use_flow_sigmas", {nullptr, false});
+    file.pass_over({"algorithm_type",
+                    "dynamic_thresholding_ratio",
+                    "euler_at_final",
+                    "final_sigmas_type",
+                    "flow_shift",
+                    "interpolation_type",
+                    "lambda_min_clipped",
+                    "lower_order_final",
+                    "sample_max_value",
+                    "set_alpha_to_one",
+                    "sigma_max",
+                    "sigma_min",
+                    "skip_prk_steps",
+                    "solver_order",
+                    "solver_type",
+                    "steps_offset",
+                    "time_shift_type",
+                    "timestep_spacing",
+                    "use_beta_sigmas",
+                    "use_dynamic_shifting",
+                    "use_exponential_sigmas",
+                    "use_karras_sigmas",
+                    "use_lu_lambdas",
+                    "solver_p",
+                    "trained_betas",
+                    "beta_start",
+                    "beta_end",
+                    "beta_schedule"});
+    file.done();
+}
+
 }  // namespace
 
 Noising read_noising(const Config& file) {
@@ -54,10 +91,16 @@ Noising read_noising(const Config& file) {
     const auto found =
         std::ranges::find_if(kKinds, [&](const NamedKind& each) { return kind == each.name; });
     if (found == kKinds.end()) file.refuse("prediction_type", "epsilon, sample or v_prediction");
+    const bool large = file.has("variance_type") && file.text("variance_type", "") == "fixed_large";
+    const double range = file.real("clip_sample_range", 1);
+    if (range <= 0) file.refuse("clip_sample_range", "a number above 0");
+    const bool clips = file.flag("clip_sample", true);
     try {
         Schedule schedule = read_schedule(file);
         if (file.flag("rescale_betas_zero_snr", false)) schedule = zero_terminal_snr(schedule);
-        return {std::move(schedule), found->kind};
+        refuse_others(file);
+        return {std::move(schedule), found->kind, large ? Variance::large : Variance::small,
+                clips ? range : 0};
     } catch (const Error& error) {  // a beta that is none, say
         const std::string text = error.what(), where = file.path().string() + ": ";
         fail(text.starts_with(where) ? "" : where, text);

@@ -4,20 +4,23 @@
 #include <string>
 
 #include "01_forward_noising/schedule.hpp"
+#include "03_reverse_process/ancestral.hpp"
 #include "03_reverse_process/prediction.hpp"
 #include "io/config.hpp"
 
 namespace diffusion {
 
-/// How a model was trained.
+/// How a model was trained, and how `ancestral_sample` is to draw with it.
 struct Noising {
     Schedule schedule;
     Prediction prediction;
+    Variance variance = Variance::small;
+    double clip = 1;  ///< of guesses of the picture; 0: none
 };
 
 /// From the settings of a DDPM-, DDIM-, PNDM-, EulerDiscrete- or DPMSolverMultistepScheduler, which
-/// share this part. How they draw is left to the programs' own options. Fails, naming it, on
-/// another class, schedule or prediction.
+/// share these. Which times are visited, and how other samplers make a step, is left to the
+/// programs' own options. Fails, naming it, on what is not understood.
 Noising read_noising(const Config& file);
 
 /// The settings of a DDPMScheduler that draws like `ancestral_sample` with the small variance.

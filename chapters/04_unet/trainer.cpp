@@ -10,6 +10,7 @@
 #include "io/csv.hpp"
 #include "io/json.hpp"
 #include "kernels/threads.hpp"
+#include "kernels/weights.hpp"
 
 namespace diffusion {
 
@@ -169,9 +170,8 @@ SavedState look_at_state(const std::filesystem::path& path) {
     number("step", saved.step);
     number("steps", saved.steps);
     number("learning_rate", saved.learning_rate);
-    constexpr std::int64_t kMost = 1'000'000'000'000;
-    require(saved.step <= saved.steps && saved.steps <= kMost, path.string(), ": step ", saved.step,
-            " of ", saved.steps, ": not the state of a training");
+    require(saved.step <= saved.steps && saved.steps <= kMostSteps, path.string(), ": step ",
+            saved.step, " of ", saved.steps, ": not the state of a training");
     return saved;
 }
 
@@ -196,7 +196,12 @@ void Trainer::load(const std::filesystem::path& path) {
     }
     require(state.tensors().size() == places.size(), path.string(), ": holds ",
             state.tensors().size(), " arrays, expected ", places.size());
-    for (const auto& [name, place] : places) state.read(*state.find(name), 0, place);
+    for (const auto& [name, place] : places) {
+        const StoredTensor& array = *state.find(name);
+        state.read(array, 0, place);
+        require(all_finite<float>(place), state.place_of(array),
+                ": holds a number that is not finite; begin again without --resume");
+    }
     adam_.set_steps(saved.step);
     const auto earlier = saved.metadata.find("earlier_learning_rates");
     earlier_rates_ = earlier == saved.metadata.end() ? "" : earlier->second;

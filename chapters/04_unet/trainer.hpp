@@ -20,6 +20,8 @@ namespace diffusion {
 /// An eighth of the batch, but 4 at least and 8 at most.
 int default_lane(int batch);
 
+inline constexpr std::int64_t kMostSteps = 1'000'000'000'000;  ///< of a training
+
 struct TrainOptions {
     int batch = 32;  ///< samples per step
     int lane = 0;    ///< samples that one core works on at a time; 0: default_lane. Part of the

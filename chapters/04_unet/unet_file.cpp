@@ -91,7 +91,8 @@ UNetConfig read_unet_config(const Config& file) {
         file.number("downsample_padding", {0, 1}, 1) == 0 ? Padding::after : Padding::around;
     config.time.cosine_first = file.flag("flip_sin_to_cos", true);
     config.time.shift = file.real("freq_shift", 0);
-    config.classes = file.number("num_class_embeds", {1, 1'000'000}, 0);
+    config.classes =
+        file.has("num_class_embeds") ? file.number("num_class_embeds", {1, 1'000'000}) : 0;
     const std::size_t levels = config.channels.size();
     config.attention =
         read_attention(file, "down_block_types",

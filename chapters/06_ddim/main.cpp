@@ -27,8 +27,8 @@ void add_draw_options(CLI::App& app, DrawSettings& draw) {
         ->capture_default_str()
         ->transform(at_least(0));
     app.add_option("--grid", draw.grid,
-                   with_entries("which times are visited (none: for sample the sampler's own, for "
-                                "pictures of yours trailing; in the experiment: by its strips)",
+                   with_entries("which times are visited (otherwise the sampler's own for sample, "
+                                "trailing for your own pictures)",
                                 kGrids))
         ->check(CLI::IsMember(grid_names()));
 }

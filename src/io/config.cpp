@@ -70,7 +70,7 @@ const json* Config::find(const std::string& key) const {
 
 const json& Config::get(const std::string& key, const std::string& expected) const {
     const json* value = find(key);
-    require(value != nullptr, path_.string(), ": ", key, " is missing, expected ", expected);
+    if (value == nullptr) refuse(key, expected);
     return *value;
 }
 
@@ -84,10 +84,13 @@ bool Config::has(const std::string& key) const {
     return find(key) != nullptr;
 }
 
-bool Config::is_null(const std::string& key) const {
+bool Config::is_there(const std::string& key) const {
     asked_.insert(key);
-    const auto found = content_.find(key);
-    return found != content_.end() && found->is_null();
+    return content_.contains(key);
+}
+
+bool Config::is_null(const std::string& key) const {
+    return is_there(key) && content_[key].is_null();
 }
 
 bool Config::is_list(const std::string& key) const {
@@ -105,27 +108,27 @@ int Config::number(const std::string& key, Range range) const {
 }
 
 int Config::number(const std::string& key, Range range, int otherwise) const {
-    return has(key) ? number(key, range) : otherwise;
+    return is_there(key) ? number(key, range) : otherwise;
 }
 
 double Config::real(const std::string& key, double otherwise) const {
+    if (!is_there(key)) return otherwise;
     const json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_number()) refuse(key, "a number");
+    if (value == nullptr || !value->is_number()) refuse(key, "a number");
     return value->get<double>();
 }
 
 bool Config::flag(const std::string& key, bool otherwise) const {
+    if (!is_there(key)) return otherwise;
     const json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_boolean()) refuse(key, "true or false");
+    if (value == nullptr || !value->is_boolean()) refuse(key, "true or false");
     return value->get<bool>();
 }
 
 std::string Config::text(const std::string& key, const std::string& otherwise) const {
+    if (!is_there(key)) return otherwise;
     const json* value = find(key);
-    if (value == nullptr) return otherwise;
-    if (!value->is_string()) refuse(key, "a name");
+    if (value == nullptr || !value->is_string()) refuse(key, "a name");
     return value->get<std::string>();
 }
 
@@ -175,7 +178,7 @@ fs::path find_weights(const fs::path& folder, const std::string& name) {
     std::error_code ignored;  // what cannot be asked for is not there
     for (const char* ending :
          {".safetensors", ".safetensors.index.json", ".fp16.safetensors",
-          ".fp16.safetensors.index.json", ".bin"}) {  // the last is a pickle, which opening it says
+          ".safetensors.index.fp16.json", ".bin"}) {  // the last is a pickle, which opening it says
         const fs::path path = folder / (name + ending);
         if (fs::exists(path, ignored)) return path;
     }

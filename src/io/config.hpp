@@ -14,10 +14,9 @@ struct Range {
     int least, most;
 };
 
-/// Settings by name. One that is not there has its default, as has one that is null, unless a
-/// function says otherwise. Infinity and NaN, which Python writes into its JSON, are read as texts.
-/// Every Error names the
-/// file and the setting; done() makes sure that none was overlooked.
+/// Settings by name. One that is not there has its default. Infinity and NaN, which Python writes
+/// into its JSON, are read as texts. Every Error names the file and the setting; done() makes sure
+/// that none was overlooked.
 class Config {
 public:
     /// Reads the file. Fails unless it is a JSON object.
@@ -52,7 +51,8 @@ public:
     [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;
 
 private:
-    /// Null if it is null or not there.
+    bool is_there(const std::string& key) const;
+    /// A null pointer if it is null or not there.
     const nlohmann::json* find(const std::string& key) const;
     const nlohmann::json& get(const std::string& key, const std::string& expected) const;
 
