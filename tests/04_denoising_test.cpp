@@ -272,10 +272,10 @@ TEST_CASE("the UNet in other settings: its VJP along a random direction, every s
     std::map<std::string, double> squares;
     for (std::ptrdiff_t i = 0; i < list.block(); ++i)
         squares[list.name_at(i)] += std::pow(gradient[static_cast<std::size_t>(i)], 2);
-    for (const auto& [name, square] : squares) {
-        CAPTURE(name);
+    for (const auto& each : squares) {
+        CAPTURE(each.first);
         // A bias of the keys adds the same to all scores of a query, which softmax does not see.
-        CHECK((name.ends_with("to_k.bias") ? square < 1e-20 : square > 0));
+        CHECK((each.first.ends_with("to_k.bias") ? each.second < 1e-20 : each.second > 0));
     }
     CHECK(contains(error_of([&] { unet(tape.constant(x), t); }), "0 labels for 2 images"));
     config.cross_width = 8;

@@ -98,7 +98,7 @@ TEST_CASE("--resume on other data is refused, with what differs: sizes, pictures
     check_done(t.train(2, options));
     const fs::path file = mnist / "train-labels-idx1-ubyte";
     std::vector<std::uint8_t> labels = read_idx_labels(file);
-    std::ranges::rotate(labels, labels.begin() + 1);
+    std::rotate(labels.begin(), labels.begin() + 1, labels.end());
     write_idx(file, std::vector<int>{static_cast<int>(labels.size())}, labels);
     std::vector<std::string> again = options;
     again.push_back("--resume");
