@@ -4,7 +4,7 @@
 usage: museum.py                        every patch must fit, and its test must fail with it
        museum.py --chapters 01,04       those of some chapters
        museum.py --show 07              one exhibit: its story, and what its test prints
-       museum.py --pictures MODEL       draws the exhibits' pictures with a model of chapter 4, right above wrong
+       museum.py --pictures FOLDER      draws the exhibits' pictures with a model of chapter 4, right above wrong
        museum.py --write                writes museum/README.md anew (without an option it must be up to date)
 """
 import argparse
@@ -27,7 +27,7 @@ test is what it catches.
     make museum BUG=07         # one exhibit: its story, and what the test prints
 
 What the tests print with each patch stands under *Symptom*. Pictures show the same digits twice: above as they should be, below with the patch
-(`course/museum.py --pictures MODEL`; the model is `04_unet --preset standard`'s).
+(`course/museum.py --pictures out/04_unet`; that folder is the model of `04_unet --preset standard`).
 """
 
 
@@ -170,7 +170,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--chapters", help="01,04 (otherwise all)")
     parser.add_argument("--show", metavar="NUMBER")
-    parser.add_argument("--pictures", metavar="MODEL", type=Path)
+    parser.add_argument("--pictures", metavar="FOLDER", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     if options.write and (options.chapters or options.show):
@@ -183,7 +183,7 @@ def main():
     if not wanted:
         raise Fault(f"--chapters {options.chapters}: has no exhibits")
     if options.pictures and not options.pictures.exists():
-        raise Fault(f"--pictures {options.pictures}: is not there, expected a model of chapter 4")
+        raise Fault(f"--pictures {options.pictures}: is not there, expected the folder of a model of chapter 4")
     workshop = Workshop()
     workshop.place({})
     if options.pictures:

@@ -48,6 +48,28 @@ TEST_CASE("files hold [out,in] and [out,in,K,K]; the way there and back is exact
     CHECK(model.list.from_file<float>(as_file(folder, arrays)) == model.values);
 }
 
+TEST_CASE("joined parameters lie side by side, and apart in files") {
+    ParameterList list;
+    const Parameter both =
+        list.add_joined({"q.weight", "k.weight"}, {1, 1, 3, 10}, Layout::linear, Init::normal(1));
+    list.add_joined({"q.bias", "k.bias"}, {10}, Layout::plain, Init::normal(1));
+    Array<float> values(list.block());
+    list.initialise<float>(values, 1);
+    const std::vector<NamedArray> arrays = list.to_arrays<float>(values);
+    REQUIRE(arrays.size() == 4);
+    CHECK(arrays[1].name == "k.weight");
+    CHECK(arrays[1].shape == std::vector<int>{5, 3});
+    CHECK(arrays[1].values[4 * 3 + 2] ==
+          values[static_cast<std::size_t>(both.offset) + 2 * 10 + 9]);
+    CHECK(arrays[2].shape == std::vector<int>{5});
+    CHECK(list.name_at(both.offset + 2 * 10 + 4) == "q.weight");
+    CHECK(list.name_at(both.offset + 2 * 10 + 5) == "k.weight");
+    const TemporaryFolder folder;
+    CHECK(list.from_file<float>(as_file(folder, arrays)) == values);
+    CHECK_THROWS_AS(list.add("k.bias", {1}, Layout::plain, {}), Error);
+    CHECK_THROWS_AS(list.add_joined({"a", "b"}, {1, 3}, Layout::linear, {}), Error);
+}
+
 TEST_CASE("every parameter starts on a cache line") {
     Small model;
     for (const Parameter& p : {model.weight, model.kernel, model.bias})

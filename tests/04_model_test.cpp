@@ -176,6 +176,14 @@ TEST_CASE("a UNet's settings that are not told are those of the class") {
     CHECK(read_unet_config(Config(folder / "config.json")).heads == std::vector<int>{1});
 }
 
+TEST_CASE("which sizes of pictures the class takes") {
+    const UNetConfig config = unet_config(1, 8, {1, 2, 2});
+    CHECK(takes_size(config, 28, 28));
+    CHECK(takes_size(config, 4, 64));
+    CHECK(!takes_size(config, 28, 30));
+    CHECK(!takes_size(unet_config(1, 8, {1, 2, 2, 2}), 28, 28));
+}
+
 TEST_CASE("schedules and predictions are read back, and those of other schedulers") {
     const TemporaryFolder folder;
     const auto read = [&](const json& content) {

@@ -137,9 +137,11 @@ Parameter ParameterList::add_joined(std::vector<std::string> names, Shape shape,
 
 const std::string& ParameterList::name_at(std::ptrdiff_t offset) const {
     require(offset >= 0 && offset < block_, "parameters: no element ", offset, " among ", block_);
-    return std::prev(std::find_if(entries_.begin(), entries_.end(),
-                                  [&](const Entry& e) { return e.where.offset > offset; }))
-        ->names.front();
+    const Entry& entry = *std::prev(std::find_if(
+        entries_.begin(), entries_.end(), [&](const Entry& e) { return e.where.offset > offset; }));
+    const std::ptrdiff_t columns = entry.where.shape.back(),
+                         column = (offset - entry.where.offset) % columns;
+    return entry.names[static_cast<std::size_t>(column * std::ssize(entry.names) / columns)];
 }
 
 std::vector<Parameter> ParameterList::matrices() const {

@@ -56,7 +56,7 @@ public:
         return block_;
     }  ///< elements of the block that holds them, gaps included
 
-    /// The name of the parameter that element `offset` belongs to; of joined ones the first.
+    /// The name of the parameter that element `offset` belongs to.
     const std::string& name_at(std::ptrdiff_t offset) const;
 
     /// Weights that join hidden values, for Muon: matrices and kernels with at least 8 inputs and 8

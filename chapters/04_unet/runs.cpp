@@ -7,6 +7,7 @@
 
 #include "02_gradients/tape_pool.hpp"
 #include "04_unet/training_folder.hpp"
+#include "04_unet/unet_file.hpp"
 #include "data/find.hpp"
 #include "io/csv.hpp"
 #include "io/files.hpp"
@@ -220,6 +221,11 @@ private:
                 {"batch", std::to_string(settings_.batch)},
                 {"predicts", settings_.prediction + ", " + settings_.schedule + " schedule"},
                 {"seed", std::to_string(common_.seed)}});
+        if (!takes_size(model_.unet.config(), model_.height, model_.width))
+            std::printf(
+                "note: %d x %d pixels cannot be halved evenly %d times; this book's programs run "
+                "such a model, diffusers cannot\n",
+                model_.height, model_.width, model_.unet.config().levels() - 1);
     }
 
     /// A state to go on from, and a model to draw with.

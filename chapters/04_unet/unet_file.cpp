@@ -148,6 +148,11 @@ json unet_config_json(const UNetConfig& config) {
             {"num_class_embeds", config.classes > 0 ? json(config.classes) : json()}};
 }
 
+bool takes_size(const UNetConfig& config, int height, int width) {
+    const int factor = 1 << (config.levels() - 1);
+    return height % factor == 0 && width % factor == 0;
+}
+
 Loading unet_loading() {
     static constexpr std::array<std::pair<const char*, const char*>, 4> kOlder = {
         {{".query.", ".to_q."},

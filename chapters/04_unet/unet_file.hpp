@@ -19,6 +19,9 @@ UNetConfig read_unet_config(const Config& file);
 /// The other way. Fails on settings that the class does not have.
 nlohmann::json unet_config_json(const UNetConfig& config);
 
+/// Whether the class takes pictures of this size: it cannot double an odd number of rows back.
+bool takes_size(const UNetConfig& config, int height, int width);
+
 /// How a file of its weights is read: older versions of the library had other names for attention.
 Loading unet_loading();
 
