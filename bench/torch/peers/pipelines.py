@@ -12,7 +12,6 @@ from diffusers import (DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler,
 from diffusers.pipelines.ddim import pipeline_ddim
 from diffusers.pipelines.ddpm import pipeline_ddpm
 from diffusers.schedulers import scheduling_ddpm
-from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
 
 import samplers
 import unet2d
@@ -70,28 +69,6 @@ def given_noise(start):
         yield
 
 
-def in_double(scheduler):
-    """Their table of abar, by their formulas, but in double. They keep it in float32; a network that predicts eps divides by
-    a = 0.006 at first, and the rounding of that table alone moves a drawing by 1e-3 and more."""
-    c = scheduler.config
-    first, last, T = c.beta_start, c.beta_end, c.num_train_timesteps
-    f = lambda i: math.cos((i / T + 0.008) / 1.008 * math.pi / 2) ** 2
-    if c.trained_betas is not None:
-        betas = torch.tensor(c.trained_betas, dtype=torch.float64)
-    elif c.beta_schedule == "squaredcos_cap_v2":
-        betas = torch.tensor([min(1 - f(i + 1) / f(i), 0.999) for i in range(T)], dtype=torch.float64)
-    elif c.beta_schedule == "scaled_linear":
-        betas = torch.linspace(first**0.5, last**0.5, T, dtype=torch.float64) ** 2
-    else:
-        betas = torch.linspace(first, last, T, dtype=torch.float64)
-    if c.get("rescale_betas_zero_snr"):
-        betas = rescale_zero_terminal_snr(betas)
-    exact = torch.cumprod(1 - betas, 0)
-    assert (exact - scheduler.alphas_cumprod).abs().max() < 1e-5, f"not the table of {scheduler}"
-    scheduler.alphas_cumprod = exact
-    return scheduler
-
-
 def pictures_of(images):
     """A pipeline's pictures, [N, H, W, C] in [0, 1], as ours in [-1, 1]."""
     return 2 * torch.from_numpy(np.asarray(images)).double() - 1
@@ -100,7 +77,7 @@ def pictures_of(images):
 def images(pipeline, scheduler, start, steps, **more):
     """What their pipeline makes of our start and fresh noise."""
     pipeline.unet.double()
-    pipeline.scheduler = in_double(scheduler)
+    pipeline.scheduler = scheduler
     pipeline.set_progress_bar_config(disable=True)
     with given_noise(start):
         return pictures_of(pipeline(batch_size=len(start), num_inference_steps=steps, output_type="np", **more).images)
@@ -122,7 +99,7 @@ def ddim(unet, config, start, steps, grid="trailing"):
 def without_clipping(unet, scheduler, start, steps):
     """Their Euler and DPM-Solver++. Euler's state is x / a."""
     unet, x = unet.double(), start.double()
-    in_double(scheduler).set_timesteps(steps)
+    scheduler.set_timesteps(steps)
     if isinstance(scheduler, EulerDiscreteScheduler):
         x = x * math.sqrt(1 + scheduler.sigmas[0].item() ** 2)
     for t in scheduler.timesteps:
@@ -168,7 +145,7 @@ def check_ours(bin, table, scratch):
                       relative(draw("--sampler", sampler, "--clip", 0),
                                without_clipping(pipeline.unet, scheduler.from_config(more), start, 20)))
         if name == next(iter(MODELS)):  # eps, which makes most of a difference
-            abar = [1.0, *in_double(pipeline.scheduler).alphas_cumprod.tolist()]
+            abar = [1.0, *pipeline.scheduler.alphas_cumprod.tolist()]
             samplers.check(bin / "06_ddim", table, name, pipeline.unet, pipeline.scheduler.config.prediction_type, abar, start, any_way)
 
 
