@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -64,9 +65,8 @@ TEST_CASE("the experiment runs with and without a model, the same for any number
                 .exit_code == 0);
     for (const char* threads : {"1", "2"}) {
         const auto out = folder / threads;
-        const ProcessResult with = run(
-            {"--model", (folder / "04_unet").string(), "--threads", threads},
-            out);
+        const ProcessResult with =
+            run({"--model", (folder / "04_unet").string(), "--threads", threads}, out);
         INFO(with.err);
         REQUIRE(with.exit_code == 0);
         CHECK(contains(with.out, "chapter 4's model"));
@@ -152,6 +152,9 @@ TEST_CASE("score: what cannot be scored is told in one line") {
     CHECK(contains(complaint({"--samples", good, "--n", "250"}),
                    "there are only 200 test pictures to compare with"));
     CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}), "missing.idx"));
+    std::ofstream(folder / "grid.png") << "\x89PNG\r\n\x1a\n and more";
+    CHECK(contains(complaint({"--samples", (folder / "grid.png").string()}),
+                   "grid.png: one picture; expected many"));
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "absent.st").string()}),
                    "absent.st: cannot read: no such file; 05_measuring train makes a judge"));
     CHECK(contains(complaint({"--samples", good, "--dataset", "letters"}),

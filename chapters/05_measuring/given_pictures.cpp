@@ -69,6 +69,8 @@ Dataset read_pictures(const fs::path& path) {
     if (fs::is_directory(path, ignored)) return read_image_folder(path);
     if (starts_with(path, "\x93NUMPY")) return from_array(read_npy(path), path);
     if (starts_with(path, "PK")) return from_array(read_npz(path), path);
+    require(!starts_with(path, "\x89PNG") && !starts_with(path, "\xff\xd8"), path.string(),
+            ": one picture; expected many: an IDX file, as samples.idx, .npy, .npz, or a folder");
     IdxArray idx = read_idx_images(path);
     if (idx.shape.size() == 3) idx.shape.push_back(1);
     return {"samples",    path.string(), idx.shape[0],         idx.shape[1],
