@@ -7,7 +7,6 @@
 // Inputs and outputs have the names and layouts of the peers: pictures [N,C,H,W], whole numbers as
 // I64.
 #include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <numeric>
@@ -19,6 +18,8 @@
 #include "io/json.hpp"
 #include "io/safetensors.hpp"
 #include "kernels/threads.hpp"
+#include "tensor/finite.hpp"
+#include "tensor/shape_text.hpp"
 
 namespace diffusion {
 namespace {
@@ -33,8 +34,8 @@ public:
         const StoredTensor& tensor = get(name, shape);
         NamedArray array{name, tensor.shape, std::vector<float>(tensor.count)};
         file_.read<float>(tensor, 0, array.values);
-        require(std::ranges::all_of(array.values, [](float v) { return std::isfinite(v); }),
-                file_.place_of(tensor), ": holds a number that is not finite");
+        require(all_finite<float>(array.values), file_.place_of(tensor),
+                ": holds a number that is not finite");
         return array;
     }
     /// Whole numbers from 0 to `below` - 1.
@@ -66,11 +67,6 @@ private:
         require(fits, file_.place_of(*tensor), ": has shape ", shape_text(tensor->shape),
                 ", expected ", shape_text(shape), ", where 0 is any size");
         return *tensor;
-    }
-    static std::string shape_text(const std::vector<int>& shape) {
-        std::string text;
-        for (const int size : shape) text += (text.empty() ? "" : ",") + std::to_string(size);
-        return "[" + text + "]";
     }
     std::string listed() const {
         std::string all;
@@ -104,8 +100,6 @@ NamedArray channels_first(const std::string& name, Tensor<const float> x) {
 }
 
 using Outputs = std::vector<NamedArray>;
-
-constexpr const char* kConfig = "config.json";
 
 Array<float> read_unet(const ParameterList& parameters, const std::filesystem::path& folder) {
     return parameters.from_file<float>(SafetensorsFile(find_weights(folder, kWeightsName)),
@@ -142,7 +136,7 @@ void copy_unet(const Config& config, const std::filesystem::path& folder,
     const UNet unet(parameters, "", settings);
     const Array<float> values = read_unet(parameters, folder);
     std::filesystem::create_directories(to);
-    write_json(to / kConfig, unet_config_json(settings));
+    write_json(to / kConfigFile, unet_config_json(settings));
     write_safetensors(to / (std::string(kWeightsName) + ".safetensors"),
                       {parameters.to_arrays<float>(values), {{"format", "pt"}}});
 }
@@ -193,10 +187,10 @@ int main(int argc, char** argv) {
                     !std::filesystem::equivalent(model, copy, ignored),
                 "--out or --save would replace what is read");
         require(!std::filesystem::exists(model / "model_index.json") ||
-                    std::filesystem::exists(model / kConfig),
+                    std::filesystem::exists(model / kConfigFile),
                 model.string(), ": a pipeline; name one of its parts, such as ",
                 (model / "unet").string());
-        const Config config(model / kConfig);
+        const Config config(model / kConfigFile);
         const Module& module = module_named(config.class_name(), config.path());
         if (copy.empty()) {
             Inputs given(in);

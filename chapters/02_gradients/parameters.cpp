@@ -7,7 +7,9 @@
 
 #include "kernels/threads.hpp"
 #include "kernels/weights.hpp"
+#include "tensor/finite.hpp"
 #include "tensor/random.hpp"
+#include "tensor/shape_text.hpp"
 
 namespace diffusion {
 namespace {
@@ -25,13 +27,6 @@ std::vector<int> file_shape(const Shape& s, Layout layout, int parts) {
 /// What peers save beside the weights, and make anew when they load them.
 bool is_buffer(const std::string& name) {
     return name == "position_ids" || name.ends_with(".position_ids");  // 0, 1, 2, ..
-}
-
-std::string shape_text(const std::vector<int>& shape) {
-    std::string text = "[";
-    for (std::size_t i = 0; i < shape.size(); ++i)
-        text += (i ? "," : "") + std::to_string(shape[i]);
-    return text + "]";
 }
 
 /// Where a tensor of a file goes: columns `column` .. `column` + `columns` - 1 of the parameter's

@@ -5,11 +5,13 @@
 #include <cmath>
 #include <iterator>
 #include <new>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "tensor/arena.hpp"
+#include "tensor/finite.hpp"
 
 namespace diffusion {
 
@@ -35,7 +37,7 @@ void write_or_add(Tensor<T> into, T c, Tensor<T> x, bool add) {
 }
 template <class T>
 bool all_finite(Tensor<T> x) {
-    return std::all_of(x.begin(), x.end(), [](T v) { return std::isfinite(v); });
+    return all_finite(std::span<const T>(x.data(), static_cast<std::size_t>(x.numel())));
 }
 
 /// Where a parameter lies in its model's block, in elements, and its shape.

@@ -15,9 +15,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char *kModelIndex = "model_index.json", *kConfig = "config.json",
-                     *kSchedulerConfig = "scheduler_config.json";
-constexpr Range kSides = {1, 16'384};  ///< of pictures
+constexpr const char *kModelIndex = "model_index.json", *kSchedulerConfig = "scheduler_config.json";
+constexpr WholeRange kSides = {1, 16'384};  ///< of pictures
 /// What an earlier version of this book wrote in place of a folder.
 constexpr const char *kOlderModel = "model.safetensors",
                      *kOlder =
@@ -70,7 +69,7 @@ void DenoisingModel::save(const fs::path& folder, std::span<const float> values)
                       {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
     write_json(folder / "scheduler" / kSchedulerConfig,
                scheduler_config_json(schedule, prediction));
-    write_json(folder / "unet" / kConfig, config);
+    write_json(folder / "unet" / kConfigFile, config);
     write_json(folder / kModelIndex, index);  // last: where it is, all the others are
 }
 
@@ -90,8 +89,8 @@ struct Parts {
 Parts find_parts(const fs::path& folder) {
     const fs::path index = folder / kModelIndex;
     if (!fs::exists(index)) {
-        require(fs::exists(folder / kConfig), folder.string(),
-                ": holds no model: there is neither ", kModelIndex, " nor ", kConfig,
+        require(fs::exists(folder / kConfigFile), folder.string(),
+                ": holds no model: there is neither ", kModelIndex, " nor ", kConfigFile,
                 fs::exists(folder / kOlderModel) ? "; its " + std::string(kOlderModel) + kOlder
                                                  : "; 04_unet train makes one");
         const bool part = fs::exists(folder.parent_path() / kModelIndex);
@@ -114,11 +113,11 @@ fs::path folder_of(const fs::path& path) {
     if (fs::is_directory(path)) return path;
     require(fs::exists(path), path.string(), ": cannot read: no such file or folder");
     const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    if (path.extension() == ".json" || fs::exists(folder / kConfig)) return folder;
+    if (path.extension() == ".json" || fs::exists(folder / kConfigFile)) return folder;
     const SafetensorsFile file(path);
     require(!file.metadata().contains("model"), path.string(), kOlder);
     fail(path.string(), ": weights without their settings; name a folder that has them, and ",
-         kConfig);
+         kConfigFile);
 }
 
 /// [height, width] of its pictures.
@@ -145,13 +144,13 @@ Noising find_noising(const Parts& parts, std::string& note) {
 }  // namespace
 
 bool holds_model(const fs::path& folder) {
-    return fs::exists(folder / kModelIndex) || fs::exists(folder / kConfig) ||
+    return fs::exists(folder / kModelIndex) || fs::exists(folder / kConfigFile) ||
            fs::exists(folder / kOlderModel);
 }
 
 LoadedModel load_model(const fs::path& path) {
     const Parts parts = find_parts(folder_of(path));
-    const Config config(parts.unet / kConfig);
+    const Config config(parts.unet / kConfigFile);
     const UNetConfig unet = read_unet_config(config);
     require(unet.in_channels == unet.out_channels && unet.classes == 0, config.path().string(),
             ": a network with ", unet.in_channels, " channels in, ", unet.out_channels, " out and ",

@@ -6,6 +6,8 @@
 #include "data/idx.hpp"
 #include "io/image.hpp"
 #include "io/npy.hpp"
+#include "tensor/finite.hpp"
+#include "tensor/shape_text.hpp"
 
 namespace diffusion {
 
@@ -21,11 +23,10 @@ Array<float> find_noise(const std::filesystem::path& path, const DenoisingModel&
     require(!noise.of_bytes, path.string(), ": holds bytes, expected normal noise as float32");
     require(noise.shape.size() == 4 && noise.shape[0] > 0 && noise.shape[1] == model.height &&
                 noise.shape[2] == model.width && noise.shape[3] == channels,
-            path.string(), ": the shape is ", noise.shape_text(), ", expected [N,", model.height,
-            ",", model.width, ",", channels, "], channels last",
+            path.string(), ": the shape is ", shape_text(noise.shape), ", expected [N,",
+            model.height, ",", model.width, ",", channels, "], channels last",
             noise.has_channels_first() ? kMakeChannelsLast : "");
-    require(std::ranges::all_of(noise.values, [](float v) { return std::isfinite(v); }),
-            path.string(), ": holds numbers that are not finite");
+    require(all_finite<float>(noise.values), path.string(), ": holds numbers that are not finite");
     Array<float> x(model.shape(noise.shape[0]));
     std::copy(noise.values.begin(), noise.values.end(), x.begin());
     return x;

@@ -10,7 +10,7 @@
 #include "io/csv.hpp"
 #include "io/json.hpp"
 #include "kernels/threads.hpp"
-#include "kernels/weights.hpp"
+#include "tensor/finite.hpp"
 
 namespace diffusion {
 

@@ -22,9 +22,7 @@ void UNetConfig::check() const {
     for (int i = 0; i < levels(); ++i) {
         require(channels_at(i) > 0 && channels_at(i) % groups == 0, "unet: level ", i, " has ",
                 channels_at(i), " channels, expected a multiple of ", groups);
-        const bool used =
-            attends(i) || attends_on_way_up(i) || (middle_attention && i + 1 == levels());
-        require(!used || (heads_at(i) > 0 && channels_at(i) % heads_at(i) == 0),
+        require(!attends_somewhere(i) || (heads_at(i) > 0 && channels_at(i) % heads_at(i) == 0),
                 "unet: ", channels_at(i), " channels do not fall into ", heads_at(i), " heads");
     }
     require(channels_at(0) % 2 == 0, "unet: the time is told in ", channels_at(0),

@@ -55,6 +55,10 @@ struct UNetConfig {
         return up_attention.empty() ? attends(level)
                                     : up_attention[static_cast<std::size_t>(level)];
     }
+    bool attends_somewhere(int level) const {
+        return attends(level) || attends_on_way_up(level) ||
+               (middle_attention && level + 1 == levels());
+    }
     bool operator==(const UNetConfig&) const = default;
     /// Fails, naming the setting, on numbers that do not fit together.
     void check() const;

@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMostLevels = 14;  ///< larger pictures than can be read are halved as often
-constexpr Range kWidths = {1, 65'536};   ///< of a layer
+constexpr WholeRange kWidths = {1, 65'536};               ///< of a layer
 const std::vector<int> kChannels = {224, 448, 672, 896};  ///< the class's own, where none are told
 
 /// Which levels attend, by the names of the blocks, one for each level.
@@ -37,9 +37,7 @@ std::vector<int> read_heads(const Config& file, const UNetConfig& config) {
     const int width = file.number("attention_head_dim", kWidths, 8);
     std::vector<int> heads;
     for (int i = 0; i < config.levels(); ++i) {
-        const bool used = config.attends(i) || config.attends_on_way_up(i) ||
-                          (config.middle_attention && i + 1 == config.levels());
-        if (used && config.channels_at(i) % width != 0)
+        if (config.attends_somewhere(i) && config.channels_at(i) % width != 0)
             file.refuse("attention_head_dim", "a divisor of " +
                                                   std::to_string(config.channels_at(i)) +
                                                   ", the channels of level " + std::to_string(i));
@@ -117,9 +115,7 @@ json unet_config_json(const UNetConfig& config) {
             "unet: the class ", kUNet2DModel, " has no setting for a text or other clocks");
     json head_width;  // null: one head
     for (int i = 0; i < config.levels(); ++i) {
-        const bool used = config.attends(i) || config.attends_on_way_up(i) ||
-                          (config.middle_attention && i + 1 == config.levels());
-        if (!used || config.heads == std::vector<int>{1}) continue;
+        if (!config.attends_somewhere(i) || config.heads == std::vector<int>{1}) continue;
         const int width = config.channels_at(i) / config.heads_at(i);
         require(head_width.is_null() || head_width == width, "unet: the class ", kUNet2DModel,
                 " has heads of one width, not of ", head_width.dump(), " and ", width, " channels");

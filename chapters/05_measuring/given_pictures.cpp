@@ -10,6 +10,7 @@
 #include "data/image_folder.hpp"
 #include "io/image.hpp"
 #include "io/npy.hpp"
+#include "tensor/shape_text.hpp"
 
 namespace diffusion {
 namespace {
@@ -49,7 +50,7 @@ Dataset from_array(const NpyArray& array, const fs::path& path) {
     const int channels = shape.size() == 4 ? shape[3] : 1;
     require((shape.size() == 3 || shape.size() == 4) && (channels == 1 || channels == 3) &&
                 !array.values.empty(),
-            path.string(), ": the shape is ", array.shape_text(),
+            path.string(), ": the shape is ", shape_text(array.shape),
             ", expected [N,H,W] or [N,H,W,C] with 1 or 3 channels last",
             array.has_channels_first() ? kMakeChannelsLast : "");
     const Range range = range_of(array, path);

@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-bool is_number(const json& value, Range range) {
+bool is_number(const json& value, WholeRange range) {
     return value.is_number_integer() && value >= range.least && value <= range.most;
 }
 
@@ -48,7 +48,7 @@ std::string with_quoted_infinities(std::string_view text) {
     return quoted;
 }
 
-std::string told(Range range) {
+std::string told(WholeRange range) {
     return "a whole number from " + std::to_string(range.least) + " to " +
            std::to_string(range.most);
 }
@@ -102,12 +102,12 @@ std::string Config::class_name() const {
     return texts("architectures").front();
 }
 
-int Config::number(const std::string& key, Range range) const {
+int Config::number(const std::string& key, WholeRange range) const {
     if (!is_number(get(key, told(range)), range)) refuse(key, told(range));
     return find(key)->get<int>();
 }
 
-int Config::number(const std::string& key, Range range, int otherwise) const {
+int Config::number(const std::string& key, WholeRange range, int otherwise) const {
     return is_there(key) ? number(key, range) : otherwise;
 }
 
@@ -132,7 +132,7 @@ std::string Config::text(const std::string& key, const std::string& otherwise) c
     return value->get<std::string>();
 }
 
-std::vector<int> Config::numbers(const std::string& key, Range range) const {
+std::vector<int> Config::numbers(const std::string& key, WholeRange range) const {
     const json& value = get(key, "a list of numbers");
     if (!is_list_of(value, [&](const json& v) { return is_number(v, range); }))
         refuse(key, "a list, each " + told(range));

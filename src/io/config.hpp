@@ -9,8 +9,10 @@
 
 namespace diffusion {
 
+inline constexpr const char* kConfigFile = "config.json";
+
 /// Of whole numbers, both ends included.
-struct Range {
+struct WholeRange {
     int least, most;
 };
 
@@ -30,12 +32,12 @@ public:
     bool is_list(const std::string& key) const;
 
     /// A whole number in the range.
-    int number(const std::string& key, Range range) const;
-    int number(const std::string& key, Range range, int otherwise) const;
+    int number(const std::string& key, WholeRange range) const;
+    int number(const std::string& key, WholeRange range, int otherwise) const;
     double real(const std::string& key, double otherwise) const;
     bool flag(const std::string& key, bool otherwise) const;
     std::string text(const std::string& key, const std::string& otherwise) const;
-    std::vector<int> numbers(const std::string& key, Range range) const;
+    std::vector<int> numbers(const std::string& key, WholeRange range) const;
     std::vector<double> reals(const std::string& key) const;
     std::vector<std::string> texts(const std::string& key) const;
 

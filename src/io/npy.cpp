@@ -217,12 +217,6 @@ NpyArray read_npz(const fs::path& path) {
     return parse(as_text(archive.read(name)), path.string() + ": " + in_quotes(name));
 }
 
-std::string NpyArray::shape_text() const {
-    std::string text;
-    for (const int size : shape) text += (text.empty() ? "" : ",") + std::to_string(size);
-    return "[" + text + "]";
-}
-
 bool NpyArray::has_channels_first() const {
     const auto is_channels = [](int size) { return size == 1 || size == 3; };
     return shape.size() == 4 && is_channels(shape[1]) && !is_channels(shape[3]);

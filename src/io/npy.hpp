@@ -14,8 +14,6 @@ struct NpyArray {
     std::vector<float> values;  ///< row-major (C order), as many as the product of the shape
     bool of_bytes = false;      ///< whole numbers from 0 to 255 (uint8), not floats
 
-    /// "[64,28,28,1]"
-    std::string shape_text() const;
     /// Does it look like pictures as PyTorch has them, [N,C,H,W]? We have channels last.
     bool has_channels_first() const;
 };

@@ -1,10 +1,7 @@
 #pragma once
 // Weights from the order in which files have them to ours.
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
-#include <span>
 
 #include "kernels/simd.hpp"
 
@@ -13,16 +10,6 @@ namespace diffusion {
 /// Weights are transposed in tiles of 64 x 64. A row of a tile is then four cache lines of ours
 /// side by side; narrower tiles would come back to the same page of our memory more often.
 inline constexpr std::ptrdiff_t kWeightTile = 64;
-
-/// Whether no number is infinite or NaN.
-template <class T>
-bool all_finite(std::span<const T> x) {
-    const T most = std::numeric_limits<T>::max();
-    std::ptrdiff_t others = 0;
-#pragma omp simd reduction(+ : others)
-    for (std::size_t i = 0; i < x.size(); ++i) others += std::abs(x[i]) <= most ? 0 : 1;
-    return others == 0;
-}
 
 /// `rows` rows of a file's weight [out, in, taps] become columns of ours, [taps, in, out], from `x`
 /// on.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "fuzz/fuzz.hpp"
+#include "tensor/shape_text.hpp"
 
 namespace diffusion::fuzz {
 namespace {
@@ -39,7 +40,8 @@ void check(const std::string& input) {
     std::size_t count = 1;
     for (const int size : x.shape) count *= static_cast<std::size_t>(size);
     must(count == x.values.size() && count <= input.size(), "as many numbers as the shape says");
-    must(!x.shape_text().empty() && (!x.has_channels_first() || x.shape.size() == 4), "its shape");
+    must(!shape_text(x.shape).empty() && (!x.has_channels_first() || x.shape.size() == 4),
+         "its shape");
     if (x.shape.size() > Shape::kMaxRank) return;
     Shape shape;
     shape.rank = static_cast<int>(x.shape.size());
