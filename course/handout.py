@@ -146,8 +146,12 @@ def unused_kernels(tree, names):
 
 
 def needs_later(tree, name, last):
-    """Whether a tool includes what a later chapter teaches."""
-    return name.startswith("tools/") and any(int(n) > last for n in re.findall(r'#include "(\d\d)_', (tree / name).read_text()))
+    """Whether a tool, in a file or a folder, includes what a later chapter teaches."""
+    if not name.startswith("tools/"):
+        return False
+    folder = (tree / name).parent
+    sources = [tree / name] if folder == tree / "tools" else sorted(folder.iterdir())
+    return any(int(n) > last for source in sources for n in re.findall(r'#include "(\d\d)_', source.read_text()))
 
 
 def write_handout(tree, chapter, out):

@@ -10,6 +10,7 @@
 #include "04_unet/model.hpp"
 #include "kernels/threads.hpp"
 #include "support/file_checks.hpp"
+#include "support/picture_loss.hpp"
 #include "support/varied.hpp"
 #include "tensor/random.hpp"
 
@@ -152,6 +153,67 @@ TEST_CASE("(4.15) the loss of any network for any objective, worked out by hand"
     CHECK(found == Approx(expected).epsilon(1e-6));
 }
 
+TEST_CASE(
+    "(4.15) the loss is that of the stated t and noise, worked out again for a network that "
+    "predicts 0") {
+    // A fresh network predicts 0, so each sample's loss is the weighted mean square of its target.
+    for (const std::string prediction : {"eps", "x0", "v"}) {
+        const DenoisingModel model(unet_config(1, 8, {1}), make_schedule("cosine", 1000),
+                                   prediction_from_name(prediction), 4, 4);
+        Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51),
+                     {}};  // every pixel is -0.6
+        SampleErrors samples(4);
+        const Trainer::Loss loss = picture_loss(model, data, {4, 1.0, false, 7}, &samples);
+        Array<float> values(model.parameters.block());
+        model.parameters.initialise<float>(values, 1);
+        Arena arena;
+        Tape<float> tape(arena);
+        tape.bind(values.data());
+        const float value = loss(tape, 5, 0, 4).value()(0);
+        double weighted = 0;
+        for (std::uint32_t k = 0; k < 4; ++k) {
+            const double u = (k + Random(7, Purpose::timestep, 5, k).uniform()) / 4;
+            const int t = 1 + static_cast<int>(u * 1000);
+            CHECK(samples.t[k] == t - 1);                 // the network counts from 0
+            CHECK((t - 1) / 250 == static_cast<int>(k));  // stratified
+            const double a = model.schedule.signal(t), s = model.schedule.noise(t);
+            Random noise(7, Purpose::noise, 5, k);
+            double expected = 0;
+            for (int p = 0; p < 16; ++p) {
+                const double e = noise.normal();
+                const double target = prediction == "eps"  ? e
+                                      : prediction == "x0" ? -0.6
+                                                           : a * e + s * 0.6;
+                expected += target * target / 16;
+            }
+            CHECK(samples.error[k] == doctest::Approx(expected).epsilon(1e-6));
+            const double weight = prediction == "x0" ? std::min(1 / (s * s), 5.0) * (a + 0.1) : 1;
+            weighted += weight * expected / 4;
+        }
+        CHECK(static_cast<double>(value) == doctest::Approx(weighted).epsilon(1e-6));
+    }
+}
+
+TEST_CASE(
+    "(4.15) with a power below 1 the times of a batch are those of u^p, later ones more often") {
+    const DenoisingModel model(unet_config(1, 8, {1}), make_schedule("cosine", 1000), Prediction::v,
+                               4, 4);
+    Dataset data{"test", "", 1, 4, 4, 1, std::vector<std::uint8_t>(16, 51), {}};
+    SampleErrors samples(64);
+    const Trainer::Loss loss = picture_loss(model, data, {64, 0.5, false, 3}, &samples);
+    Array<float> values(model.parameters.block());
+    Arena arena;
+    Tape<float> tape(arena);
+    tape.bind(values.data());
+    loss(tape, 0, 0, 64);
+    for (std::uint32_t k = 0; k < 64; ++k) {
+        const double u = (k + Random(3, Purpose::timestep, 0, k).uniform()) / 64;
+        CHECK(samples.t[k] == static_cast<int>(std::sqrt(u) * 1000));
+    }
+    // P(t <= T / 2) = (1 / 2)^(1 / p) = 1 / 4
+    CHECK(std::count_if(samples.t.begin(), samples.t.end(), [](double t) { return t <= 500; }) ==
+          16);
+}
 TEST_CASE("(3.11) the denoiser of a network: its condition, and its guess at any level") {
     const Affine net;
     Array<float> values(net.list.block());

@@ -326,7 +326,9 @@ TEST_CASE("what is no model's folder says what it is") {
     put_text(pickled, "PK\x03\x04 and more");
     CHECK(contains(complaint(saved.path()), "diffusion_pytorch_model.bin: a pickle of PyTorch"));
     std::filesystem::remove(pickled);
-    CHECK(contains(complaint(saved.path()), "there is no diffusion_pytorch_model.safetensors"));
+    CHECK(contains(
+        complaint(saved.path()),
+        "there is no diffusion_pytorch_model.safetensors; the folder holds \"config.json\""));
     put_text(saved.path() / "unet" / "config.json", "version https://git-lfs.github.com/spec/v1\n");
     CHECK(contains(complaint(saved.path()), "config.json: a Git LFS pointer"));
     put_text(saved.path() / "unet" / "config.json", "[1]");

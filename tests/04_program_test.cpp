@@ -299,7 +299,7 @@ TEST_CASE("wrong arguments end with 2, wrong files with 1, each with one line") 
     fails({"train", "--images", "-5", "--out", out}, 2, "--images");
     std::vector<std::string> other_seed = train(folder / "t", {"--resume", "--seed", "2"});
     other_seed.erase(other_seed.begin());
-    fails(other_seed, 1, "this run has seed 2, the saved one \"1\"");
+    fails(other_seed, 1, "this run has seed \"2\", the saved one \"1\"");
 
     const std::string log = get_text(folder / "t" / "train.csv");
     put_text(folder / "t" / "train.csv", "step\n0\n");

@@ -83,7 +83,7 @@ TEST_CASE("--resume on other data is refused, with what differs: sizes, pictures
     check_done(t.train(2));
     const auto before = read_file(t.out / "state.safetensors");
     check_refused(t.train(2, {"--resume", "--dataset", put_pictures(t.folder / "b", 30, 30, 0)}),
-                  "data size 30x30x1, the saved one \"12x8x1\"");
+                  "data size \"30x30x1\", the saved one \"12x8x1\"");
     const ProcessResult other =
         t.train(2, {"--resume", "--dataset", put_pictures(t.folder / "c", 12, 8, 9)});
     check_refused(other, "this run has data checksum ");
@@ -129,6 +129,24 @@ TEST_CASE("a training that begins where another was keeps that one, be it finish
     CHECK(contains(after.out, "its state cannot be read"));
     CHECK(get_text(t.out / "earlier_3" / "state.safetensors") == "damaged");
     CHECK(read_file(t.out / "earlier_1" / "state.safetensors") == first);
+}
+
+TEST_CASE("all that a training and its drawings leave in the folder moves aside with it") {
+    const Trainings t;
+    check_done(t.train(8));
+    check_done(run_program({"04_unet", "sample", "--model", t.out.string(), "--n", "2", "--steps",
+                            "2", "--save-npy", "--out", t.out.string()}));
+    const auto names = [](const fs::path& folder) {
+        std::vector<std::string> all;
+        for (const auto& entry : fs::recursive_directory_iterator(folder))
+            all.push_back(fs::relative(entry.path(), folder).string());
+        std::ranges::sort(all);
+        return all;
+    };
+    const std::vector<std::string> before = names(t.out);
+    CHECK(std::ranges::count(before, "samples.npy") == 1);
+    check_done(t.train(2));
+    CHECK(names(t.out / "earlier_1") == before);
 }
 
 TEST_CASE(
@@ -186,11 +204,11 @@ TEST_CASE("a finished training goes further with --from, as the refusal of --res
     const Trainings t;
     check_done(t.train(4, {"--base", "16", "--prediction", "v"}));
     const LoadedModel learned = load_model(t.out);
-    check_refused(
-        t.train(8, {"--base", "16", "--prediction", "v", "--resume"}),
-        "this run has steps 8, the saved one \"4\", warmup 1, the saved one \"0\"; to train its "
-        "model further, leave out --resume, and add --from " +
-            t.out.string());
+    check_refused(t.train(8, {"--base", "16", "--prediction", "v", "--resume"}),
+                  "this run has steps \"8\", the saved one \"4\", warmup \"1\", the saved one "
+                  "\"0\"; to train its "
+                  "model further, leave out --resume, and add --from " +
+                      t.out.string());
     // Network and prediction are the model's. Steps too short to change a weight show where it
     // began.
     const ProcessResult further =
@@ -210,9 +228,12 @@ TEST_CASE("a finished training goes further with --from, as the refusal of --res
 
     // The same command with --resume goes on, although --from now names its own result.
     check_done(t.train(8, {"--from", t.out.string(), "--optimizer", "adam", "--resume"}));
+    // It need not be named, nor be there: what counts is in the state.
+    check_done(t.train(8, {"--optimizer", "adam", "--resume"}));
     check_refused(
-        t.train(8, {"--base", "16", "--prediction", "v", "--optimizer", "adam", "--resume"}),
-        "this run has --from none, the saved one ");
+        t.train(8, {"--from", (t.out / "earlier_1").string(), "--optimizer", "adam", "--resume"}),
+        "this run has --from \"" + (t.out / "earlier_1").string() + "\", the saved one \"" +
+            t.out.string() + "\"");
 }
 
 TEST_CASE("samples that are not finite are not written: the file and the picture are named") {
@@ -242,6 +263,10 @@ TEST_CASE("--from refuses, by its name, an option that contradicts the model; an
     refused({"--dataset", put_pictures(t.folder / "b", 16, 16, 0)},
             "the model draws pictures of 12x8x1, the data are 16x16x1");
     check_refused(t.train(2, {"--from", (t.folder / "none").string()}), "none: cannot read");
+    nlohmann::json config = read_json(t.folder / "model" / "unet" / "config.json");
+    config["norm_eps"] = 1e-3;
+    write_json(t.folder / "model" / "unet" / "config.json", config);
+    refused({}, "model: this network's norm_eps is 0.001; what is trained here has 1e-05");
 }
 
 TEST_CASE("however a training ends, it leaves a model that can be drawn with") {

@@ -15,6 +15,7 @@
 #include "io/image.hpp"
 #include "io/json.hpp"
 #include "io/npy.hpp"
+#include "io/safetensors.hpp"
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
 #include "support/process.hpp"
@@ -313,6 +314,34 @@ TEST_CASE("train: a judge that learned something else is kept aside, the same on
         contains(other.out, "the earlier judge is kept in " + (out / "earlier_1").string() + "\n"));
     CHECK(read_file(out / "earlier_1" / file) == first);
     CHECK(read_file(out / file) != first);
+}
+
+TEST_CASE("a judge of an earlier version, or a damaged one: another learns unless it was named") {
+    const TemporaryFolder folder;
+    const auto out = folder / "out", path = out / "classifier_mnist.safetensors";
+    const auto samples = folder / "samples.idx";
+    put_pictures(samples, stroke_digits(600, 1));
+    REQUIRE(run({"train"}, out).exit_code == 0);
+    Safetensors old = read_safetensors(path);
+    old.metadata.erase("checksum");
+    for (const std::string kind : {"old", "damaged"}) {
+        CAPTURE(kind);
+        if (kind == "old")
+            write_safetensors(path, old);
+        else
+            put_text(path, "damaged");
+        const auto named = run({"score", "--samples", samples.string(), "--judge", path.string()},
+                               folder / "other");
+        CHECK(named.exit_code == 1);
+        CHECK(contains(named.err, kind == "old" ? "or of another version of this one, which then "
+                                                  "has to make it again"
+                                                : "classifier_mnist.safetensors: "));
+        const auto unnamed = run({"score", "--samples", samples.string()}, out);
+        INFO(unnamed.err);
+        CHECK(unnamed.exit_code == 0);
+        CHECK(contains(unnamed.out, "the earlier judge is kept in "));
+        CHECK(load_classifier(path).data == "mnist");
+    }
 }
 
 TEST_SUITE_END();

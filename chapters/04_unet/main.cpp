@@ -12,9 +12,11 @@ void add_size_options(CLI::App* command, TrainSettings& settings) {
         ->add_option("--dataset", settings.dataset,
                      "mnist, fashion, cifar10, builtin or folder:PATH")
         ->capture_default_str();
-    command->add_option("--from", settings.from,
-                        "begin with the weights of this model, and with its network, schedule and "
-                        "prediction: trains it further, or on other data");
+    command->add_option(
+        "--from", settings.from,
+        "begin with the weights of this model, and with its network, schedule and "
+        "prediction: trains it further, or on other data (a network of this program's own "
+        "kind; with --resume it may be left out)");
     command->add_option("--base", settings.base, "channels of the first level (0: the preset's)")
         ->capture_default_str()
         ->transform(at_least(0));

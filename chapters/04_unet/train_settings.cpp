@@ -1,6 +1,7 @@
 #include "04_unet/train_settings.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <sstream>
 
@@ -22,12 +23,26 @@ const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128
                                                 {"standard", {16, {1, 2, 4}, 32, 256'000}},
                                                 {"long", {16, {1, 2, 4}, 128, 4'480'000}}};
 
-/// "1,2,4" as numbers: the opposite of joined().
+/// "1,2,4" as numbers: the opposite of joined(). Empty if it is anything else.
 std::vector<int> parted(const std::string& text) {
     std::vector<int> numbers;
     std::istringstream list(text);
-    for (std::string part; std::getline(list, part, ',');) numbers.push_back(std::stoi(part));
+    for (std::string part; std::getline(list, part, ',');) {
+        const char* end = part.data() + part.size();
+        const auto [rest, error] = std::from_chars(part.data(), end, numbers.emplace_back());
+        if (error != std::errc() || rest != end) return {};
+    }
     return numbers;
+}
+
+/// Fails, naming it, at a setting of the network that differs from what is trained here.
+void require_ours(const UNetConfig& config, const UNetConfig& ours, const std::string& from) {
+    const nlohmann::json given = unet_config_json(config), expected = unet_config_json(ours);
+    for (const auto& [name, value] : expected.items()) {
+        const nlohmann::json found = given.value(name, nlohmann::json());
+        require(found == value, from, ": this network's ", name, " is ", found.dump(),
+                "; what is trained here has ", value.dump());
+    }
 }
 
 /// An option that was not given takes the value; one that was has to agree.
@@ -46,9 +61,7 @@ void take(TrainSettings& settings, const DenoisingModel& model, const Dataset& d
     std::vector<int> multipliers;
     for (const int channels : config.channels) multipliers.push_back(channels / base);
     const Schedule& schedule = model.schedule;
-    require(unet_config_json(config) ==
-                unet_config_json(unet_config(config.in_channels, base, multipliers)),
-            from, ": this network has settings that are not trained here");
+    require_ours(config, unet_config(config.in_channels, base, multipliers), from);
     require(std::ranges::find(kScheduleNames, schedule.name) != std::end(kScheduleNames) &&
                 schedule.beta == make_schedule(schedule.name, kT).beta,
             from, ": its schedule, ", schedule.name, " with ", schedule.steps(),
@@ -74,8 +87,11 @@ void take(TrainSettings& settings, const SavedState& saved) {
         const auto found = saved.metadata.find(name);
         return found == saved.metadata.end() ? std::string() : found->second;
     };
-    if (settings.from.empty() || entry("--from") == "none") return;
-    if (settings.base == 0) settings.base = std::stoi(entry("base"));
+    const std::string from = entry("--from");
+    if (from.empty() || from == "none") return;
+    if (settings.from.empty()) settings.from = from;
+    if (const auto base = parted(entry("base")); settings.base == 0 && base.size() == 1)
+        settings.base = base[0];
     if (settings.multipliers.empty()) settings.multipliers = parted(entry("multipliers"));
     if (settings.schedule.empty()) settings.schedule = entry("schedule");
     if (settings.prediction.empty()) settings.prediction = entry("prediction");

@@ -34,8 +34,8 @@ struct TrainSettings {
 /// one is given, and on data of another size.
 void take(TrainSettings& settings, const DenoisingModel& model, const Dataset& data);
 
-/// What is still open is that of the state: the learning rate and, if that run began with a model
-/// and `settings` name one, the network, the schedule and the prediction.
+/// What is still open is that of the state: the learning rate and, if that run began with a model,
+/// which one (it need not be there any more), the network, the schedule and the prediction.
 void take(TrainSettings& settings, const SavedState& saved);
 
 /// What is still open is the preset's, or the default.

@@ -182,8 +182,9 @@ void Trainer::load(const std::filesystem::path& path) {
         const auto found = saved.metadata.find(name);
         const bool there = found != saved.metadata.end();
         if (there && found->second == expected) continue;
-        differences += (differences.empty() ? "this run has " : ", ") + name + " " + expected +
-                       ", the saved one " + (there ? in_quotes(found->second) : "does not say");
+        differences += (differences.empty() ? "this run has " : ", ") + name + " " +
+                       in_quotes(expected) + ", the saved one " +
+                       (there ? in_quotes(found->second) : "does not say");
     }
     require(differences.empty(), path.string(), ": ", differences);
     const SafetensorsFile state(path);

@@ -14,19 +14,29 @@ namespace {
 
 constexpr double kSecondsPerPicture = 1e-4;  // of learning
 
+bool learned_from(const TrainedClassifier& judge, const Dataset& train) {
+    return judge.data == train.name && judge.checksum == checksum(train);
+}
+
+/// The judge of --judge.
+TrainedClassifier named_judge(const std::filesystem::path& path, const Dataset& train) {
+    require_file(path, "05_measuring train makes a judge, and score does without --judge");
+    TrainedClassifier judge = load_classifier(path);
+    require(learned_from(judge, train), path.string(), ": learned ", judge.data,
+            judge.data == train.name ? " from other pictures" : "", ", but the data are ",
+            train.source);
+    return judge;
+}
+
 /// The judge that is there already, if it will do.
 std::optional<TrainedClassifier> find_old(const CommonOptions& common,
                                           const JudgeSettings& settings, const Dataset& train) {
-    const std::filesystem::path path = judge_path(common, settings, train.name);
-    const bool asked_for = !settings.judge.empty();
-    if (!asked_for && !std::filesystem::exists(path)) return std::nullopt;
-    require_file(path, "05_measuring train makes a judge, and score does without --judge");
-    TrainedClassifier judge = load_classifier(path);
-    const bool same = judge.data == train.name && judge.checksum == checksum(train);
-    require(same || !asked_for, path.string(), ": learned ", judge.data,
-            judge.data == train.name ? " from other pictures" : "", ", but the data are ",
-            train.source);
-    if (asked_for || (same && judge.images >= judge_images(common.preset))) return judge;
+    if (!settings.judge.empty()) return named_judge(settings.judge, train);
+    try {
+        TrainedClassifier judge = load_classifier(judge_path(common, settings, train.name));
+        if (learned_from(judge, train) && judge.images >= judge_images(common.preset)) return judge;
+    } catch (const Error&) {  // there is none, or it is damaged, or of another version: a new one
+    }
     return std::nullopt;
 }
 

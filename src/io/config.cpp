@@ -182,7 +182,16 @@ fs::path find_weights(const fs::path& folder, const std::string& name) {
         const fs::path path = folder / (name + ending);
         if (fs::exists(path, ignored)) return path;
     }
-    fail(folder.string(), ": there is no ", name, ".safetensors");
+    std::vector<std::string> there;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder, ignored))
+        there.push_back(entry.path().filename().string());
+    std::ranges::sort(there);
+    constexpr std::size_t kNamed = 8;
+    std::string all = there.empty() ? "nothing" : "";
+    for (std::size_t i = 0; i < std::min(there.size(), kNamed); ++i)
+        all += (all.empty() ? "" : ", ") + in_quotes(there[i]);
+    if (there.size() > kNamed) all += ", ..";
+    fail(folder.string(), ": there is no ", name, ".safetensors; the folder holds ", all);
 }
 
 }  // namespace diffusion

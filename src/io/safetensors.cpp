@@ -93,7 +93,8 @@ Metadata::Metadata(const SafetensorsFile& file, const std::string& kind)
 const std::string& Metadata::entry(const std::string& key) const {
     const auto found = metadata_.find(key);
     require(found != metadata_.end(), path_, ": no ", key,
-            " in its metadata: not a model of this program");
+            " in its metadata: a model of another program, or of another version of this one, "
+            "which then has to make it again");
     return found->second;
 }
 

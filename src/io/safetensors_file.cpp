@@ -19,6 +19,13 @@ constexpr std::string_view kIndexEnding = ".index.json";
 constexpr std::uint64_t kPart = 1 << 18;      ///< numbers that a thread reads at a time
 constexpr std::size_t kConverted = 16 << 10;  ///< bytes that are converted at a time, in the cache
 
+/// X.safetensors.index.json, or X.safetensors.index.fp16.json as the libraries call the index of
+/// their half-precision shards.
+bool is_index(const fs::path& path) {
+    const std::string name = path.filename().string();
+    return name.ends_with(kIndexEnding) || name.ends_with(".index.fp16.json");
+}
+
 /// Numbers from byte `begin` of the file on.
 template <class T>
 void read_part(const FileReader& file, Dtype dtype, std::uint64_t begin, std::span<T> to) {
@@ -67,7 +74,7 @@ SafetensorsFile::SafetensorsFile(const fs::path& path, FileReader::Access access
     std::error_code ignored;  // what cannot be asked for cannot be opened either
     require(!fs::is_directory(path, ignored), path.string(),
             ": a folder; name the .safetensors file or the .safetensors.index.json inside");
-    if (path.filename().string().ends_with(kIndexEnding)) {
+    if (is_index(path)) {
         add_shards(path, access);
     } else if (!fs::exists(path, ignored) && fs::exists(index, ignored)) {
         path_ = index;

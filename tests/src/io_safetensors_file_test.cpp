@@ -230,6 +230,10 @@ TEST_CASE("safetensors: shards are read as one file, and must hold what their in
               (folder / "m-00002-of-00002.safetensors").string() + ": tensor \"c\"");
     }
 
+    const fs::path half = folder / "m.safetensors.index.fp16.json";  // as diffusers names it
+    fs::copy_file(index, half);
+    CHECK(SafetensorsFile(half).tensors().size() == 3);
+
     const auto message = [&](const std::string& text) {
         put_text(index, text);
         return error_of([&] { SafetensorsFile file(index); });

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 
 import pipelines
 import unet2d
-from common import Refused, Table, difference, emptied, ours, reference, write_folder
+from common import Refused, Table, call, difference, emptied, ours, reference, variant_of, write_folder
 
 PEERS = [unet2d.PEER]  # one for each class
 STORED = Path(__file__).resolve().parents[3] / "tests/data/peers"
@@ -31,9 +31,9 @@ STORED = Path(__file__).resolve().parents[3] / "tests/data/peers"
 def write(peer, setting, folder):
     """A setting's folder, with inputs and results."""
     write_folder(peer, setting, folder)
-    given = peer.inputs(peer.load(folder), **setting.inputs)
+    given = peer.inputs(peer.load(folder, **variant_of(setting)), **setting.inputs)
     save_file(given, folder / "in.safetensors")
-    save_file(reference(peer, folder, given), folder / "out.safetensors")
+    save_file(reference(peer, folder, given, **variant_of(setting)), folder / "out.safetensors")
 
 
 def write_stored(folder):
@@ -70,6 +70,10 @@ def check_class(bin, table, peer, scratch, only):
         except Refused as line:
             good = setting.odd and "\n" not in str(line) and setting.name.split()[0] in str(line)
             table.tell(peer.name, setting.name, "theirs -> ours", f" refused: {line}", good)
+            continue
+        written = emptied(scratch / "written")  # by us, and opened there
+        call(bin / "module", "--model", folder, "--save", written)
+        table.row(peer.name, setting.name, "ours -> theirs", difference(reference(peer, written, given), theirs))
 
 
 def check_refusals(bin, table, peer, scratch):

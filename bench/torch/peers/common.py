@@ -25,6 +25,7 @@ class Setting:
     rename: dict = dataclasses.field(default_factory=dict)  # parts of the tensors' names in the file; not with shard
     minimal: bool = False  # config.json without what is the class's default
     shard: str = ""  # the most bytes of a file ("20KB"); none: one file
+    variant: str = ""  # what the files' names say besides: "fp16"
     inputs: dict = dataclasses.field(default_factory=dict)  # what the class's inputs() is told
     stored: bool = False  # small, and kept in tests/data/peers
     odd: bool = False  # may be refused, in a line that names the key; a wrong answer is a failure all the same
@@ -32,7 +33,7 @@ class Setting:
 
 @dataclasses.dataclass
 class Peer:
-    """A class of theirs. make(config) gives the module, load(folder) opens a folder; inputs(module, **options) and
+    """A class of theirs. make(config) gives the module, load(folder, **options) opens a folder; inputs(module, **options) and
     run(module, inputs) have dictionaries of tensors, as `module` has in its files."""
 
     name: str
@@ -72,7 +73,7 @@ def randomise(module):
 def write_folder(peer, setting, folder):
     """The setting with random weights, as their save_pretrained writes it."""
     module = randomise(peer.make(setting.config)).to(setting.dtype)
-    module.save_pretrained(folder, **({"max_shard_size": setting.shard} if setting.shard else {}))
+    module.save_pretrained(folder, **({"max_shard_size": setting.shard} if setting.shard else {}), **variant_of(setting))
     if setting.rename:
         for file in folder.glob("*.safetensors"):
             tensors = {renamed(name, setting.rename): tensor for name, tensor in load_file(file).items()}
@@ -84,15 +85,19 @@ def write_folder(peer, setting, folder):
         (folder / "config.json").write_text(json.dumps(kept))
 
 
+def variant_of(setting):
+    return {"variant": setting.variant} if setting.variant else {}
+
+
 def renamed(name, parts):
     for old, new in parts.items():
         name = name.replace(old, new)
     return name
 
 
-def reference(peer, folder, inputs):
+def reference(peer, folder, inputs, **options):
     """Theirs, in double: what is compared is our rounding alone."""
-    module = peer.load(folder).double().eval()
+    module = peer.load(folder, **options).double().eval()
     with torch.no_grad():
         return {name: tensor.float().contiguous() for name, tensor in peer.run(module, inputs).items()}
 

@@ -38,6 +38,12 @@ SCHEDULERS = {  # of theirs
     "DDIM, no signal at the end, v": DDIMScheduler(**LINEAR, rescale_betas_zero_snr=True, prediction_type="v_prediction"),
     "DDPM, betas one by one, x0": DDPMScheduler(trained_betas=[0.0001 + 2e-5 * i for i in range(1000)], prediction_type="sample"),
 }
+DDPM = {  # changes of its settings that a drawing must follow
+    "as it is": {},
+    "fixed_large": dict(variance_type="fixed_large"),
+    "not clipped": dict(clip_sample=False),
+    "clipped at 0.7": dict(clip_sample_range=0.7),
+}
 REFUSED = {  # changes of DDPM's settings
     "LCMScheduler": dict(_class_name="LCMScheduler"),
     "beta_schedule": dict(beta_schedule="sigmoid"),
@@ -172,6 +178,10 @@ def check_theirs(bin, table, scratch):
             table.tell("scheduler", name, "theirs -> ours", f" refused: {line}", False)
             continue
         table.row("scheduler", name, "theirs -> ours", relative(mine, ddim(unet, scheduler.config, start, 5, grid)))
+    for name, change in DDPM.items():
+        folder = written(DDPMScheduler(**COSINE, prediction_type="v_prediction", **change))
+        table.row("DDPMPipeline", f"DDPM, cosine, v, {name}, 10 steps", "theirs -> ours",
+                  relative(drawn(bin / "04_unet", folder, scratch, "--steps", 10), ddpm(folder, start, 10)))
     for word, change in REFUSED.items():
         folder = written(DDPMScheduler())
         file = folder / "scheduler" / "scheduler_config.json"

@@ -62,6 +62,8 @@ CHANGED = [Setting(name, small(**change)) for name, change in ONE_CHANGED.items(
     Setting("float16", small(), dtype=torch.float16),
     Setting("bfloat16", small(), dtype=torch.bfloat16),
     Setting("float16 in several files", small(), dtype=torch.float16, shard="20KB"),
+    Setting("float16 as a variant", small(), dtype=torch.float16, variant="fp16"),
+    Setting("float16 as a variant in several files", small(), dtype=torch.float16, shard="20KB", variant="fp16"),
     Setting("defaults left out of config.json", dict(block_out_channels=[32, 64, 32, 32]), minimal=True),
 ]
 # What nobody here claims to read.
@@ -97,4 +99,4 @@ def run(model, given):
     return {"sample": model(given["sample"].to(model.dtype), given["timestep"], labels).sample}
 
 
-PEER = Peer("UNet2DModel", STORED + CHANGED + ODD + [CIFAR10], UNet2DModel.from_config, lambda folder: UNet2DModel.from_pretrained(folder, low_cpu_mem_usage=False), inputs, run)
+PEER = Peer("UNet2DModel", STORED + CHANGED + ODD + [CIFAR10], UNet2DModel.from_config, lambda folder, **more: UNet2DModel.from_pretrained(folder, low_cpu_mem_usage=False, **more), inputs, run)
