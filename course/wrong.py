@@ -33,7 +33,7 @@ WRONG = {
     "4.3": [("(half - how.shift)", "(half - 1)"), ("cosines + i) = static_cast<T>(std::cos", "cosines + i) = static_cast<T>(std::sin"),
             ("embedding(n, cosines + i)", "embedding(n, 2 * i)")],
     "4.4": [("dscore * scale * q(i, c)", "dscore * q(i, c)"), (" - mean)", ")"), ("dbias(i, j) += dscore;", "dbias(i, j) += scale * dscore;")],
-    "4.5": [("time(silu_time)", "scale(time(silu_time), T(2))"), ("Added<T>{.image = x.a}", "Added<T>{}")],
+    "4.5": [("(*time)(silu_time)", "scale((*time)(silu_time), T(2))"), ("Added<T>{.image = x.a}", "Added<T>{}")],
     "4.6": [("(k - warmup) / rest", "k / static_cast<double>(options.steps)"),
             ("0.5 * (1 + std::cos(std::numbers::pi * way))", "(1 - way)")],
     "4.7": [("weight(u, v, c, o)", "weight(K - 1 - u, K - 1 - v, c, o)"), ("dx(r, q, c) +=", "dx(r, q, c) ="),

@@ -53,7 +53,7 @@ bool is_writing(const fs::path& out) {
     return false;
 }
 
-/// Whole rows of a table that may end in half a one.
+/// Whole rows of a table whose last one may be cut short.
 std::ptrdiff_t rows_of(const fs::path& path) {
     const std::vector<std::byte> bytes = read_file(path);
     return std::ranges::count(as_text(bytes), '\n') - 1;
@@ -106,6 +106,7 @@ void kill_and_resume(int kills) {
         CHECK(read_csv(out / "train.csv").rows.size() == kSteps);
         CHECK(!is_writing(out));
     }
+    if (kills >= 50) CHECK(tally.writing > 0);  // one in ten, usually
     MESSAGE(kills, " kills: ", tally.before_state, " before the first state, ", tally.writing,
             " while a file was written, ", tally.between, " at other times");
 }

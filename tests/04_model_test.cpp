@@ -323,12 +323,20 @@ TEST_CASE("what is no model's folder says what it is") {
 
     const auto pickled = saved.path() / "unet" / "diffusion_pytorch_model.bin";
     std::filesystem::rename(saved.path() / kWeights, pickled);
-    put_text(pickled, "PK\x03\x04 and more");
+    put_text(pickled, "PK\x03\x04 archive/data.pkl");
     CHECK(contains(complaint(saved.path()), "diffusion_pytorch_model.bin: a pickle of PyTorch"));
     std::filesystem::remove(pickled);
     CHECK(contains(
         complaint(saved.path()),
         "there is no diffusion_pytorch_model.safetensors; the folder holds \"config.json\""));
+    write_safetensors(saved.path() / "state.safetensors",
+                      {{{"values", {1}, {0}}}, {{"step", "1"}, {"steps", "2"}}});
+    CHECK(contains(complaint(saved.path() / "state.safetensors"),
+                   "the state of a training; name its folder, " + saved.path().string()));
+    put_text(empty / "model_index.json", R"({"unet": ["diffusers", "UNet2DConditionModel"]})");
+    CHECK(contains(complaint(empty),
+                   "model_index.json: its unet is a \"UNet2DConditionModel\", "
+                   "expected a UNet2DModel of diffusers"));
     put_text(saved.path() / "unet" / "config.json", "version https://git-lfs.github.com/spec/v1\n");
     CHECK(contains(complaint(saved.path()), "config.json: a Git LFS pointer"));
     put_text(saved.path() / "unet" / "config.json", "[1]");

@@ -131,6 +131,83 @@ TEST_CASE("a training that begins where another was keeps that one, be it finish
     CHECK(read_file(t.out / "earlier_1" / "state.safetensors") == first);
 }
 
+TEST_CASE("a training goes on although its log is gone or damaged: the state decides") {
+    const Trainings t;
+    constexpr int kSteps = 300;
+    check_done(t.train(kSteps, {"--out", (t.folder / "whole").string()}));
+    int kept = 0;
+    for (const std::string kind : {"gone", "empty", "another table"}) {
+        CAPTURE(kind);
+        const fs::path out = t.folder / kind, log = out / "train.csv";
+        CHECK(t.train(kSteps, {"--out", out.string()}, {.send_signal = SIGINT, .signal_at = "30 %"})
+                  .exit_code == 130);
+        if (kind == "gone")
+            fs::remove(log);
+        else
+            put_text(log, kind == "empty" ? "" : "step\n0\n");
+        const ProcessResult resumed = t.train(kSteps, {"--resume", "--out", out.string()});
+        check_done(resumed);
+        CHECK(contains(resumed.out, "note: " + log.string()));
+        CHECK(contains(resumed.out, "a new log begins"));
+        CHECK(fs::exists(out / "earlier_1" / "train.csv") == (kind != "gone"));
+        CHECK(read_file(out / "state.safetensors") ==
+              read_file(t.folder / "whole" / "state.safetensors"));
+        kept += fs::exists(out / "earlier_1");
+    }
+    CHECK(kept == 2);
+}
+
+TEST_CASE("--resume takes what is not given from the state, unless a preset is asked for") {
+    const Trainings t;
+    CHECK(t.train(300, {"--base", "16"}, {.send_signal = SIGINT, .signal_at = "30 %"}).exit_code ==
+          130);
+    const auto resumed = [&](std::vector<std::string> more) {
+        more.insert(more.begin(),
+                    {"04_unet", "train", "--resume", "--dataset", t.data, "--out", t.out.string()});
+        return run_program(more);
+    };
+    const ProcessResult other = resumed({"--preset", "quick"});
+    check_refused(other, "this run has batch \"32\", the saved one \"4\"");
+    CHECK(contains(other.err, "start with the same options"));
+    CHECK(!contains(other.err, "--from"));  // it is not finished
+    check_done(resumed({}));
+    CHECK(t.step(t.out) == 300);
+    CHECK(load_model(t.out).model.unet.config().channels_at(0) == 16);
+}
+
+TEST_CASE("a training that stopped before its first step is no training to keep") {
+    const Trainings t;
+    check_refused(t.train(8, {"--learning-rate", "1e30"}), "begin again with 04_unet train");
+    CHECK(t.step(t.out) == 0);
+    check_done(t.train(2));
+    CHECK(!fs::exists(t.out / "earlier_1"));
+}
+
+TEST_CASE("fewer pictures do not replace more; as many do") {
+    const Trainings t;
+    const fs::path drawn = t.folder / "drawn";
+    check_done(t.train(2));
+    const auto draw = [&](const char* n, const char* seed) {
+        const ProcessResult run =
+            run_program({"04_unet", "sample", "--model", t.out.string(), "--n", n, "--steps", "1",
+                         "--seed", seed, "--out", drawn.string()});
+        check_done(run);
+        return run.out;
+    };
+    draw("4", "1");
+    const auto four = read_file(drawn / "samples.idx");
+    CHECK(contains(draw("3", "1"), "the 4 pictures that were drawn here before are kept in " +
+                                       (drawn / "earlier_1").string()));
+    CHECK(read_file(drawn / "earlier_1" / "samples.idx") == four);
+    CHECK(fs::exists(drawn / "earlier_1" / "denoising.gif"));
+    draw("3", "2");
+    CHECK(!fs::exists(drawn / "earlier_2"));
+    const FolderLock lock(drawn);  // another program draws or trains there
+    check_refused(run_program({"04_unet", "sample", "--model", t.out.string(), "--n", "1",
+                               "--steps", "1", "--out", drawn.string()}),
+                  "another program is at work here");
+}
+
 TEST_CASE("all that a training and its drawings leave in the folder moves aside with it") {
     const Trainings t;
     check_done(t.train(8));
@@ -171,7 +248,7 @@ TEST_CASE("nothing moves for a training that does not begin: wrong options, or a
     check_done(t.train(2));
     check_refused(t.train(2, {"--dataset", "folder:" + (t.folder / "none").string()}), "none");
     const FolderLock lock(t.out);
-    check_refused(t.train(2), "another program is training here");
+    check_refused(t.train(2), "another program is at work here");
     CHECK(!fs::exists(t.out / "earlier_1"));
 }
 

@@ -293,6 +293,8 @@ TEST_CASE("a damaged state is refused with the file's name, and the trainer stay
     refused([](Safetensors& f) { f.metadata.erase("step"); }, "no number 'step'");
     refused([](Safetensors& f) { f.metadata.erase("seed"); },
             "this run has seed \"1\", the saved one");
+    const char* not_finite = "tensor \"momentum\": holds a number that is not finite";
+    refused([](Safetensors& f) { f.arrays[2].values[0] = std::nanf(""); }, not_finite);
     const auto bytes = read_file(folder / "good");
     put_text(folder / "cut", as_text(bytes).substr(0, bytes.size() / 2));
     CHECK(contains(error_of([&] { trainer.load(folder / "cut"); }), (folder / "cut").string()));
@@ -309,6 +311,11 @@ TEST_CASE("weights that are not finite do not replace a saved state") {
         std::numeric_limits<float>::infinity();
     CHECK(contains(error_of([&] { trainer.save(folder / "state"); }),
                    "after step 0 the parameter b is not finite"));
+    CHECK(read_file(folder / "state") == before);
+    trainer.load(folder / "state");
+    trainer.state().at("second_moment")[0] = std::nanf("");  // it can overflow on its own
+    CHECK(contains(error_of([&] { trainer.save(folder / "state"); }),
+                   "after step 0 the optimizer's second_moment is not finite"));
     CHECK(read_file(folder / "state") == before);
 }
 

@@ -156,7 +156,7 @@ TEST_CASE(
     const auto norm1 = [&](Var<double> v) { return silu(block.norm1(v)); };
     const auto norm2 = [&](Var<double> v) { return silu(block.norm2(v)); };
     const auto shift = [&](Var<double> v) {
-        const Var<double> u = block.time(pieces.constant(time));
+        const Var<double> u = (*block.time)(pieces.constant(time));
         const Tensor<double> every = pieces.arena().make<double>(v.shape());
         for (int n = 0; n < v.size(0); ++n) {
             for (int p = 0; p < v.size(1) * v.size(2); ++p)
@@ -175,7 +175,7 @@ TEST_CASE(
             for (int o = 0; o < 16; ++o) du(n, o) += dh[n].rows()(p, o);
         }
     }
-    const Tensor<double> dtime_by_hand = pull(block.time, time, du);
+    const Tensor<double> dtime_by_hand = pull(*block.time, time, du);
     for (std::ptrdiff_t i = 0; i < dtime.numel(); ++i)
         CHECK(dtime_by_hand.data()[i] == doctest::Approx(dtime.data()[i]).epsilon(1e-12));
     for (std::size_t i = 0; i < gradient.size(); ++i)  // every weight of the block

@@ -152,17 +152,23 @@ TEST_CASE("score: what cannot be scored is told in one line") {
         contains(complaint({"--samples", good, "--n", "301"}), "--n is 301, expected 100 to 300"));
     CHECK(contains(complaint({"--samples", good, "--n", "250"}),
                    "there are only 200 test pictures to compare with"));
-    CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}), "missing.idx"));
+    CHECK(contains(complaint({"--samples", (folder / "missing.idx").string()}),
+                   "missing.idx: no such file or folder; expected pictures as an IDX file"));
+    put_text(folder / "a.gif", "GIF89a and more");
+    CHECK(contains(complaint({"--samples", (folder / "a.gif").string()}),
+                   "a.gif: a GIF; expected pictures as an IDX file"));
+    put_text(folder / "a.txt", "not pictures\n");
+    CHECK(contains(complaint({"--samples", (folder / "a.txt").string()}), "a.txt: a text; exp"));
     std::ofstream(folder / "grid.png") << "\x89PNG\r\n\x1a\n and more";
     CHECK(contains(complaint({"--samples", (folder / "grid.png").string()}),
-                   "grid.png: one picture; expected many"));
+                   "grid.png: a picture (PNG); expected pictures as an IDX file"));
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "absent.st").string()}),
                    "absent.st: cannot read: no such file; 05_measuring train makes a judge"));
     CHECK(contains(complaint({"--samples", good, "--dataset", "letters"}),
                    "unknown data set 'letters'"));
     put_text(folder / "cut.safetensors", "short");
     CHECK(contains(complaint({"--samples", good, "--judge", (folder / "cut.safetensors").string()}),
-                   "cut.safetensors: not a safetensors file"));
+                   "cut.safetensors: a text and not a safetensors file; it begins \"short\""));
     // A judge of other pictures that go by the same name.
     const TrainedClassifier other = train_classifier(stroke_digits(200, 9), 64, 1);
     TrainedClassifier renamed = other;

@@ -9,6 +9,7 @@
 
 #include "05_measuring/faults.hpp"
 #include "05_measuring/scores.hpp"
+#include "05_measuring/texts.hpp"
 #include "data/find.hpp"
 #include "data/strokes.hpp"
 #include "support/file_checks.hpp"
@@ -113,6 +114,10 @@ TEST_CASE("a classifier's file gives the same predictions; damaged ones are told
     Dataset unnamed = train;
     unnamed.labels.clear();
     CHECK(contains(error_of([&] { train_classifier(unnamed, 64, 1); }), "has no labels"));
+}
+
+TEST_CASE("a share of 0 is told as 0, to its interval's ends") {
+    for (const int n : {100, 200, 5000}) CHECK(percent(share_interval(0, n).low) == "0.0 %");
 }
 
 TEST_CASE("a smaller choice of pictures is the beginning of a larger one") {

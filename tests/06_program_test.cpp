@@ -2,6 +2,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,7 +15,9 @@
 #include "io/csv.hpp"
 #include "io/files.hpp"
 #include "io/image.hpp"
+#include "io/json.hpp"
 #include "io/npy.hpp"
+#include "io/safetensors.hpp"
 #include "support/exif.hpp"
 #include "support/file_checks.hpp"
 #include "support/noise_image.hpp"
@@ -232,6 +236,57 @@ TEST_CASE("test pictures are those of the data that the model learned, or there 
     const ProcessResult experiment = run({"--model", of_folder}, folder / "out");
     CHECK(experiment.exit_code == 1);
     CHECK(contains(experiment.err, "the model learned a folder"));
+}
+
+TEST_CASE("a folder that does not tell what its model learned draws, but edits no test picture") {
+    const TemporaryFolder folder;
+    std::filesystem::copy(world().model, folder / "m", std::filesystem::copy_options::recursive);
+    const auto weights = folder / "m" / "unet" / "diffusion_pytorch_model.safetensors";
+    Safetensors file = read_safetensors(weights);
+    file.metadata = {{"format", "pt"}};  // as diffusers writes it
+    write_safetensors(weights, file);
+    const std::string model = (folder / "m").string();
+    const ProcessResult all = run({"--model", model}, folder / "all");
+    INFO(all.err);
+    REQUIRE(all.exit_code == 0);
+    CHECK(std::filesystem::exists(folder / "all" / "interpolation.png"));
+    CHECK(!std::filesystem::exists(folder / "all" / "quality.csv"));
+    for (const char* job : {"invert", "edit", "inpaint"}) {
+        const ProcessResult refused = run({job, "--model", model, "--steps", "2"}, folder / job);
+        CHECK(refused.exit_code == 1);
+        CHECK(contains(refused.err, "m: does not tell what the model learned; give a picture"));
+    }
+    const ProcessResult measured =
+        run_program({"05_measuring", "--preset", "smoke", "--data", world().folder.path().string(),
+                     "--model", model, "--out", (folder / "measured").string()});
+    CHECK(measured.exit_code == 1);
+    INFO(measured.err);
+    CHECK(contains(measured.err, "m: does not tell what the model learned, so there is nothing"));
+}
+
+TEST_CASE("guesses are clipped as the model's scheduler says, unless --clip says otherwise") {
+    const TemporaryFolder folder;
+    std::filesystem::copy(world().model, folder / "m", std::filesystem::copy_options::recursive);
+    const auto scheduler = folder / "m" / "scheduler" / "scheduler_config.json";
+    nlohmann::json config = read_json(scheduler);
+    const auto largest = [&](std::vector<std::string> more) {
+        more.insert(more.begin(), {"sample", "--model", (folder / "m").string(), "--steps", "3",
+                                   "--n", "2", "--save-npy"});
+        REQUIRE(run(more, folder / "out").exit_code == 0);
+        float most = 0;
+        for (const float v : read_npy(folder / "out" / "samples.npy").values)
+            most = std::max(most, std::abs(v));
+        return most;
+    };
+    config["clip_sample_range"] = 0.05;
+    write_json(scheduler, config);
+    CHECK(largest({}) <= 0.0501f);
+    CHECK(largest({"--clip", "0.02"}) <= 0.0201f);
+    const float unclipped = largest({"--clip", "0"});
+    CHECK(unclipped > 0.1f);
+    config["clip_sample"] = false;
+    write_json(scheduler, config);
+    CHECK(largest({}) == unclipped);
 }
 
 TEST_CASE("what cannot be done is told in one line") {

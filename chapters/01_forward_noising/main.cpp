@@ -74,6 +74,8 @@ void experiment(const Options& options) {
     folder.setting("seed", options.seed);
     folder.setting("steps", options.steps);
     folder.setting("data", data.source);
+    folder.setting("picture", options.index);
+    folder.begin();
 
     Arena arena;
     Tensor<float> x0 = arena.make<float>({data.height, data.width, data.channels});

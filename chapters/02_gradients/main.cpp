@@ -225,6 +225,7 @@ void experiment(const CommonOptions& options) {
                                     {"expected time", about(9e-4 * steps)}});
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);
+    folder.begin();
     check_gradients(folder);
 
     std::vector<double> descent, adam;

@@ -285,8 +285,10 @@ void experiment(const CommonOptions& options) {
             {"expected time", about(work.seconds)}});
     folder.setting("preset", options.preset);
     folder.setting("seed", options.seed);
-    walk_shapes(folder, work, options.seed);
     const Dataset data = find_dataset("mnist", options.data, true);
+    folder.setting("data", data.source);
+    folder.begin();
+    walk_shapes(folder, work, options.seed);
     const Array<float> train = first_digits(data, std::min(work.digits, data.count));
     remember(folder, options, data, train);
     count_bits(folder, options, train);

@@ -100,8 +100,11 @@ Parts find_parts(const fs::path& folder) {
     const std::string file = index.string();
     require(content.is_object() && content.contains("unet"), file, ": names no unet");
     const json& unet = content["unet"];
-    require(unet == json({"diffusers", kUNet2DModel}), file, ": the unet is ",
-            in_quotes(unet.dump()), ", expected a ", kUNet2DModel, " of diffusers");
+    require(unet == json({"diffusers", kUNet2DModel}), file, ": its unet is ",
+            unet.is_array() && unet.size() == 2 && unet[1].is_string()
+                ? "a " + in_quotes(unet[1].get<std::string>())
+                : "not told",
+            ", expected a ", kUNet2DModel, " of diffusers");
     const auto part = [&](const char* name) {
         return fs::is_directory(folder / name) ? folder / name : folder;
     };
@@ -116,6 +119,8 @@ fs::path folder_of(const fs::path& path) {
     if (path.extension() == ".json" || fs::exists(folder / kConfigFile)) return folder;
     const SafetensorsFile file(path);
     require(!file.metadata().contains("model"), path.string(), kOlder);
+    require(!file.metadata().contains("steps"), path.string(),
+            ": the state of a training; name its folder, ", folder.string());
     fail(path.string(), ": weights without their settings; name a folder that has them, and ",
          kConfigFile);
 }

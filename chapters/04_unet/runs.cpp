@@ -129,7 +129,7 @@ private:
     TrainSettings complete(TrainSettings settings) {
         if (common_.resume && std::filesystem::exists(files_.state())) {
             saved_ = look_at_state(files_.state());
-            take(settings, *saved_);
+            take(settings, *saved_, !common_.preset_given);
         } else if (!settings.from.empty()) {
             require_file(settings.from, "04_unet train makes a model");
             from_.emplace(load_model(settings.from));
@@ -144,7 +144,8 @@ private:
         try {
             trainer_.load(files_.state());
         } catch (const Error& error) {
-            const bool further = saved_->steps != steps() && holds_model(folder_.dir());
+            const bool further = saved_->step == saved_->steps && saved_->steps != steps() &&
+                                 holds_model(folder_.dir());
             fail(error.what(), further
                                    ? "; to train its model further, leave out --resume, and add "
                                      "--from " +
@@ -155,11 +156,26 @@ private:
         if (!trainer_.earlier_rates().empty())
             std::printf("learning rate: %s; from there on %s\n", trainer_.earlier_rates().c_str(),
                         shortest(settings_.learning_rate).c_str());
+        try {
+            earlier_ = seconds_logged();
+        } catch (const Error& error) {  // the state decides, not its log
+            const std::string name = files_.log().filename().string();
+            const std::filesystem::path aside = set_aside(folder_.dir(), std::span(&name, 1));
+            std::printf(
+                "note: %s; %sa new log begins\n", error.what(),
+                aside.empty() ? "" : ("it is kept in " + aside.string() + ", and ").c_str());
+            const CsvWriter anew(files_.log(), kLogColumns, false);
+        }
+    }
+
+    /// Brings the log to the state's step. How long the training took up to there.
+    double seconds_logged() const {
+        require(std::filesystem::exists(files_.log()), files_.log().string(), ": is not there");
         keep_csv_rows(files_.log(), 0, static_cast<double>(trainer_.steps()));
         const CsvTable log = read_csv(files_.log());
         require(log.columns == kLogColumns, files_.log().string(),
-                ": not the log of a training: its columns are others; start without --resume");
-        if (!log.rows.empty()) earlier_ = log.rows.back()[2];
+                ": not the log of a training: its columns are others");
+        return log.rows.empty() ? 0 : log.rows.back()[2];
     }
 
     /// Begins anew, in a folder that may hold another run.

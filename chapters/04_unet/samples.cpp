@@ -1,7 +1,9 @@
 #include "04_unet/samples.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 
 #include "data/idx.hpp"
 #include "io/image.hpp"
@@ -40,9 +42,31 @@ Dataset to_dataset(Tensor<const float> x, const std::string& source) {
     return data;
 }
 
+namespace {
+
+/// More pictures than are drawn now are not replaced by them.
+void keep_more(const RunFolder& folder, int n) {
+    const std::filesystem::path file = folder.path("samples.idx");
+    if (!std::filesystem::exists(file)) return;
+    int there = 0;
+    try {
+        there = read_idx_images(file).shape.at(0);
+    } catch (const std::exception&) {  // damaged: nothing to keep
+    }
+    if (there <= n) return;
+    const std::array<std::string, 4> names = {"samples.idx", "samples.npy", "samples.png",
+                                              "denoising.gif"};
+    const std::filesystem::path aside = set_aside(folder.dir(), names);
+    std::printf("the %d pictures that were drawn here before are kept in %s\n", there,
+                aside.c_str());
+}
+
+}  // namespace
+
 void write_samples(RunFolder& folder, Tensor<const float> x, bool npy, const std::string& how) {
     constexpr int kMostInGrid = 1024;  // 32 x 32
     const int n = x.size(0), shown = std::min(n, kMostInGrid);
+    keep_more(folder, n);
     std::vector<int> shape{n, x.size(1), x.size(2)};
     if (x.size(3) > 1) shape.push_back(x.size(3));
     write_idx(folder.path("samples.idx"), shape,

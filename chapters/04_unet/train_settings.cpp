@@ -41,7 +41,8 @@ void require_ours(const UNetConfig& config, const UNetConfig& ours, const std::s
     for (const auto& [name, value] : expected.items()) {
         const nlohmann::json found = given.value(name, nlohmann::json());
         require(found == value, from, ": this network's ", name, " is ", found.dump(),
-                "; what is trained here has ", value.dump());
+                "; what is trained here has ", value.dump(),
+                ": only networks that 04_unet train made can be trained further");
     }
 }
 
@@ -81,17 +82,23 @@ void take(TrainSettings& settings, const DenoisingModel& model, const Dataset& d
             " (", data.source, ")");
 }
 
-void take(TrainSettings& settings, const SavedState& saved) {
+void take(TrainSettings& settings, const SavedState& saved, bool all) {
     if (settings.learning_rate == 0) settings.learning_rate = saved.learning_rate;
     const auto entry = [&](const char* name) {
         const auto found = saved.metadata.find(name);
         return found == saved.metadata.end() ? std::string() : found->second;
     };
+    const auto number = [&](const char* name) {
+        const std::vector<int> parts = parted(entry(name));
+        return parts.size() == 1 ? parts[0] : 0;
+    };
+    if (all && settings.batch == 0) settings.batch = number("batch");
+    if (all && settings.images == 0) settings.images = saved.steps * settings.batch;
     const std::string from = entry("--from");
-    if (from.empty() || from == "none") return;
-    if (settings.from.empty()) settings.from = from;
-    if (const auto base = parted(entry("base")); settings.base == 0 && base.size() == 1)
-        settings.base = base[0];
+    const bool begun_with_a_model = !from.empty() && from != "none";
+    if (begun_with_a_model && settings.from.empty()) settings.from = from;
+    if (!all && !begun_with_a_model) return;
+    if (settings.base == 0) settings.base = number("base");
     if (settings.multipliers.empty()) settings.multipliers = parted(entry("multipliers"));
     if (settings.schedule.empty()) settings.schedule = entry("schedule");
     if (settings.prediction.empty()) settings.prediction = entry("prediction");

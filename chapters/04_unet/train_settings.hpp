@@ -35,8 +35,9 @@ struct TrainSettings {
 void take(TrainSettings& settings, const DenoisingModel& model, const Dataset& data);
 
 /// What is still open is that of the state: the learning rate and, if that run began with a model,
-/// which one (it need not be there any more), the network, the schedule and the prediction.
-void take(TrainSettings& settings, const SavedState& saved);
+/// which one (it need not be there any more) and its network. With `all`, where no preset is asked
+/// for, everything else, too.
+void take(TrainSettings& settings, const SavedState& saved, bool all);
 
 /// What is still open is the preset's, or the default.
 void take(TrainSettings& settings, const std::string& preset);

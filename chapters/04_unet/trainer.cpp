@@ -144,8 +144,13 @@ std::map<std::string, std::span<float>> Trainer::state() {
 }
 
 void Trainer::save(const std::filesystem::path& path) {
+    const std::string after = "training: after step " + std::to_string(steps());
     for (const std::span<const float> each : {values_.span(), average_.span()})
-        require_finite(list_, each, "training: after step " + std::to_string(steps()));
+        require_finite(list_, each, after);
+    for (const auto& [name, place] : this->state()) {
+        if (!all_finite<float>(place))
+            throw NotFinite(after + " the optimizer's " + name + " is not finite");
+    }
     std::map<std::string, std::string> metadata = identity();
     metadata["step"] = std::to_string(steps());
     metadata["learning_rate"] = shortest(options_.learning_rate);
@@ -197,12 +202,16 @@ void Trainer::load(const std::filesystem::path& path) {
     }
     require(state.tensors().size() == places.size(), path.string(), ": holds ",
             state.tensors().size(), " arrays, expected ", places.size());
+    std::map<std::string, Array<float>> read;  // all of it, before anything changes here
     for (const auto& [name, place] : places) {
         const StoredTensor& array = *state.find(name);
-        state.read(array, 0, place);
-        require(all_finite<float>(place), state.place_of(array),
-                ": holds a number that is not finite; begin again without --resume");
+        Array<float>& values = read[name];
+        values = Array<float>(static_cast<std::ptrdiff_t>(place.size()));
+        state.read(array, 0, values.span());
+        require(all_finite<float>(values.span()), state.place_of(array),
+                ": holds a number that is not finite");
     }
+    for (const auto& [name, place] : places) std::ranges::copy(read.at(name), place.begin());
     adam_.set_steps(saved.step);
     const auto earlier = saved.metadata.find("earlier_learning_rates");
     earlier_rates_ = earlier == saved.metadata.end() ? "" : earlier->second;

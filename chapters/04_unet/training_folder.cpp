@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "04_unet/model.hpp"
 #include "04_unet/trainer.hpp"
 #include "io/files.hpp"
 
@@ -46,8 +47,7 @@ std::string told_of(const fs::path& aside) {
 
 }  // namespace
 
-TrainingFolder::TrainingFolder(const RunFolder& folder) : folder_(folder), lock_(folder.dir()) {
-    put_back(folder.dir());
+TrainingFolder::TrainingFolder(const RunFolder& folder) : folder_(folder) {
     for (const char* part : {"unet", "scheduler"}) remove_leftovers(folder.path(part));
 }
 
@@ -55,9 +55,19 @@ fs::path TrainingFolder::grid(std::int64_t part) const {
     return folder_.path("progress_" + std::to_string(part) + ".png");
 }
 
+bool TrainingFolder::nothing_learned() const {
+    if (holds_model(folder_.dir())) return false;
+    try {
+        return look_at_state(state()).step == 0;
+    } catch (const std::exception&) {
+        return false;
+    }
+}
+
 void TrainingFolder::make_room() const {
     if (std::ranges::none_of(kMarks, [&](auto mark) { return fs::exists(folder_.path(mark)); }))
         return;
+    if (nothing_learned()) return;
     const fs::path aside = set_aside(folder_.dir(), all_files());
     std::printf("the earlier training here is kept in %s (%s)%s\n", aside.c_str(),
                 size_text(aside).c_str(), told_of(aside).c_str());

@@ -12,7 +12,6 @@ inline constexpr int kGrids = 8;  ///< drawings on the way
 
 class TrainingFolder {
 public:
-    /// Fails if another program is training there. A set_aside that was cut short is undone.
     explicit TrainingFolder(const RunFolder& folder);
 
     std::filesystem::path state() const { return folder_.path("state.safetensors"); }
@@ -25,8 +24,10 @@ public:
     void make_room() const;
 
 private:
+    /// Whether the training there stopped before its first step.
+    bool nothing_learned() const;
+
     const RunFolder& folder_;
-    FolderLock lock_;
 };
 
 }  // namespace diffusion

@@ -66,8 +66,8 @@ ResBlock::ResBlock(ParameterList& list, const std::string& name, int inputs, int
     : norm1(list, name + ".norm1", inputs, config.groups, config.eps),
       norm2(list, name + ".norm2", outputs, config.groups, config.eps),
       conv1(list, name + ".conv1", inputs, outputs, 3),
-      conv2(list, name + ".conv2", outputs, outputs, 3, 1, true),
-      time(list, name + ".time_emb_proj", time_width, outputs) {
+      conv2(list, name + ".conv2", outputs, outputs, 3, 1, true) {
+    if (time_width > 0) time.emplace(list, name + ".time_emb_proj", time_width, outputs);
     if (inputs != outputs) skip.emplace(list, name + ".conv_shortcut", inputs, outputs, 1);
 }
 

@@ -84,13 +84,13 @@ struct ResBlock {
     template <class T>
     Var<T> operator()(const ConvInput<T>& x, Var<T> silu_time) const;
     template <class T>
-    Var<T> operator()(Var<T> x, Var<T> silu_time) const {
+    Var<T> operator()(Var<T> x, Var<T> silu_time = {}) const {
         return (*this)(ConvInput<T>(x), silu_time);
     }
 
     GroupNorm norm1, norm2;
     Conv2d conv1, conv2;
-    Linear time;
+    std::optional<Linear> time;  ///< none in a network that knows no time: time_width 0
     std::optional<Conv2d> skip;  ///< 1x1, where the number of channels changes
 };
 

@@ -12,7 +12,8 @@ namespace diffusion {
 template <class T>
 Var<T> ResBlock::operator()(const ConvInput<T>& x, Var<T> silu_time) const {
     // >>> exercise 4.5 points=2 hint="(4.11) and (4.12) make h; (4.11) and (4.13) the result"
-    const Var<T> h = conv1(norm1.silu(x), {.shift = time(silu_time)});  // (4.11), (4.12)
+    const Var<T> shift = time ? (*time)(silu_time) : Var<T>();
+    const Var<T> h = conv1(norm1.silu(x), {.shift = shift});  // (4.11), (4.12)
     const Added<T> past =
         skip ? Added<T>{.image = (*skip)(x), .in_place = true} : Added<T>{.image = x.a};
     const Var<T> y = conv2(norm2.silu(h), past);  // (4.11), (4.13)

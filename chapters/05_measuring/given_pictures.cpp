@@ -10,6 +10,7 @@
 #include "data/image_folder.hpp"
 #include "io/image.hpp"
 #include "io/npy.hpp"
+#include "io/picture_file.hpp"
 #include "tensor/shape_text.hpp"
 
 namespace diffusion {
@@ -17,11 +18,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-bool starts_with(const fs::path& path, const std::string& start) {
+/// The first bytes of a file.
+std::string beginning_of(const fs::path& path) {
     std::ifstream file(path, std::ios::binary);
-    std::string text(start.size(), '\0');
+    std::string text(64, '\0');
     file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    return file && text == start;
+    text.resize(static_cast<std::size_t>(file.gcount()));
+    return text;
 }
 
 /// What numbers mean as brightness: `black` and `white` stand for 0 and 255.
@@ -67,11 +70,16 @@ Dataset from_array(const NpyArray& array, const fs::path& path) {
 
 Dataset read_pictures(const fs::path& path) {
     std::error_code ignored;
+    constexpr const char* kWanted =
+        "; expected pictures as an IDX file (samples.idx), .npy or .npz, or a folder of PNGs or "
+        "JPEGs";
     if (fs::is_directory(path, ignored)) return read_image_folder(path);
-    if (starts_with(path, "\x93NUMPY")) return from_array(read_npy(path), path);
-    if (starts_with(path, "PK")) return from_array(read_npz(path), path);
-    require(!starts_with(path, "\x89PNG") && !starts_with(path, "\xff\xd8"), path.string(),
-            ": one picture; expected many: an IDX file, as samples.idx, .npy, .npz, or a folder");
+    require(fs::exists(path, ignored), path.string(), ": no such file or folder", kWanted);
+    const std::string beginning = beginning_of(path);
+    if (beginning.starts_with("\x93NUMPY")) return from_array(read_npy(path), path);
+    if (beginning.starts_with("PK")) return from_array(read_npz(path), path);
+    const std::string kind = kind_of_file(beginning);
+    require(kind.empty(), path.string(), ": ", kind, kWanted);
     IdxArray idx = read_idx_images(path);
     if (idx.shape.size() == 3) idx.shape.push_back(1);
     return {"samples",    path.string(), idx.shape[0],         idx.shape[1],

@@ -104,6 +104,9 @@ LoadedModel load_model_of_chapter_4(const std::filesystem::path& path) {
 
 void require_same_data(const DenoisingModel& model, const std::filesystem::path& path,
                        const Dataset& data) {
+    require(!model.data.empty(), path.string(),
+            ": does not tell what the model learned, so there is nothing to hold its pictures "
+            "against; draw some (04_unet sample), and score them (05_measuring score)");
     require(model.data == data.name, path.string(), ": the model learned ", model.data,
             ", but the data are ", data.source);
 }

@@ -140,6 +140,7 @@ void tell(RunFolder& folder, const CommonOptions& common, const JudgeSettings& s
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
     folder.setting("dataset", settings.dataset);
+    folder.setting("data", train.source);
     if (drawer.loaded) {
         folder.setting("model", path);
         folder.setting("steps", drawer.steps);
@@ -233,6 +234,7 @@ void run_experiment(const CommonOptions& common, const ExperimentSettings& setti
     const int n = std::min(kPresets.at(common.preset).pictures, split.test.count);
     Drawer drawer = find_drawer(common, settings, split.train);
     tell(folder, common, settings.judge, split.train, drawer, n);
+    folder.begin();
 
     Reference r = prepare_reference(folder, common, settings.judge, std::move(split));
     // Known faults first: what does each measure see?

@@ -1,5 +1,6 @@
 #pragma once
 // Numbers as tables show them.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 
@@ -7,6 +8,7 @@ namespace diffusion {
 
 /// 0.1234 as "12.3 %".
 inline std::string percent(double share) {
+    share = std::max(share, 0.0);  // an interval may begin a rounding below
     char text[16];
     std::snprintf(text, sizeof text, "%.1f %%", 100 * share);
     return text;

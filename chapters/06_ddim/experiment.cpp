@@ -104,8 +104,8 @@ std::vector<TableRow> table_rows(const std::vector<int>& steps, int T) {
 std::vector<Moment> path_of(const TableRow& row, const DenoisingModel& model) {
     return model.path(step_grid(row.grid, model.schedule, row.steps));
 }
-Sampler sampler_of(const TableRow& row, std::uint64_t seed) {
-    return {.name = row.sampler, .seed = seed};
+Sampler sampler_of(const TableRow& row, const Drawing& d) {
+    return {.name = row.sampler, .clip = d.sampler.clip, .seed = d.sampler.seed};
 }
 int calls_of(const TableRow& row, const DenoisingModel& model) {
     return calls_along(sampler_named(row.sampler), path_of(row, model));
@@ -140,8 +140,9 @@ public:
         Array<float> pictures = find_noise({}, drawing_.loaded.model, n_, seed_);
         const Tensor<float> x = pictures.tensor();
         const auto start = Clock::now();
-        run_sampler(sampler_of(row, seed_), drawing_.denoiser, path_of(row, drawing_.loaded.model),
-                    x, [&](const Moment&, Tensor<const float>) {
+        run_sampler(sampler_of(row, drawing_), drawing_.denoiser,
+                    path_of(row, drawing_.loaded.model), x,
+                    [&](const Moment&, Tensor<const float>) {
                         require(!interrupted(), "stopped while drawing");
                         step();
                     });
@@ -219,7 +220,8 @@ void show_interpolations(RunFolder& folder, std::uint64_t seed, const Drawing& d
     for (int k = 0; k < kStrips; ++k) {
         start_noise<float>(seed + static_cast<std::uint64_t>(k), two);
         on_circle(two[0], two[1], x);
-        ddim_sample<float>(d.denoiser, d.path, {.clip = 1, .observer = steps.observer()}, x);
+        ddim_sample<float>(d.denoiser, d.path,
+                           {.clip = d.sampler.clip, .observer = steps.observer()}, x);
         rows.push_back(image_grid(x, kStrip, 2));
     }
     put(folder, "interpolation.png", stack_rows(rows),
@@ -289,7 +291,8 @@ void show_edits(RunFolder& folder, std::uint64_t seed, const Drawing& d, const D
     for (const double strength : kStrengths) {
         decode(test, kFour, false, x[0]);
         repeat_first(x);
-        edit(d, {.seed = seed}, strength, {x[1].data(), d.shape(kStrip - 1)}, steps.observer());
+        edit(d, {.clip = d.sampler.clip, .seed = seed}, strength,
+             {x[1].data(), d.shape(kStrip - 1)}, steps.observer());
         rows.push_back(image_grid(x, kStrip, 2));
     }
     put(folder, "edit.png", stack_rows(rows),
@@ -307,13 +310,54 @@ void show_strips(RunFolder& folder, std::uint64_t seed, const Drawing& d, const 
     steps.finish();
 }
 
+/// All of it, with a model that tells what it learned.
+void show_all(RunFolder& folder, const CommonOptions& common, const DrawSettings& draw,
+              const Drawing& d) {
+    const Preset& preset = kPresets.at(common.preset);
+    const DenoisingModel& model = d.loaded.model;
+    const Dataset test = find_test_pictures(common, draw, d);
+    Split split = find_split(model.data, common.data);
+    const std::vector<TableRow> rows = table_rows(preset.steps, d.schedule().steps());
+    double calls = StripWork().calls * draw.steps;
+    for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, model);
+    banner(
+        "Chapter 6: fewer steps",
+        {{"model", model_path(common, draw).string()},
+         {"parameters", std::to_string(model.parameters.count())},
+         {"data", test.source},
+         {"pictures", std::to_string(preset.pictures) + " for each point"},
+         {"seed", std::to_string(common.seed)},
+         {"expected time", about(calls * seconds_per_picture(model, d.denoiser, preset.pictures) +
+                                 judge_seconds(as_chapter_5(common), {}, split.train))}});
+    folder.begin();
+    show_orders(folder);
+    {
+        Quality quality(common, d, std::move(split), preset.pictures);
+        show_quality(folder, quality, rows, model);
+    }
+    show_strips(folder, common.seed, d, test);
+}
+
+/// What needs no test pictures, with a model of which nobody knows what it learned.
+void show_without_data(RunFolder& folder, const CommonOptions& common, const DrawSettings& draw,
+                       const Drawing& d) {
+    banner("Chapter 6: fewer steps",
+           {{"model", model_path(common, draw).string()},
+            {"data", "not told by the model: no quality is measured, and no picture edited"},
+            {"seed", std::to_string(common.seed)}});
+    folder.begin();
+    show_orders(folder);
+    Steps steps(static_cast<std::size_t>(kStrips) * d.steps());
+    show_interpolations(folder, common.seed, d, steps);
+    steps.finish();
+}
+
 }  // namespace
 
 void run_experiment(const CommonOptions& common, const DrawSettings& draw, const Device& device) {
     const auto start = Clock::now();
     RunFolder folder(common.out, "06_ddim", "Fewer steps, and pictures of your own");
     no_state_to_resume(common);
-    const Preset& preset = kPresets.at(common.preset);
     const std::filesystem::path path = model_path(common, draw);
     folder.setting("preset", common.preset);
     folder.setting("seed", common.seed);
@@ -322,35 +366,20 @@ void run_experiment(const CommonOptions& common, const DrawSettings& draw, const
     if (draw.model.empty() && !std::filesystem::exists(path)) {
         banner("Chapter 6: fewer steps",
                {{"model", "none at " + path.string() + " (04_unet makes one)"}});
+        folder.begin();
         show_orders(folder);
     } else {
         DrawSettings of_strips = draw;
-        if (draw.steps == 0) of_strips.steps = preset.strip_steps;
+        if (draw.steps == 0) of_strips.steps = kPresets.at(common.preset).strip_steps;
         if (draw.grid.empty()) of_strips.grid = "trailing";
-        const Drawing d(common, of_strips, device);
-        const DenoisingModel& model = d.loaded.model;
-        const Dataset test = find_test_pictures(common, draw, d);
-        Split split = find_split(model.data, common.data);
-        const std::vector<TableRow> rows = table_rows(preset.steps, d.schedule().steps());
-        double calls = StripWork().calls * of_strips.steps;
-        for (const TableRow& row : rows) calls += preset.pictures * calls_of(row, d.loaded.model);
         folder.setting("steps of the strips", of_strips.steps);
         folder.setting("grid of the strips", of_strips.grid);
-        banner("Chapter 6: fewer steps",
-               {{"model", path.string()},
-                {"parameters", std::to_string(model.parameters.count())},
-                {"data", test.source},
-                {"pictures", std::to_string(preset.pictures) + " for each point"},
-                {"seed", std::to_string(common.seed)},
-                {"expected time",
-                 about(calls * seconds_per_picture(model, d.denoiser, preset.pictures) +
-                       judge_seconds(as_chapter_5(common), {}, split.train))}});
-        show_orders(folder);
-        {
-            Quality quality(common, d, std::move(split), preset.pictures);
-            show_quality(folder, quality, rows, d.loaded.model);
+        const Drawing d(common, of_strips, device);
+        if (d.loaded.model.data.empty()) {
+            show_without_data(folder, common, of_strips, d);
+        } else {
+            show_all(folder, common, of_strips, d);
         }
-        show_strips(folder, common.seed, d, test);
     }
     folder.finish(seconds_since(start));
     std::printf("\nPictures and tables are in %s (%.1f s)\n", common.out.string().c_str(),

@@ -33,7 +33,8 @@ void add_draw_options(CLI::App& app, DrawSettings& draw) {
         ->check(CLI::IsMember(grid_names()));
 }
 
-void add_sampler_options(CLI::App* command, Sampler& sampler) {
+void add_sampler_options(CLI::App* command, DrawSettings& draw) {
+    Sampler& sampler = draw.sampler;
     command
         ->add_option("--sampler", sampler.name,
                      with_entries("how a step is made", kSamplers<float>))
@@ -44,9 +45,9 @@ void add_sampler_options(CLI::App* command, Sampler& sampler) {
         ->capture_default_str()
         ->transform(between(0.0, 1.0));
     command
-        ->add_option("--clip", sampler.clip,
-                     "keep guesses of the picture in [-clip, clip]; 0: do not clip")
-        ->capture_default_str()
+        ->add_option("--clip", draw.clip,
+                     "keep guesses of the picture in [-clip, clip]; 0: do not clip (otherwise as "
+                     "the model's scheduler says)")
         ->transform(at_least(0.0));
 }
 
@@ -71,7 +72,7 @@ void add_rounds_option(CLI::App* command, PictureSettings& given) {
 
 void add_sample(CLI::App& app, DrawSettings& draw, DrawingSettings& more) {
     CLI::App* sample = app.add_subcommand("sample", "draw pictures");
-    add_sampler_options(sample, draw.sampler);
+    add_sampler_options(sample, draw);
     sample->add_option("--n", more.n, "how many pictures (with --noise: as many as it holds)")
         ->capture_default_str()
         ->transform(at_least(1));
@@ -109,7 +110,7 @@ void add_edit(CLI::App& app, DrawSettings& draw, PictureSettings& given) {
     CLI::App* edit =
         app.add_subcommand("edit", "noise a picture a part of the way, and denoise it");
     add_image_options(edit, given);
-    add_sampler_options(edit, draw.sampler);
+    add_sampler_options(edit, draw);
     edit->add_option("--strength", given.strength,
                      "how far: near 0 hardly anything changes, at 1 everything")
         ->capture_default_str()

@@ -53,7 +53,7 @@ void tell(RunFolder& folder, const CommonOptions& common, const Device& device,
                          {"sampler", draw.sampler.name},
                          {"steps", job.steps},
                          {"grid", d.grid},
-                         {"clip", draw.sampler.clip},
+                         {"clip", d.sampler.clip},
                          {"eta", draw.sampler.eta},
                          {"seed", common.seed}});
     folder.setting(job.name, job.settings);
@@ -107,8 +107,7 @@ void run_draw(const CommonOptions& common, const DrawSettings& draw, const Drawi
           static_cast<double>(n) * calls,
           d.steps(),
           {{"noise", more.noise.string()}}});
-    Sampler sampler = draw.sampler;
-    sampler.seed = common.seed;
+    const Sampler& sampler = d.sampler;
     const auto begun = Clock::now();
     if (device.is_gpu && sampler_named(sampler.name).calls == 1) {  // Heun asks twice in a step
         Progress progress("draw", n, "pictures");
@@ -151,9 +150,9 @@ void run_invert(const CommonOptions& common, const DrawSettings& draw, const Pic
     Steps steps(2 * (d.steps()));
     const double error = round_trip(d, given.rounds, common.seed, one(0), one(1), one(2), steps);
     steps.finish();
-    write_npy(folder.path("noise.npy"), one(1));
     put(folder, "inversion.png", image_grid(all, 3, 4),
         "A picture, the noise that DDIM draws it from, and what it draws from this noise.");
+    write_npy(folder.path("noise.npy"), one(1));
     folder.number("inversion: mean absolute error", error, "per pixel, of a range of 2");
     folder.finish(seconds_since(start));
     std::printf("mean absolute error after the way there and back: %.4f, of a range of 2: %s\n",
@@ -196,8 +195,9 @@ void run_interpolate(const CommonOptions& common, const DrawSettings& draw,
     }
     on_circle(two[0], two[1], x);
     // Noises that were found by inversion come back unclipped only.
-    ddim_sample<float>(d.denoiser, d.path,
-                       {.clip = given.image.empty() ? 1.0 : 0.0, .observer = steps.observer()}, x);
+    ddim_sample<float>(
+        d.denoiser, d.path,
+        {.clip = given.image.empty() ? d.sampler.clip : 0.0, .observer = steps.observer()}, x);
     steps.finish();
     put(folder, "interpolation.png", image_grid(x, n, 2),
         "On the great circle between two noises, drawn by DDIM.");
@@ -233,7 +233,7 @@ void run_inpaint(const CommonOptions& common, const DrawSettings& draw,
     Steps steps(d.steps());
     inpaint<float>(d.denoiser, d.path, known, keep,
                    {.repeats = given.repeats,
-                    .clip = draw.sampler.clip,
+                    .clip = d.sampler.clip,
                     .noise = editing_noise<float>(common.seed),
                     .observer = steps.observer()},
                    x);
@@ -266,10 +266,8 @@ void run_edit(const CommonOptions& common, const DrawSettings& draw, const Pictu
           static_cast<double>(n) * calls_along(sampler_used, path),
           path.size() - 1,
           {{"n", n}, {"strength", given.strength}, {"negative", given.negative}}});
-    Sampler sampler = draw.sampler;
-    sampler.seed = common.seed;
     Steps steps(path.size() - 1);
-    edit(d, sampler, given.strength, x, steps.observer());
+    edit(d, d.sampler, given.strength, x, steps.observer());
     steps.finish();
     put(folder, "edit.png", image_grid(all, n + 1, 2),
         "A picture, and what became of it with strength " + shortest(given.strength) + ".");

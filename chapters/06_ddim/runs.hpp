@@ -1,6 +1,7 @@
 #pragma once
 // The jobs of chapter 6's program.
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "04_unet/device.hpp"
@@ -13,8 +14,9 @@ namespace diffusion {
 struct DrawSettings {
     std::filesystem::path model;  ///< empty: 04_unet beside --out
     Sampler sampler;
-    std::string grid;  ///< empty: the sampler's own
-    int steps = 0;     ///< 0: 50; for the strips of the experiment as its preset says
+    std::optional<double> clip = {};  ///< none: as the model's scheduler says
+    std::string grid;                 ///< empty: the sampler's own
+    int steps = 0;  ///< 0: 50; for the strips of the experiment as its preset says
 };
 
 /// Draws: samples.png, samples.idx, and with save_npy samples.npy.

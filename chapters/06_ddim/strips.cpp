@@ -22,7 +22,11 @@ Drawing::Drawing(const CommonOptions& common, const DrawSettings& draw, const De
       grid(draw.grid.empty() ? own_grid(draw.sampler.name, draw.steps, schedule().steps())
                              : draw.grid),
       times(step_grid(grid, schedule(), draw.steps)),
-      path(loaded.model.path(times)) {}
+      path(loaded.model.path(times)),
+      sampler(draw.sampler) {
+    sampler.seed = common.seed;
+    sampler.clip = draw.clip.value_or(loaded.clip);
+}
 
 void put(RunFolder& folder, const std::string& file, const Image& image,
          const std::string& caption) {
@@ -35,6 +39,8 @@ Dataset find_test_pictures(const CommonOptions& common, const DrawSettings& draw
     const DenoisingModel& model = d.loaded.model;
     require(model.data != "folder", model_path(common, draw).string(),
             ": the model learned a folder, which has no test pictures; give one with --image");
+    require(!model.data.empty(), model_path(common, draw).string(),
+            ": does not tell what the model learned; give a picture with --image");
     Dataset test = find_dataset(model.data, common.data, false);
     require_same_data(model, model_path(common, draw), test);
     return test;

@@ -23,6 +23,7 @@ struct Drawing {
     std::string grid;  ///< the one asked for, or the sampler's own
     std::vector<int> times;
     std::vector<Moment> path;
+    Sampler sampler;  ///< with the model's own clipping, where none is asked for
 
     Drawing(const CommonOptions& common, const DrawSettings& draw, const Device& device);
     Drawing(const Drawing&) = delete;

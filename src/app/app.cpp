@@ -99,7 +99,7 @@ std::string memory_advice(const CLI::App& app) {
     };
     std::string advice;
     const auto add = [&](const std::string& text) {
-        advice += (advice.empty() ? "; less is taken by " : ", ") + text;
+        advice += (advice.empty() ? "; try " : ", ") + text;
     };
     const CLI::Option* preset = find("--preset");
     const bool smallest = preset == nullptr || text_of(*preset) == "smoke";
@@ -134,6 +134,7 @@ void add_common_options(CLI::App& app, CommonOptions& options, const std::string
     app.add_option("--preset", options.preset,
                    "amount of work: seconds, 1-2 minutes, 10 minutes, hours")
         ->check(CLI::IsMember({"smoke", "quick", "standard", "long"}))
+        ->each([&options](const std::string&) { options.preset_given = true; })
         ->capture_default_str()
         ->group(group);
     app.add_option("--seed", options.seed, "the same seed gives the same files")

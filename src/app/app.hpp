@@ -19,6 +19,7 @@ namespace diffusion {
 
 struct CommonOptions {
     std::string preset = "quick";  ///< smoke, quick, standard or long: a fixed amount of work
+    bool preset_given = false;     ///< on the command line
     std::uint64_t seed = 1;
     int threads = 0;            ///< 0: all cores
     std::string data;           ///< folder of the data set; empty: search for it

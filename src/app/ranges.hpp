@@ -19,21 +19,20 @@ std::string as_written(T value) {
     return text.str();
 }
 
-/// Reads all of `text` as a number. Returns what is wrong with it, or nothing; a whole number is
+/// Reads all of `text` as a number in the range that `range` tells, and `range_above` for numbers
+/// that are too large for the type. Returns what is wrong with it, or nothing; a whole number is
 /// then written anew, because CLI11 would take 010 for 8 and -1 for a large positive number.
 template <class T>
-std::string read_number(std::string& text, T& value) {
+std::string read_number(std::string& text, T& value, const std::string& range,
+                        const std::string& range_above) {
     if constexpr (std::integral<T>) {
         const bool negative = text.starts_with('-');
-        if (negative && std::unsigned_integral<T>) return "expected 0 or more, got " + text;
+        const std::string outside =
+            "expected " + (negative ? range : range_above) + ", got " + text;
+        if (std::unsigned_integral<T> && negative) return outside;
         const char* end = text.data() + text.size();
         const auto [rest, error] = std::from_chars(text.data(), end, value);
-        using Limits = std::numeric_limits<T>;
-        if (error == std::errc::result_out_of_range)
-            return "expected " +
-                   (negative ? as_written(Limits::min()) + " or more"
-                             : "at most " + as_written(Limits::max())) +
-                   ", got " + text;
+        if (error == std::errc::result_out_of_range) return outside;
         if (error != std::errc() || rest != end) return "expected a whole number, got " + text;
         text = as_written(value);
         return {};
@@ -44,11 +43,11 @@ std::string read_number(std::string& text, T& value) {
 
 /// Numbers of which `fits` is true: `range` says which these are.
 template <class T, class Fits>
-CLI::Validator numbers(const std::string& range, Fits fits) {
+CLI::Validator numbers(const std::string& range, const std::string& range_above, Fits fits) {
     return CLI::Validator(
         [=](std::string& text) {
             T value{};
-            const std::string wrong = read_number(text, value);
+            const std::string wrong = read_number(text, value, range, range_above);
             if (!wrong.empty()) return wrong;
             return fits(value) ? std::string() : "expected " + range + ", got " + text;
         },
@@ -58,14 +57,15 @@ CLI::Validator numbers(const std::string& range, Fits fits) {
 /// `least` or more. The type is that of the option: at_least(1) for an int.
 template <class T>
 CLI::Validator at_least(T least) {
-    return numbers<T>(as_written(least) + " or more", [=](T value) {
-        return value >= least && value <= std::numeric_limits<T>::max();
-    });
+    const T most = std::numeric_limits<T>::max();
+    return numbers<T>(as_written(least) + " or more", as_written(least) + " to " + as_written(most),
+                      [=](T value) { return value >= least && value <= most; });
 }
 
 /// More than `bound`.
 inline CLI::Validator above(double bound) {
-    return numbers<double>("more than " + as_written(bound), [=](double value) {
+    const std::string range = "more than " + as_written(bound);
+    return numbers<double>(range, range, [=](double value) {
         return value > bound && value <= std::numeric_limits<double>::max();
     });
 }
@@ -73,8 +73,8 @@ inline CLI::Validator above(double bound) {
 /// `least` to `most`.
 template <class T>
 CLI::Validator between(T least, T most) {
-    return numbers<T>(as_written(least) + " to " + as_written(most),
-                      [=](T value) { return value >= least && value <= most; });
+    const std::string range = as_written(least) + " to " + as_written(most);
+    return numbers<T>(range, range, [=](T value) { return value >= least && value <= most; });
 }
 
 }  // namespace diffusion

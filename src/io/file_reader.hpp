@@ -8,8 +8,8 @@
 namespace diffusion {
 
 /// A regular file that is open for reading. Any number of threads may read from it at a time. It is
-/// mapped where the system can, so that no copy of it lies in memory but the caller's; who shortens
-/// a file while it is mapped ends the program that reads it.
+/// mapped where the system can, so that no copy of it lies in memory but the caller's; whoever
+/// shortens a file while it is mapped ends the program that reads it.
 class FileReader {
 public:
     enum class Access { mapped, plain };

@@ -229,6 +229,16 @@ void look_at_pnm(std::string_view file, const std::string& where) {
 
 }  // namespace
 
+std::string kind_of_file(std::string_view beginning) {
+    if (const Kind* kind = kind_of(beginning, kRead))
+        return "a picture (" + std::string(kind->name) + ")";
+    if (const Kind* kind = kind_of(beginning, kNotRead)) return kind->name;
+    const auto is_written = [](char c) {
+        return (c >= ' ' && c <= '~') || c == '\n' || c == '\r' || c == '\t';
+    };
+    return !beginning.empty() && std::ranges::all_of(beginning, is_written) ? "a text" : "";
+}
+
 int look_at_picture(std::span<const std::byte> bytes, const std::string& where) {
     const std::string_view file = as_text(bytes);
     require(!file.empty(), where, kNot, "the file is empty");

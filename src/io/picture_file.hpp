@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace diffusion {
 
@@ -15,5 +16,9 @@ namespace diffusion {
 /// a PNG's checksums, and takes memory for any picture of up to 16384 x 16384. `where` opens the
 /// message.
 int look_at_picture(std::span<const std::byte> file, const std::string& where);
+
+/// What a file is by its beginning, with its article: "a GIF", "a web page", "a text"; empty: not
+/// known.
+std::string kind_of_file(std::string_view beginning);
 
 }  // namespace diffusion

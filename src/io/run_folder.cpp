@@ -1,8 +1,12 @@
 #include "io/run_folder.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "io/files.hpp"
 #include "io/finite.hpp"
@@ -23,6 +27,30 @@ void put(nlohmann::json& list, const char* key, nlohmann::json entry) {
     list.push_back(std::move(entry));
 }
 
+/// What an earlier run has left in run.json: null where nothing can be read.
+nlohmann::json earlier_run(const std::filesystem::path& path) {
+    if (!std::filesystem::exists(path)) return {};
+    try {
+        nlohmann::json earlier = read_json(path);
+        const bool told = earlier.is_object() && earlier.contains("chapter");
+        return told && earlier["chapter"].is_string() ? earlier : nlohmann::json();
+    } catch (const std::exception&) {
+        return {};
+    }
+}
+
+/// The pictures and tables of a folder.
+std::vector<std::string> results_in(const std::filesystem::path& dir) {
+    constexpr std::array kKinds = {".png", ".gif", ".csv", ".json", ".idx", ".npy"};
+    std::vector<std::string> names;
+    for (const std::filesystem::directory_entry& entry : std::filesystem::directory_iterator(dir)) {
+        const std::filesystem::path name = entry.path().filename();
+        if (std::ranges::find(kKinds, name.extension()) != kKinds.end())
+            names.push_back(name.string());
+    }
+    return names;
+}
+
 }  // namespace
 
 RunFolder::RunFolder(std::filesystem::path dir, std::string chapter, std::string title)
@@ -33,6 +61,12 @@ RunFolder::RunFolder(std::filesystem::path dir, std::string chapter, std::string
         fail(dir_.string(), ": cannot create the output folder: ", error.message(),
              "; choose another with --out");
     }
+    lock_.emplace(dir_);
+    const nlohmann::json earlier = earlier_run(path("run.json"));
+    require(earlier.is_null() || earlier["chapter"] == chapter, dir_.string(), ": holds a run of ",
+            earlier.is_null() ? "" : in_quotes(earlier["chapter"].get<std::string>()),
+            "; choose another folder with --out");
+    put_back(dir_);
     const std::filesystem::path probe = path(".can-write.tmp");
     write_file_atomically(probe, {});
     std::filesystem::remove(probe, error);
@@ -45,13 +79,21 @@ RunFolder::RunFolder(std::filesystem::path dir, std::string chapter, std::string
             {"pictures", nlohmann::json::array()}};
 }
 
+void RunFolder::begin() {
+    const nlohmann::json earlier = earlier_run(path("run.json"));
+    if (!earlier.is_null() && earlier.value("settings", nlohmann::json()) != run_["settings"]) {
+        const std::filesystem::path aside = set_aside(dir_, results_in(dir_));
+        std::printf("the earlier run here, with other settings, is kept in %s\n", aside.c_str());
+    }
+    write_json(path("run.json"), run_);  // so that one that is cut short can be told, too
+}
+
 void RunFolder::keep_earlier() {
-    if (!std::filesystem::exists(path("run.json"))) return;
+    nlohmann::json earlier = earlier_run(path("run.json"));
+    if (earlier.is_null()) return;
     try {
-        nlohmann::json earlier = read_json(path("run.json"));
-        const bool same = earlier.at("chapter") == run_["chapter"];
         for (const auto& [key, value] : run_.items()) {
-            if (!same || std::string_view(earlier.at(key).type_name()) != value.type_name()) return;
+            if (std::string_view(earlier.at(key).type_name()) != value.type_name()) return;
         }
         for (const auto& [list, key] : {std::pair("numbers", "name"), {"pictures", "file"}}) {
             for (const nlohmann::json& entry : earlier[list]) {

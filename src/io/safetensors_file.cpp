@@ -49,7 +49,7 @@ void read_part(const FileReader& file, Dtype dtype, std::uint64_t begin, std::sp
 /// Which shard each tensor lies in, by the index.
 std::map<std::string, std::string> read_weight_map(const fs::path& index) {
     const std::vector<std::byte> bytes = read_file(index);
-    refuse_known_strangers(as_text(bytes).substr(0, 64), index);
+    refuse_known_strangers(as_text(bytes).substr(0, kBeginning), index);
     const json content = parse_json(as_text(bytes), index.string());
     require(
         content.is_object() && content.contains("weight_map") && content["weight_map"].is_object(),

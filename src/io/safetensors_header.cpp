@@ -124,8 +124,12 @@ void refuse_known_strangers(std::string_view beginning, const fs::path& path) {
     require(
         !begins_with("version https://git-lfs"), path.string(),
         ": a Git LFS pointer, which stands for the model; fetch the model itself: git lfs pull");
-    require(!begins_with("PK\x03\x04") && !(begins_with("\x80") && beginning.size() > 1 &&
-                                            beginning[1] >= 2 && beginning[1] <= 5),
+    const bool zip = begins_with("PK\x03\x04");
+    const bool torch = beginning.find("data.pkl") != std::string_view::npos;
+    require(!zip || torch, path.string(),
+            ": a ZIP archive; unpack it, and name what of it holds the model");
+    require(!zip && !(begins_with("\x80") && beginning.size() > 1 && beginning[1] >= 2 &&
+                      beginning[1] <= 5),
             path.string(),
             ": a pickle of PyTorch, which could run any code; in Python, save what "
             "torch.load(FILE, weights_only=True) returns with safetensors.torch.save_file");
@@ -139,8 +143,14 @@ void refuse_known_strangers(std::string_view beginning, const fs::path& path) {
 SafetensorsHeader read_safetensors_header(const FileReader& file) {
     const fs::path& path = file.path();
     const std::uint64_t size = file.size();
-    const std::string beginning = text_of(file, 0, std::min<std::uint64_t>(size, 64));
+    const std::string beginning = text_of(file, 0, std::min<std::uint64_t>(size, kBeginning));
     if (beginning.size() <= 8 || beginning[8] != '{') refuse_known_strangers(beginning, path);
+    const bool readable = std::all_of(
+        beginning.begin(), beginning.begin() + std::min<std::ptrdiff_t>(8, std::ssize(beginning)),
+        [](char c) { return c >= ' ' && c <= '~'; });  // no header is so long
+    require(!readable || size == 0, path.string(),
+            ": a text and not a safetensors file; it begins ",
+            in_quotes(beginning.substr(0, beginning.find_first_of("\r\n"))));
     require(size >= 8, path.string(), ": not a safetensors file: it has only ", size, " bytes");
     std::uint64_t length = 0;
     std::memcpy(&length, beginning.data(), 8);

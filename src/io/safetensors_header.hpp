@@ -11,6 +11,8 @@ namespace diffusion {
 
 inline constexpr std::uint64_t kMaxSafetensorsHeader = 100'000'000;  ///< bytes
 inline constexpr const char* kSafetensorsMetadata = "__metadata__";
+/// How much of a file tells what it is, in bytes.
+inline constexpr std::uint64_t kBeginning = 256;
 
 /// model.safetensors: tensor "conv.weight"
 std::string safetensors_place(const std::filesystem::path& path, const std::string& tensor);

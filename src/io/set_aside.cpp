@@ -103,7 +103,7 @@ FolderLock::FolderLock(const fs::path& folder)
     if (file_ < 0 || ::flock(file_, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return;
     ::close(file_);
     fail(folder.string(),
-         ": another program is training here; wait for it, or choose another folder with --out");
+         ": another program is at work here; wait for it, or choose another folder with --out");
 }
 
 FolderLock::~FolderLock() {

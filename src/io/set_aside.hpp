@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <utility>
 
 namespace diffusion {
 
@@ -26,8 +27,11 @@ class FolderLock {
 public:
     explicit FolderLock(const std::filesystem::path& folder);
     ~FolderLock();
-    FolderLock(const FolderLock&) = delete;
-    FolderLock& operator=(const FolderLock&) = delete;
+    FolderLock(FolderLock&& other) noexcept : file_(std::exchange(other.file_, -1)) {}
+    FolderLock& operator=(FolderLock&& other) noexcept {
+        std::swap(file_, other.file_);
+        return *this;
+    }
 
 private:
     int file_;

@@ -28,12 +28,14 @@ void check(const std::string& input) {
     }
     if (!accepted(file.string(), [&] { read_json(file); }))
         return;  // for a new run nothing is there
-    RunFolder next(run, "04_unet", "Title");
-    next.keep_earlier();
-    next.number("loss", 0.25, "later");
-    next.picture("a.png", "caption");
-    next.setting("n", 5);
-    next.finish(1);
+    std::optional<RunFolder> next;
+    if (!accepted(run.string(), [&] { next.emplace(run, "04_unet", "Title"); }))
+        return;  // another chapter's
+    next->keep_earlier();
+    next->number("loss", 0.25, "later");
+    next->picture("a.png", "caption");
+    next->setting("n", 5);
+    next->finish(1);
     must(read_json(file).at("settings").at("n") == 5, "the run is written");
 }
 

@@ -32,6 +32,39 @@ TEST_CASE("run.json holds what the run said, the later of two entries of one nam
         "pictures": [{"file": "a.png", "caption": "late"}, {"file": "b.png", "caption": "other"}]})"));
 }
 
+TEST_CASE("a run with other settings keeps the earlier one's pictures and tables aside") {
+    const TemporaryFolder folder;
+    const fs::path out = folder / "out";
+    const auto run = [&](int seed, bool finishes) {
+        RunFolder one(out, "05_x", "X");
+        one.setting("seed", seed);
+        one.begin();
+        put_text(one.path("faults.csv"), std::to_string(seed));
+        if (finishes) put_text(one.path("bias.csv"), std::to_string(seed));
+        if (finishes) one.finish(1);
+    };
+    run(1, true);
+    put_text(out / "classifier.safetensors", "what it learned");
+    put_text(out / "notes.txt", "mine");
+    run(1, true);  // the same again
+    CHECK(!fs::exists(out / "earlier_1"));
+    run(2, false);  // and one that is cut short
+    CHECK(get_text(out / "earlier_1" / "faults.csv") == "1");
+    CHECK(get_text(out / "earlier_1" / "bias.csv") == "1");
+    CHECK(read_json(out / "earlier_1" / "run.json").at("seconds") == 1);
+    CHECK(!fs::exists(out / "bias.csv"));
+    CHECK(fs::exists(out / "classifier.safetensors"));
+    CHECK(fs::exists(out / "notes.txt"));
+    run(3, true);
+    CHECK(get_text(out / "earlier_2" / "faults.csv") == "2");
+    CHECK(get_text(out / "bias.csv") == "3");
+
+    CHECK(contains(error_of([&] { RunFolder(out, "06_y", "Y"); }),
+                   out.string() + ": holds a run of \"05_x\"; choose another folder with --out"));
+    RunFolder at_work(out, "05_x", "X");
+    CHECK(contains(error_of([&] { RunFolder(out, "05_x", "X"); }), "another program is at work"));
+}
+
 TEST_CASE("a folder that cannot be made or written is an error at the start") {
     const TemporaryFolder folder;
     put_text(folder / "file", "");

@@ -276,7 +276,11 @@ TEST_CASE("safetensors: what often bears a model's name is told by what it is") 
                              "\xEF\xBB\xBF<html>", "<?xml version=\"1.0\"?><Error>", "<p>"}) {
         CHECK(contains(message(page), path + "a web page in place of the model"));
     }
-    const std::string zip("PK\x03\x04\0\0\x08\x08\0\0", 10);
+    const std::string other_zip("PK\x03\x04\0\0\x08\x08\0\0", 10), zip = other_zip + "m/data.pkl";
+    CHECK(contains(message(other_zip), path + "a ZIP archive; unpack it"));
+    for (const char* text : {"Entry not found", "{\"error\":\"Repository not found\"}", "404: x"}) {
+        CHECK(contains(message(text), path + "a text and not a safetensors file; it begins "));
+    }
     for (const std::string& pickle :
          {zip, std::string("\x80\x02}q"), std::string("\x80\x02\x8a\nl"),
           std::string("\x80\x04\x95zzzzzzzz")}) {
@@ -284,7 +288,11 @@ TEST_CASE("safetensors: what often bears a model's name is told by what it is") 
         CHECK(contains(message(pickle), "safetensors.torch.save_file"));
     }
     CHECK(contains(message(""), path + "not a safetensors file: it has only 0 bytes"));
-    CHECK(contains(message("no model at all"), path + "not a safetensors file"));
+    CHECK(contains(message("no model at all"), path + "a text and not a safetensors file"));
+    CHECK(contains(message(std::string("\x7f"
+                                       "ELF\x02\x01\x01\0\0",
+                                       9)),
+                   path + "not a safetensors file"));
 
     // Headers of 0x0280 and 0x3C bytes begin like a pickle and like a page, but are none.
     for (const std::size_t length : {std::size_t{0x0280}, std::size_t{'<'}}) {

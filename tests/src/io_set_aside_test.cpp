@@ -100,7 +100,7 @@ TEST_CASE("a folder is locked for one program at a time, until that ends") {
         const ProcessResult refused = other();
         CHECK(refused.exit_code != 0);
         CHECK(contains(refused.err, folder.path().string() +
-                                        ": another program is training here; wait for it, or "
+                                        ": another program is at work here; wait for it, or "
                                         "choose another folder with --out"));
     }
     CHECK(other().exit_code == 0);

@@ -45,8 +45,11 @@ const StoredTensor& Inputs::get(const std::string& name, const std::vector<int>&
     bool fits = tensor->shape.size() == shape.size();
     for (std::size_t i = 0; fits && i < shape.size(); ++i)
         fits = tensor->shape[i] > 0 && (shape[i] == 0 || tensor->shape[i] == shape[i]);
-    require(fits, file_.place_of(*tensor), ": has shape ", shape_text(tensor->shape), ", expected ",
-            shape_text(shape), ", where 0 is any size");
+    std::string wanted;
+    for (const int size : shape)
+        wanted += (wanted.empty() ? "" : ",") + (size == 0 ? "?" : std::to_string(size));
+    require(fits, file_.place_of(*tensor), ": has shape ", shape_text(tensor->shape),
+            ", expected [", wanted, "]");
     return *tensor;
 }
 

@@ -12,8 +12,10 @@
 
 #include "app/app.hpp"
 #include "app/ranges.hpp"
+#include "io/finite.hpp"
 #include "io/json.hpp"
 #include "kernels/threads.hpp"
+#include "tensor/finite.hpp"
 
 namespace diffusion {
 namespace {
@@ -47,7 +49,7 @@ int main(int argc, char** argv) {
         ->excludes(outputs);
     app.add_option("--threads", threads, "0: all cores")
         ->capture_default_str()
-        ->transform(at_least(0));
+        ->transform(between(0, kMostThreads));
     return run_app(app, argc, argv, [&] {
         require(!copy.empty() || (!in.empty() && !out.empty()),
                 "give --inputs and --out, or --save");
@@ -64,7 +66,11 @@ int main(int argc, char** argv) {
         const Module& module = module_named(config.class_name(), config.path());
         if (copy.empty()) {
             Inputs given(in);
-            write_safetensors(out, {module.run(config, model, given), {}});
+            const Outputs results = module.run(config, model, given);
+            for (const NamedArray& each : results)
+                require(all_finite<float>(each.values), out.string(), ": ", each.name,
+                        " would have numbers that are not finite", kNotWritten);
+            write_safetensors(out, {results, {}});
         } else {
             module.copy(config, model, copy);
         }

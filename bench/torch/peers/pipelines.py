@@ -179,9 +179,10 @@ def check_theirs(bin, table, scratch):
             continue
         table.row("scheduler", name, "theirs -> ours", relative(mine, ddim(unet, scheduler.config, start, 5, grid)))
     for name, change in DDPM.items():
-        folder = written(DDPMScheduler(**COSINE, prediction_type="v_prediction", **change))
+        # All ten steps: where some are left out, theirs adds noise in the last step as well. Their pictures end at white.
+        folder = written(DDPMScheduler(10, **COSINE, prediction_type="v_prediction", **change))
         table.row("DDPMPipeline", f"DDPM, cosine, v, {name}, 10 steps", "theirs -> ours",
-                  relative(drawn(bin / "04_unet", folder, scratch, "--steps", 10), ddpm(folder, start, 10)))
+                  relative(drawn(bin / "04_unet", folder, scratch, "--steps", 10).clamp(-1, 1), ddpm(folder, start, 10)))
     for word, change in REFUSED.items():
         folder = written(DDPMScheduler())
         file = folder / "scheduler" / "scheduler_config.json"
