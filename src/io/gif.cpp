@@ -1,7 +1,7 @@
 // Animated GIF, written by hand: the format fits two pages (CompuServe, GIF89a, 1990) and its
 // compression is worth reading, while the packaged encoders come inside large image libraries.
-#include <algorithm>
 #include <string>
+#include <unordered_map>
 
 #include "io/files.hpp"
 #include "io/image.hpp"
@@ -55,8 +55,9 @@ constexpr unsigned kClear = 256, kEnd = 257, kFirstFree = 258, kLastCode = 4095;
 /// entry. The decoder builds the same table.
 void compress(const std::vector<std::uint8_t>& indices, std::string& file) {
     CodeStream out(file);
-    // longer[code * 256 + byte]: the code of that string with the byte behind it; 0 if it has none
-    std::vector<std::uint16_t> longer((kLastCode + 1) * kMaxColours, 0);
+    // longer[code * 256 + byte]: the code of that string with the byte behind it, if it has one
+    std::unordered_map<unsigned, unsigned> longer;
+    longer.reserve(kLastCode);
     unsigned next = kFirstFree;
     int width = 9;
     const auto emit = [&](unsigned code) {
@@ -70,17 +71,16 @@ void compress(const std::vector<std::uint8_t>& indices, std::string& file) {
     out.write(kClear, width);
     unsigned current = indices[0];
     for (std::size_t i = 1; i < indices.size(); ++i) {
-        std::uint16_t& child = longer[current * kMaxColours + indices[i]];
-        if (child != 0) {
-            current = child;
+        const auto [child, is_new] = longer.try_emplace(current * 256 + indices[i], next);
+        if (!is_new) {
+            current = child->second;
             continue;
         }
-        child = static_cast<std::uint16_t>(next);
         emit(current);
         current = indices[i];
         if (next > kLastCode) {
             out.write(kClear, width);
-            std::fill(longer.begin(), longer.end(), std::uint16_t{0});
+            longer.clear();
             next = kFirstFree;
             width = 9;
         }

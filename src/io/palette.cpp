@@ -28,11 +28,21 @@ int cell_coordinate(std::size_t cell, int axis) {
     return static_cast<int>(cell >> (10 - 5 * axis)) % 32;
 }
 
+/// A colour as one number.
+unsigned key_of(const Colour& colour) {
+    return static_cast<unsigned>(colour[0]) << 16u | static_cast<unsigned>(colour[1]) << 8u |
+           colour[2];
+}
+Colour colour_of(unsigned key) {
+    return {static_cast<std::uint8_t>(key >> 16u), static_cast<std::uint8_t>(key >> 8u),
+            static_cast<std::uint8_t>(key)};
+}
+
 /// The colours in use with their indices, or more than 256 of them, whereupon counting has stopped.
-std::map<Colour, std::uint8_t> count_colours(const Image& image) {
-    std::map<Colour, std::uint8_t> colours;
+std::map<unsigned, std::uint8_t> count_colours(const Image& image) {
+    std::map<unsigned, std::uint8_t> colours;
     for (std::size_t i = 0; i < pixels_of(image); ++i) {
-        colours.try_emplace(colour_at(image, i), 0);
+        colours.try_emplace(key_of(colour_at(image, i)), 0);
         if (colours.size() > kMaxColours) return colours;
     }
     std::uint8_t index = 0;
@@ -141,11 +151,11 @@ IndexedImage quantise(const Image& image) {
     check_image(image, "quantise");
     IndexedImage result;
     result.indices.resize(pixels_of(image));
-    const std::map<Colour, std::uint8_t> colours = count_colours(image);
+    const std::map<unsigned, std::uint8_t> colours = count_colours(image);
     if (colours.size() <= kMaxColours) {
-        for (const auto& entry : colours) result.palette.push_back(entry.first);
+        for (const auto& entry : colours) result.palette.push_back(colour_of(entry.first));
         for (std::size_t i = 0; i < result.indices.size(); ++i) {
-            result.indices[i] = colours.find(colour_at(image, i))->second;
+            result.indices[i] = colours.find(key_of(colour_at(image, i)))->second;
         }
         return result;
     }

@@ -28,7 +28,8 @@ struct ProcessOptions {
     int send_signal = 0;         ///< SIGINT, SIGKILL, ...; 0 sends none
     double signal_after = 0;     ///< seconds after the start, or after `signal_at` was printed
     std::string signal_at = {};  ///< wait until standard output contains this; empty: do not wait
-    std::filesystem::path folder = {};  ///< working directory; empty: the caller's
+    std::function<bool()> signal_if = {};  ///< then wait until this is true, for a second at most
+    std::filesystem::path folder = {};     ///< working directory; empty: the caller's
     std::map<std::string, std::string> environment = {};  ///< added to the caller's
 };
 
@@ -79,7 +80,7 @@ inline ProcessResult run_child(const std::function<int()>& child,
     pollfd pipes[2] = {{out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
     std::string* texts[2] = {&result.out, &result.err};
     while (pipes[0].fd >= 0 || pipes[1].fd >= 0) {
-        poll(pipes, 2, 10);  // milliseconds
+        poll(pipes, 2, options.signal_if ? 0 : 10);  // milliseconds
         for (int i = 0; i < 2; ++i) {
             if (pipes[i].fd < 0 || pipes[i].revents == 0) continue;
             char buffer[65536];
@@ -96,7 +97,9 @@ inline ProcessResult run_child(const std::function<int()>& child,
             seen = true;
             signal_time = now + std::chrono::duration<double>(options.signal_after);
         }
-        if (waiting && seen && now >= signal_time) {
+        const bool late = now >= signal_time + std::chrono::seconds(1);
+        if (waiting && seen && now >= signal_time &&
+            (!options.signal_if || late || options.signal_if())) {
             kill(pid, options.send_signal);
             waiting = false;
         }
