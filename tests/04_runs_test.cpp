@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -155,6 +156,23 @@ TEST_CASE("a training goes on although its log is gone or damaged: the state dec
         kept += fs::exists(out / "earlier_1");
     }
     CHECK(kept == 2);
+}
+
+TEST_CASE("a stop does not wait for a drawing on the way, which --resume then makes") {
+    const Trainings t;
+    constexpr int kSteps = 80;  // a grid after every tenth
+    check_done(t.train(kSteps, {"--out", (t.folder / "whole").string()}));
+    const auto drawing = [&] {  // after step 10
+        std::ifstream log(t.out / "train.csv");
+        for (std::string line; std::getline(log, line);)
+            if (line.starts_with("10,")) return true;
+        return false;
+    };
+    CHECK(t.train(kSteps, {}, {.send_signal = SIGINT, .signal_if = drawing}).exit_code == 130);
+    CHECK(t.step(t.out) == 10);
+    CHECK(!fs::exists(t.out / "progress_1.png"));
+    check_done(t.train(kSteps, {"--resume"}));
+    CHECK(read_file(t.out / "progress.png") == read_file(t.folder / "whole" / "progress.png"));
 }
 
 TEST_CASE("--resume takes what is not given from the state, unless a preset is asked for") {

@@ -87,6 +87,8 @@ public:
         CsvWriter log(files_.log(), kLogColumns, trainer_.steps() > 0);
         Progress progress("train", images_at(steps()), "images", images_at(trainer_.steps()));
         try {
+            if (due_grid() > 0 && !std::filesystem::exists(files_.grid(due_grid())))
+                draw_grid(due_grid());  // the stop came while it was drawn
             while (trainer_.steps() < steps() && !interrupted()) {
                 const Trainer::Report report = training_->step();
                 const std::int64_t done = trainer_.steps();
@@ -95,8 +97,7 @@ public:
                 char text[32];
                 std::snprintf(text, sizeof text, "loss %.4f", report.loss);
                 progress.update(images_at(done), text);
-                const std::int64_t part = kGrids * done / steps();
-                if (part != kGrids * (done - 1) / steps()) draw_grid(part);
+                if (due_grid() > 0) draw_grid(due_grid());
                 if (done % settings_.save_every == 0) save();
             }
             progress.finish();
@@ -251,16 +252,31 @@ private:
         model_.save(folder_.dir(), trainer_.average());
     }
 
+    /// The grid to be drawn after the step that was made last; 0: none.
+    std::int64_t due_grid() const {
+        const std::int64_t done = trainer_.steps(), part = kGrids * done / steps();
+        return done > 0 && part != kGrids * (done - 1) / steps() ? part : 0;
+    }
+
     /// Draws with the averaged weights from noise that depends on the seed alone, so that the grids
-    /// of one run can be compared.
+    /// of one run can be compared. Gives up when the program is asked to stop.
     void draw_grid(std::int64_t part) {
+        struct Stopped {};
         training_->fetch();
         const Denoiser<float> denoiser =
             device_.denoiser(model_.network(), model_.prediction, trainer_.average(), {});
         Array<float> x(model_.shape(kGrid));
         start_noise<float>(common_.seed, x.tensor());
-        ancestral_sample<float>(denoiser, model_.path(even_times(kT, kGridSteps)),
-                                {.clip = 1.0, .noise = fresh_noise<float>(common_.seed)}, x);
+        const auto observer = [](const Moment&, Tensor<const float>) {
+            if (interrupted()) throw Stopped();
+        };
+        try {
+            ancestral_sample<float>(
+                denoiser, model_.path(even_times(kT, kGridSteps)),
+                {.clip = 1.0, .noise = fresh_noise<float>(common_.seed), .observer = observer}, x);
+        } catch (const Stopped&) {
+            return;
+        }
         write_png(files_.grid(part), image_grid(x.tensor(), kGrid, 1));
     }
 

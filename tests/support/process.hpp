@@ -28,7 +28,7 @@ struct ProcessOptions {
     int send_signal = 0;         ///< SIGINT, SIGKILL, ...; 0 sends none
     double signal_after = 0;     ///< seconds after the start, or after `signal_at` was printed
     std::string signal_at = {};  ///< wait until standard output contains this; empty: do not wait
-    std::function<bool()> signal_if = {};  ///< then wait until this is true, for a second at most
+    std::function<bool()> signal_if = {};  ///< then wait until this is true; must not throw
     std::filesystem::path folder = {};     ///< working directory; empty: the caller's
     std::map<std::string, std::string> environment = {};  ///< added to the caller's
 };
@@ -97,9 +97,7 @@ inline ProcessResult run_child(const std::function<int()>& child,
             seen = true;
             signal_time = now + std::chrono::duration<double>(options.signal_after);
         }
-        const bool late = now >= signal_time + std::chrono::seconds(1);
-        if (waiting && seen && now >= signal_time &&
-            (!options.signal_if || late || options.signal_if())) {
+        if (waiting && seen && now >= signal_time && (!options.signal_if || options.signal_if())) {
             kill(pid, options.send_signal);
             waiting = false;
         }
