@@ -262,17 +262,18 @@ TEST_CASE("what is not understood is refused by name") {
     refuses(saved.of_unet({{"num_class_embeds", 10}}), "10 classes");
     refuses(saved.of_unet({{"sample_size", nullptr}}), "sample_size is null");
     refuses(saved.of_unet({{"sample_size", {1, 2, 3}}}), "one number or two");
-    refuses(saved.of_unet({{"a_new_setting", 1}}), "a_new_setting = 1 is not understood");
+    refuses(saved.of_unet({{"a_new_setting", 1}}), "the setting \"a_new_setting\" = 1 is not");
+    refuses(saved.of_unet({{"two\r\nlines", 1}}), R"(the setting "two\r\nlines" = 1 is not)");
     refuses(saved.of_unet({{"_class_name", "UNet2DConditionModel"}}),
-            "the settings of a UNet2DConditionModel, expected a UNet2DModel");
+            "the settings of a \"UNet2DConditionModel\", expected a UNet2DModel");
     refuses(saved.of_scheduler({{"_class_name", "FlowMatchEulerDiscreteScheduler"}}),
-            "the scheduler FlowMatchEulerDiscreteScheduler is not understood");
+            "the scheduler \"FlowMatchEulerDiscreteScheduler\" is not understood");
     refuses(saved.of_scheduler({{"beta_schedule", "sigmoid"}}), "beta_schedule is");
     refuses(saved.of_scheduler({{"prediction_type", "flow"}}), "prediction_type is");
     refuses(saved.of_scheduler({{"thresholding", true}}), "thresholding is true");
     refuses(saved.of_scheduler({{"timestep_type", "continuous"}}), "timestep_type is");
     refuses(saved.of_scheduler({{"variance_type", "learned_range"}}), "variance_type is");
-    refuses(saved.of_scheduler({{"a_new_setting", 1}}), "a_new_setting = 1 is not understood");
+    refuses(saved.of_scheduler({{"a_new_setting", 1}}), "\"a_new_setting\" = 1 is not understood");
     refuses(saved.of_scheduler({{"clip_sample_range", 0}}), "clip_sample_range is 0");
     refuses(saved.of_unet({{"flip_sin_to_cos", nullptr}}), "flip_sin_to_cos is null");
     refuses(saved.of_scheduler({{"num_train_timesteps", 0}}), "num_train_timesteps is");

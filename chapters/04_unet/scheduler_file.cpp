@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "io/json.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -85,7 +86,7 @@ void refuse_others(const Config& file) {
 Noising read_noising(const Config& file) {
     const std::string name = file.class_name();
     require(std::ranges::find(kClasses, name) != kClasses.end(), file.path().string(),
-            ": the scheduler ", name, " is not understood here, expected one of ",
+            ": the scheduler ", in_quotes(name), " is not understood here, expected one of ",
             listed(kClasses));
     const std::string kind = file.text("prediction_type", "epsilon");
     const auto found =

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "io/json.hpp"
 #include "tensor/check.hpp"
 
 namespace diffusion {
@@ -72,7 +73,7 @@ json whole_if_it_is(double x) {
 
 UNetConfig read_unet_config(const Config& file) {
     const std::string name = file.class_name();
-    require(name == kUNet2DModel, file.path().string(), ": the settings of a ", name,
+    require(name == kUNet2DModel, file.path().string(), ": the settings of a ", in_quotes(name),
             ", expected a ", kUNet2DModel);
     UNetConfig config;
     config.in_channels = file.number("in_channels", kWidths, 3);

@@ -169,8 +169,8 @@ void Config::pass_over(std::initializer_list<const char*> keys) const {
 
 void Config::done() const {
     for (const auto& [key, value] : content_.items()) {
-        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ", key,
-                " = ", short_of(value), " is not understood here");
+        require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ",
+                in_quotes(key), " = ", short_of(value), " is not understood here");
     }
 }
 
