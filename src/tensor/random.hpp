@@ -40,6 +40,8 @@ enum class Purpose : std::uint32_t {
     resampling = 11,         ///< which points a bootstrap draws again
     editing = 12,            ///< noise for the known parts of a picture
     condition_dropout = 13,  ///< which samples are trained without their condition
+    scene = 14,              ///< what is on a canvas
+    caption = 15,            ///< which words say it
 };
 
 /// One stream of random numbers: the draws for one sample at one step.

@@ -1,0 +1,105 @@
+#pragma once
+// Scenes: square canvases with one to three digits on a coloured ground, of which a caption can
+// tell everything. Canvas i of a seed is always the same one, whoever asks for it, so that any
+// number of them can be streamed and none is stored.
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/sprites.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion {
+
+inline constexpr int kCanvas = 64;  ///< height and width, in pixels
+
+/// The names of colours, and what they look like, in [-1,1]. A canvas's colours differ a little
+/// from these.
+struct NamedColour {
+    const char* name;
+    std::array<float, 3> rgb;
+};
+inline constexpr std::array<NamedColour, 8> kColours = {{{"red", {0.7f, -0.7f, -0.7f}},
+                                                         {"orange", {0.95f, 0.1f, -0.8f}},
+                                                         {"yellow", {0.95f, 0.75f, -0.6f}},
+                                                         {"green", {-0.7f, 0.25f, -0.45f}},
+                                                         {"blue", {-0.65f, -0.3f, 0.7f}},
+                                                         {"purple", {0.1f, -0.55f, 0.4f}},
+                                                         {"white", {0.95f, 0.95f, 0.95f}},
+                                                         {"black", {-0.9f, -0.9f, -0.9f}}}};
+
+/// Whether both can be told apart where they meet: a thing never has a ground like itself.
+bool differ(int colour, int other);
+
+/// The quarters of a canvas, each the place of one thing at most.
+enum class Place { top_left, top_right, bottom_left, bottom_right };
+inline constexpr std::array kPlaces = {"top left", "top right", "bottom left", "bottom right"};
+
+/// What is said of a thing. Each has a middle that is not said, where it could not be told for
+/// sure.
+enum class Size { small, large };
+enum class Lean { left, none, right };
+enum class Weight { thin, none, thick };
+
+struct Thing {
+    int thing = 0;   ///< an index into SpriteSet::things
+    int colour = 0;  ///< an index into kColours
+    Place place = Place::top_left;
+    Size size = Size::small;
+    Lean lean = Lean::none;
+    Weight weight = Weight::none;
+};
+
+/// What a caption tells, and besides it what it takes to paint the canvas again.
+struct Scene {
+    std::vector<Thing> things;  ///< 1 to 3, in the order of their places
+    int ground = 0;             ///< an index into kColours
+
+    struct Detail {
+        int sprite;
+        double height, slant, x, y;  ///< in pixels, as a tangent, of the middle in pixels
+        std::array<float, 3> rgb;
+    };
+    std::vector<Detail> details;  ///< of each thing
+    std::array<float, 3> ground_rgb{};
+};
+
+/// One in eight pairs of a digit and a colour is never trained on, so that it can be asked whether
+/// a model has learned what a colour is, or only which coloured digits there are. Each digit and
+/// each colour but for that is met in training.
+bool held_out(int thing, int colour);
+
+/// Which canvases are drawn: none with a held-out pair, or only such that have one.
+enum class Pairs { trained, held_out };
+
+class Scenes {
+public:
+    /// Thin and thick are the quarters of each digit's sprites that are thinnest and thickest.
+    Scenes(SpriteSet sprites, std::uint64_t seed, Pairs pairs = Pairs::trained);
+
+    /// Canvas `index`, from 0.
+    Scene scene(std::int64_t index) const;
+
+    /// canvas: [kCanvas,kCanvas,3], in [-1,1].
+    void paint(const Scene& scene, Tensor<float> canvas) const;
+
+    /// A sentence that tells all of it, in one of many forms that `index` chooses.
+    std::string caption(const Scene& scene, std::int64_t index) const;
+
+    const SpriteSet& sprites() const { return sprites_; }
+
+private:
+    const std::vector<int>& sprites_of(int thing, Weight weight) const;
+    /// A sprite for the thing, and how it is painted. Where none is found that is large and fits
+    /// into a quarter, the thing becomes small.
+    Scene::Detail choose_sprite(Thing& thing, Random& random) const;
+
+    SpriteSet sprites_;
+    std::vector<std::array<std::vector<int>, 3>> by_weight_;  ///< by thing and Weight
+    std::uint64_t seed_;
+    Pairs pairs_;
+};
+
+}  // namespace diffusion
