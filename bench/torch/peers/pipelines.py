@@ -115,9 +115,9 @@ def without_clipping(unet, scheduler, start, steps):
 
 
 def drawn(program, folder, scratch, *options):
-    call(program, "sample", "--model", folder, "--noise", scratch / "noise.npy", "--save-npy", "--seed", SEED, "--out", scratch / "drawn",
-         *options)
-    return torch.from_numpy(np.load(scratch / "drawn" / "samples.npy"))
+    out = scratch / f"drawn_{program.name}"  # a folder serves one program
+    call(program, "sample", "--model", folder, "--noise", scratch / "noise.npy", "--save-npy", "--seed", SEED, "--out", out, *options)
+    return torch.from_numpy(np.load(out / "samples.npy"))
 
 
 def start_for(unet, pictures, scratch):
