@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "02_gradients/tape_pool.hpp"
-#include "04_unet/training_folder.hpp"
+#include "04_unet/training_loop.hpp"
 #include "04_unet/unet_file.hpp"
 #include "data/find.hpp"
 #include "io/csv.hpp"
@@ -16,8 +16,6 @@
 
 namespace diffusion {
 namespace {
-
-const std::vector<std::string> kLogColumns = {"step", "images", "seconds", "loss", "grad_norm"};
 
 constexpr int kGrid = 16, kGridSteps = 50;
 
@@ -53,6 +51,15 @@ void write_loss_by_time(const DenoisingModel& model, const Dataset& data, std::i
     }
 }
 
+/// What a training leaves besides its state, its log and its drawings.
+TrainingFiles training_files() {
+    return {{"unet", "scheduler", "model_index.json",
+             "model.safetensors"},  // as the model was called once
+            {"loss_by_t.csv", "progress.png", "loss.png", "samples.png", "samples.idx",
+             "samples.npy", "denoising.gif", "run.json"},
+            holds_model};
+}
+
 /// A training from its settings to its files.
 class TrainingRun {
 public:
@@ -61,71 +68,58 @@ public:
         : common_(common),
           device_(device),
           folder_(folder),
-          files_(folder),
+          files_(folder.dir(), training_files()),
           data_(find_dataset(settings.dataset, common.data, true)),
           settings_(complete(settings)),
           model_(unet_config(data_.channels, settings_.base, settings_.multipliers),
                  make_schedule(settings_.schedule, kT), prediction_from_name(settings_.prediction),
                  data_.height, data_.width, data_.name),
-          trainer_(model_.parameters, options_of(settings_, data_, common.seed)) {
+          trainer_(model_.parameters, options_of(settings_, data_, common.seed)),
+          loop_(common, files_, trainer_,
+                {.command = "04_unet train",
+                 .save_every = settings_.save_every,
+                 .save_model = [this] { model_.save(folder_.dir(), trainer_.average()); },
+                 .draw = [this](std::int64_t part) { draw_grid(part); }}) {
         if (saved_) {
-            resume();
+            loop_.resume(*saved_);
+        } else if (from_) {
+            loop_.begin(from_->values, settings_.from.string());
+            from_.reset();
         } else {
-            begin();
+            loop_.begin();
         }
         tell();
-        const Source source = picture_source(data_, {.batch = settings_.batch,
-                                                     .flip = settings_.dataset == "cifar10",
-                                                     .seed = common.seed});
-        training_ = device.training(trainer_, denoising_task(model_.network(), source,
-                                                             model_.objective(settings_.time_power),
-                                                             settings_.batch, common.seed));
     }
 
-    /// Steps until the last one or Ctrl-C, with checkpoints. Returns whether it was the last.
-    bool loop() {
-        CsvWriter log(files_.log(), kLogColumns, trainer_.steps() > 0);
-        Progress progress("train", images_at(steps()), "images", images_at(trainer_.steps()));
-        try {
-            if (due_grid() > 0 && !std::filesystem::exists(files_.grid(due_grid())))
-                draw_grid(due_grid());  // the stop came while it was drawn
-            while (trainer_.steps() < steps() && !interrupted()) {
-                const Trainer::Report report = training_->step();
-                const std::int64_t done = trainer_.steps();
-                log.row({static_cast<double>(done), static_cast<double>(images_at(done)), seconds(),
-                         report.loss, report.gradient_norm});
-                char text[32];
-                std::snprintf(text, sizeof text, "loss %.4f", report.loss);
-                progress.update(images_at(done), text);
-                if (due_grid() > 0) draw_grid(due_grid());
-                if (done % settings_.save_every == 0) save();
-            }
-            progress.finish();
-            save();
-        } catch (const NotFinite& error) {
-            fail(error.what(), "; ", lower_rate_advice());
-        }
-        return trainer_.steps() == steps();
+    /// Returns whether it came to its end.
+    bool run() {
+        const Source source = picture_source(data_, {.batch = settings_.batch,
+                                                     .flip = settings_.dataset == "cifar10",
+                                                     .seed = common_.seed});
+        return loop_.run(*device_.training(
+            trainer_,
+            denoising_task(model_.network(), source, model_.objective(settings_.time_power),
+                           settings_.batch, common_.seed)));
     }
 
     /// Pictures and tables.
     void report(bool finished) {
         if (finished) {
-            show_grids();
+            if (loop_.stack_grids(folder_.path("progress.png")))
+                folder_.picture("progress.png",
+                                "The same noise, drawn after each eighth of the training (50 "
+                                "steps each).");
             write_loss_by_time(model_, data_, trainer_.steps(), trainer_.average(), common_.seed,
                                folder_.path("loss_by_t.csv"));
         }
-        folder_.number("training images", static_cast<double>(images_at(trainer_.steps())));
-        folder_.finish(seconds());
+        folder_.number("training images", static_cast<double>(loop_.images()));
+        folder_.finish(loop_.seconds());
         std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
-                    static_cast<long long>(trainer_.steps()), seconds(), folder_.dir().c_str());
+                    static_cast<long long>(trainer_.steps()), loop_.seconds(),
+                    folder_.dir().c_str());
     }
 
 private:
-    std::int64_t steps() const { return trainer_.options().steps; }
-    std::int64_t images_at(std::int64_t step) const { return step * settings_.batch; }
-    double seconds() const { return earlier_ + seconds_since(start_); }
-
     /// The settings with what they leave open; on the way to them saved_ and from_ are found.
     TrainSettings complete(TrainSettings settings) {
         if (common_.resume && std::filesystem::exists(files_.state())) {
@@ -138,76 +132,6 @@ private:
         }
         take(settings, common_.preset);
         return settings;
-    }
-
-    /// Goes on from a saved state.
-    void resume() {
-        try {
-            trainer_.load(files_.state());
-        } catch (const Error& error) {
-            const bool further = saved_->step == saved_->steps && saved_->steps != steps() &&
-                                 holds_model(folder_.dir());
-            fail(error.what(), further
-                                   ? "; to train its model further, leave out --resume, and add "
-                                     "--from " +
-                                         folder_.dir().string()
-                                   : "; start with the same options, or without --resume (what "
-                                     "is there is then kept)");
-        }
-        if (!trainer_.earlier_rates().empty())
-            std::printf("learning rate: %s; from there on %s\n", trainer_.earlier_rates().c_str(),
-                        shortest(settings_.learning_rate).c_str());
-        try {
-            earlier_ = seconds_logged();
-        } catch (const Error& error) {  // the state decides, not its log
-            const std::string name = files_.log().filename().string();
-            const std::filesystem::path aside = set_aside(folder_.dir(), std::span(&name, 1));
-            std::printf(
-                "note: %s; %sa new log begins\n", error.what(),
-                aside.empty() ? "" : ("it is kept in " + aside.string() + ", and ").c_str());
-            const CsvWriter anew(files_.log(), kLogColumns, false);
-        }
-    }
-
-    /// Brings the log to the state's step. How long the training took up to there.
-    double seconds_logged() const {
-        require(std::filesystem::exists(files_.log()), files_.log().string(), ": is not there");
-        keep_csv_rows(files_.log(), 0, static_cast<double>(trainer_.steps()));
-        const CsvTable log = read_csv(files_.log());
-        require(log.columns == kLogColumns, files_.log().string(),
-                ": not the log of a training: its columns are others");
-        return log.rows.empty() ? 0 : log.rows.back()[2];
-    }
-
-    /// Begins anew, in a folder that may hold another run.
-    void begin() {
-        if (common_.resume)
-            std::printf("nothing is saved in %s: starting from the beginning\n",
-                        common_.out.string().c_str());
-        files_.make_room();
-        if (from_) {
-            std::printf("begins with the weights of %s\n", settings_.from.c_str());
-            std::ranges::copy(from_->values, trainer_.values().begin());
-            std::ranges::copy(from_->values, trainer_.average().begin());
-            from_.reset();
-        }
-        const CsvWriter anew(files_.log(), kLogColumns, false);
-        trainer_.save(
-            files_.state());  // now, so that a later --resume never meets the state of another run
-    }
-
-    /// What to do when a number is not finite.
-    std::string lower_rate_advice() const {
-        const std::string rate = " --learning-rate " + shortest(settings_.learning_rate / 4),
-                          now = " (now " + shortest(settings_.learning_rate) + ")";
-        const std::int64_t step = look_at_state(files_.state()).step;
-        const bool no_step = saved_ && saved_->step == trainer_.steps();  // it was bad already
-        if (step == 0 || no_step)
-            return "begin again with 04_unet train, the same options without --resume, and" + rate +
-                   now;
-        return "the checkpoint of step " + std::to_string(step) +
-               " is kept: 04_unet train with the same options, --resume and" + rate + now +
-               " goes on from there, without --resume it begins again";
     }
 
     /// The banner, and the settings in run.json.
@@ -234,7 +158,7 @@ private:
                {{"data", data_.source},
                 {"device", device_.name},
                 {"parameters", std::to_string(model_.parameters.count())},
-                {"images", std::to_string(images_at(steps()))},
+                {"images", std::to_string(trainer_.options().steps * settings_.batch)},
                 {"batch", std::to_string(settings_.batch)},
                 {"predicts", settings_.prediction + ", " + settings_.schedule + " schedule"},
                 {"seed", std::to_string(common_.seed)}});
@@ -245,24 +169,10 @@ private:
                 model_.height, model_.width, model_.unet.config().levels() - 1);
     }
 
-    /// A state to go on from, and a model to draw with.
-    void save() {
-        training_->fetch();
-        trainer_.save(files_.state());
-        model_.save(folder_.dir(), trainer_.average());
-    }
-
-    /// The grid to be drawn after the step that was made last; 0: none.
-    std::int64_t due_grid() const {
-        const std::int64_t done = trainer_.steps(), part = kGrids * done / steps();
-        return done > 0 && part != kGrids * (done - 1) / steps() ? part : 0;
-    }
-
     /// Draws with the averaged weights from noise that depends on the seed alone, so that the grids
     /// of one run can be compared. Gives up when the program is asked to stop.
     void draw_grid(std::int64_t part) {
         struct Stopped {};
-        training_->fetch();
         const Denoiser<float> denoiser =
             device_.denoiser(model_.network(), model_.prediction, trainer_.average(), {});
         Array<float> x(model_.shape(kGrid));
@@ -280,20 +190,6 @@ private:
         write_png(files_.grid(part), image_grid(x.tensor(), kGrid, 1));
     }
 
-    void show_grids() {
-        std::vector<Image> grids;
-        for (int part = 1; part <= kGrids; ++part) {
-            if (std::filesystem::exists(files_.grid(part)))
-                grids.push_back(read_image(files_.grid(part)));
-        }
-        if (grids.empty()) return;
-        write_png(folder_.path("progress.png"), stack_rows(grids));
-        folder_.picture("progress.png",
-                        "The same noise, drawn after each eighth of the training (50 steps each).");
-    }
-
-    Clock::time_point start_ = Clock::now();
-    double earlier_ = 0;  ///< seconds of the runs before this one
     const CommonOptions& common_;
     const Device& device_;
     RunFolder& folder_;
@@ -304,7 +200,7 @@ private:
     TrainSettings settings_;
     DenoisingModel model_;
     Trainer trainer_;
-    std::unique_ptr<Training> training_;
+    TrainingLoop loop_;
 };
 
 }  // namespace
@@ -312,7 +208,7 @@ private:
 bool run_train(const CommonOptions& common, const TrainSettings& settings, const Device& device,
                RunFolder& folder) {
     TrainingRun run(common, settings, device, folder);
-    const bool finished = run.loop();
+    const bool finished = run.run();
     run.report(finished);
     return finished;
 }

@@ -1,12 +1,9 @@
 #include "04_unet/training_folder.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
-#include <string>
-#include <vector>
+#include <utility>
 
-#include "04_unet/model.hpp"
 #include "04_unet/trainer.hpp"
 #include "io/files.hpp"
 
@@ -14,21 +11,6 @@ namespace diffusion {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// If one of these is there, there was a training.
-constexpr std::array kMarks = {"state.safetensors", "model_index.json", "train.csv",
-                               "model.safetensors"};  // as it was called once
-
-/// All that training and drawing in one folder leave there.
-std::vector<std::string> all_files() {
-    std::vector<std::string> names = {
-        "unet",        "scheduler",   "loss_by_t.csv", "progress.png",  "loss.png",
-        "samples.png", "samples.idx", "samples.npy",   "denoising.gif", "run.json"};
-    names.insert(names.end(), kMarks.begin(), kMarks.end());
-    for (int part = 1; part <= kGrids; ++part)
-        names.push_back("progress_" + std::to_string(part) + ".png");
-    return names;
-}
 
 /// "step 40 of 100", and, of an unfinished training, how to go on with it.
 std::string told_of(const fs::path& aside) {
@@ -47,16 +29,21 @@ std::string told_of(const fs::path& aside) {
 
 }  // namespace
 
-TrainingFolder::TrainingFolder(const RunFolder& folder) : folder_(folder) {
-    for (const char* part : {"unet", "scheduler"}) remove_leftovers(folder.path(part));
+TrainingFolder::TrainingFolder(fs::path folder, TrainingFiles files)
+    : folder_(std::move(folder)), files_(std::move(files)) {
+    files_.model.insert(files_.model.end(), {"state.safetensors", "train.csv"});
+    for (int part = 1; part <= kGrids; ++part)
+        files_.others.push_back(grid(part).filename().string());
+    remove_leftovers(folder_);
+    for (const std::string& name : files_.model) remove_leftovers(folder_ / name);
 }
 
 fs::path TrainingFolder::grid(std::int64_t part) const {
-    return folder_.path("progress_" + std::to_string(part) + ".png");
+    return folder_ / ("progress_" + std::to_string(part) + ".png");
 }
 
 bool TrainingFolder::nothing_learned() const {
-    if (holds_model(folder_.dir())) return false;
+    if (holds_model()) return false;
     try {
         return look_at_state(state()).step == 0;
     } catch (const std::exception&) {
@@ -65,10 +52,11 @@ bool TrainingFolder::nothing_learned() const {
 }
 
 void TrainingFolder::make_room() const {
-    if (std::ranges::none_of(kMarks, [&](auto mark) { return fs::exists(folder_.path(mark)); }))
-        return;
-    if (nothing_learned()) return;
-    const fs::path aside = set_aside(folder_.dir(), all_files());
+    const auto is_there = [&](const std::string& name) { return fs::exists(folder_ / name); };
+    if (std::ranges::none_of(files_.model, is_there) || nothing_learned()) return;
+    std::vector<std::string> all = files_.model;
+    all.insert(all.end(), files_.others.begin(), files_.others.end());
+    const fs::path aside = set_aside(folder_, all);
     std::printf("the earlier training here is kept in %s (%s)%s\n", aside.c_str(),
                 size_text(aside).c_str(), told_of(aside).c_str());
 }

@@ -2,22 +2,32 @@
 // What a training keeps in its folder, and how a new one treats what it finds there.
 #include <cstdint>
 #include <filesystem>
+#include <string>
+#include <vector>
 
-#include "io/run_folder.hpp"
 #include "io/set_aside.hpp"
 
 namespace diffusion {
 
 inline constexpr int kGrids = 8;  ///< drawings on the way
 
+/// What a training of one kind leaves besides its state, its log and its drawings.
+struct TrainingFiles {
+    std::vector<std::string> model;   ///< if one of these is there, there was a training
+    std::vector<std::string> others;  ///< pictures and tables
+    bool (*holds_model)(const std::filesystem::path& folder);
+};
+
 class TrainingFolder {
 public:
-    explicit TrainingFolder(const RunFolder& folder);
+    TrainingFolder(std::filesystem::path folder, TrainingFiles files);
 
-    std::filesystem::path state() const { return folder_.path("state.safetensors"); }
-    std::filesystem::path log() const { return folder_.path("train.csv"); }
+    const std::filesystem::path& path() const { return folder_; }
+    std::filesystem::path state() const { return folder_ / "state.safetensors"; }
+    std::filesystem::path log() const { return folder_ / "train.csv"; }
     /// Drawn after part 1 .. kGrids of the training.
     std::filesystem::path grid(std::int64_t part) const;
+    bool holds_model() const { return files_.holds_model(folder_); }
 
     /// Moves all files of an earlier training, whatever it was, into a folder earlier_N, and says
     /// so in a line: how far it had come, and how to go on with it.
@@ -27,7 +37,8 @@ private:
     /// Whether the training there stopped before its first step.
     bool nothing_learned() const;
 
-    const RunFolder& folder_;
+    std::filesystem::path folder_;
+    TrainingFiles files_;
 };
 
 }  // namespace diffusion
