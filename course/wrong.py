@@ -58,4 +58,10 @@ WRONG = {
     "6.5": [("(flat(x) - a * flat(x0)) / s;", "(flat(x) - static_cast<T>(from.a) * flat(x0)) / static_cast<T>(from.s);"),
             ("flat(before) + sine", "flat(before) - sine"), ("flat(before) + sine", "flat(x) + sine"),
             ("flat(v) / unit", "flat(v)")],
+    "7.1": [("std::exp(log_variance.value().data()[i] / 2)", "std::exp(log_variance.value().data()[i])")],
+    "7.2": [("* eps.data()[i] / 2", "* eps.data()[i]"), ("d[i] +=", "d[i] =")],
+    "7.3": [("std::exp(log_v) - log_v - 1", "std::exp(log_v) - log_v"), ("static_cast<T>(sum)", "static_cast<T>(sum / static_cast<double>(numbers))"),
+            ("(std::exp(l[i]) - 1) / 2", "(std::exp(l[i]) - 1)"), ("mean.grad()[n].data()[i] +=", "mean.grad()[n].data()[i] =")],
+    "7.4": [("static_cast<double>(d) / static_cast<double>(D)", "static_cast<double>(D) / static_cast<double>(d)")],
+    "7.5": [("(static_cast<double>(v) - shift) * factor", "static_cast<double>(v) * factor - shift")],
 }

@@ -20,7 +20,7 @@
 namespace diffusion {
 namespace {
 
-constexpr const Module* kModules[] = {&kUNet2D};
+constexpr const Module* kModules[] = {&kUNet2D, &kAutoencoder, &kTiny};
 
 const Module& module_named(const std::string& name, const std::filesystem::path& file) {
     std::string all;

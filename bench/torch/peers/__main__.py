@@ -20,11 +20,13 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import autoencoder_kl
+import autoencoder_tiny
 import pipelines
 import unet2d
 from common import Refused, Table, call, difference, emptied, ours, reference, variant_of, write_folder
 
-PEERS = [unet2d.PEER]  # one for each class
+PEERS = [unet2d.PEER, autoencoder_kl.PEER, autoencoder_tiny.PEER]  # one for each class
 STORED = Path(__file__).resolve().parents[3] / "tests/data/peers"
 
 

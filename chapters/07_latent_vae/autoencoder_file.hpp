@@ -1,0 +1,50 @@
+#pragma once
+// An autoencoder with all that its use depends on, and its folder: the class AutoencoderKL of the
+// library diffusers.
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+
+#include "07_latent_vae/autoencoder.hpp"
+#include "07_latent_vae/latent_scale.hpp"
+#include "io/config.hpp"
+#include "tensor/array.hpp"
+
+namespace diffusion {
+
+inline constexpr const char* kAutoencoderKL = "AutoencoderKL";
+
+struct AutoencoderSettings {
+    AutoencoderConfig config;
+    LatentScale scale;
+};
+/// Fails, naming it, on a setting that this autoencoder does not have.
+AutoencoderSettings read_autoencoder_settings(const Config& file);
+
+/// The other way.
+nlohmann::json autoencoder_json(const AutoencoderSettings& settings);
+
+struct AutoencoderModel {
+    ParameterList parameters;
+    Autoencoder autoencoder;
+    LatentScale scale;
+    int height, width;  ///< of the pictures that it learns
+    std::string data;   ///< the name of the data set that it learns; empty: not known
+
+    AutoencoderModel(const AutoencoderSettings& settings, int height, int width,
+                     std::string data = "");
+
+    /// Writes config.json and the weights. AutoencoderKL.from_pretrained opens the folder.
+    void save(const std::filesystem::path& folder, std::span<const float> values) const;
+};
+
+struct LoadedAutoencoder {
+    AutoencoderModel model;
+    Array<float> values;
+};
+/// Opens a folder that `save` or diffusers wrote: the autoencoder's own or a pipeline with one in
+/// its folder vae or vqvae. Fails, naming it, on what it does not understand.
+LoadedAutoencoder load_autoencoder(const std::filesystem::path& folder);
+
+}  // namespace diffusion

@@ -1,0 +1,62 @@
+#include "07_latent_vae/vae_loss.hpp"
+
+#include <utility>
+
+#include "02_gradients/ops.hpp"
+#include "04_unet/weighted_mse.hpp"
+#include "tensor/random.hpp"
+
+namespace diffusion {
+namespace {
+
+/// The mean squared error of each picture and of all, each of which counts the same.
+template <class T>
+WeightedError<T> picture_errors(Var<T> decoded, Tensor<T> x) {
+    const Tensor<T> ones = decoded.tape().numbers().template make<T>({x.size(0)});
+    fill(ones, T(1));
+    return weighted_mse(decoded, x, ones);
+}
+
+/// (7.11), its two terms.
+template <class T>
+Var<T> with_kl(Var<T> mean_square, Tensor<T> x, Var<T> kl, double weight) {
+    const double numbers = static_cast<double>(x.numel());  // of all pictures: N D
+    return add(mean_square, scale(sum(kl), static_cast<T>(weight / numbers)));
+}
+
+}  // namespace
+
+template <class T>
+Var<T> autoencoder_loss(Var<T> decoded, Tensor<std::type_identity_t<T>> x, Var<T> kl,
+                        double weight) {
+    require(kl.shape() == Shape{x.size(0)}, "autoencoder_loss: x is ", x.shape(), ", the KL ",
+            kl.shape());
+    return with_kl(picture_errors(decoded, x).loss, x, kl, weight);
+}
+
+Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
+                               std::uint64_t seed, AutoencoderErrors* errors) {
+    return [=, &autoencoder, source = std::move(source)](Tape<float>& tape, std::int64_t step,
+                                                         int first, int count) {
+        const Tensor<float> x = source(tape.arena(), step, first, count).x0;
+        const Posterior<float> posterior = autoencoder.encode(tape.constant(x));
+        const Tensor<float> eps = tape.numbers().make<float>(posterior.mean.shape());
+        for (int i = 0; i < count; ++i)
+            fill_normal(eps[i], Random(seed, Purpose::noise, static_cast<std::uint32_t>(step),
+                                       static_cast<std::uint32_t>(first + i)));
+        const Var<float> decoded = autoencoder.decode(draw_latent<float>(posterior, eps));
+        const Var<float> kl = latent_kl(posterior);
+        const WeightedError<float> error = picture_errors(decoded, x);
+        for (int i = 0; errors != nullptr && i < count; ++i) {
+            const auto k = static_cast<std::size_t>(first + i);
+            errors->square.at(k) = static_cast<double>(error.of_sample(i));
+            errors->kl.at(k) = static_cast<double>(kl.value()(i));
+        }
+        return with_kl(error.loss, x, kl, weight);
+    };
+}
+
+template Var<float> autoencoder_loss(Var<float>, Tensor<float>, Var<float>, double);
+template Var<double> autoencoder_loss(Var<double>, Tensor<double>, Var<double>, double);
+
+}  // namespace diffusion

@@ -1,0 +1,40 @@
+#pragma once
+// What an autoencoder is trained with: the evidence bound (7.2), per number of the picture.
+#include <cstdint>
+#include <vector>
+
+#include "04_unet/batch.hpp"
+#include "04_unet/trainer.hpp"
+#include "07_latent_vae/autoencoder.hpp"
+
+namespace diffusion {
+
+/// (7.10) (7.11) The mean over pictures of (squared error + weight kl) / D, where D is the number
+/// of values in a picture; weight is 2 sigma^2. x and decoded [N,H,W,C], kl [N]; one number.
+template <class T>
+Var<T> autoencoder_loss(Var<T> decoded, Tensor<std::type_identity_t<T>> x, Var<T> kl,
+                        double weight);
+
+/// (7.12) The weight of a KL that is a mean over the d numbers of a latent, beside an error that is
+/// a mean over the D values of a picture, for the weight of one that is a sum.
+inline double weight_of_mean(double weight, std::int64_t d, std::int64_t D) {
+    // >>> exercise 7.4 points=1 hint="(7.12): both are the same sum, in two units"
+    return weight * static_cast<double>(d) / static_cast<double>(D);  // (7.12)
+    // <<<
+}
+
+/// Of each picture of a batch: the mean of its squared errors, and its KL in nats.
+struct AutoencoderErrors {
+    std::vector<double> square, kl;
+    explicit AutoencoderErrors(int batch)
+        : square(static_cast<std::size_t>(batch)), kl(square.size()) {}
+};
+
+/// (7.11) as the trainer wants it: the source's pictures are encoded, a latent is drawn for each,
+/// and that is decoded. The noise of sample k of step s depends on the seed, s and k alone.
+/// `errors` receives the details of the last step, if given; it, and the autoencoder, must outlive
+/// the result.
+Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
+                               std::uint64_t seed, AutoencoderErrors* errors = nullptr);
+
+}  // namespace diffusion

@@ -1,0 +1,377 @@
+// Chapter 7: latents, their bound and their scale.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+#include "02_gradients/gradient_check.hpp"
+#include "03_reverse_process/bound.hpp"
+#include "04_unet/trainer.hpp"
+#include "07_latent_vae/autoencoder.hpp"
+#include "07_latent_vae/latent_scale.hpp"
+#include "07_latent_vae/latents.hpp"
+#include "07_latent_vae/linear_latent.hpp"
+#include "07_latent_vae/preview.hpp"
+#include "07_latent_vae/vae_loss.hpp"
+#include "support/varied.hpp"
+
+using namespace diffusion;
+using Vars = std::vector<Var<double>>;
+
+namespace {
+
+constexpr double kTolerance = 1e-7;
+
+template <class T>
+Tensor<T> normal(Arena& memory, Shape shape, std::uint32_t stream) {
+    const Tensor<T> x = memory.make<T>(shape);
+    fill_normal(x, Random(varied_seed(71), Purpose::test, stream));
+    return x;
+}
+
+/// The sum of f over a fine grid from -12 to 12, times its step: an integral of what is nearly 0
+/// further out.
+template <class F>
+double integral(F f) {
+    constexpr double kStep = 1e-3;
+    double sum = 0;
+    for (double z = -12; z <= 12; z += kStep) sum += f(z);
+    return sum * kStep;
+}
+
+double log_gaussian(double x, double mean, double variance) {
+    return -0.5 * (std::log(2 * std::numbers::pi * variance) + (x - mean) * (x - mean) / variance);
+}
+
+/// A model with one number of each: z ~ N(0, 1), x = a z + noise of variance v. Its marginal and
+/// its true posterior are known.
+struct Toy {
+    double a = 1.3, v = 0.4;
+    double log_joint(double x, double z) const {
+        return log_gaussian(x, a * z, v) + log_gaussian(z, 0, 1);
+    }
+    double log_marginal(double x) const { return log_gaussian(x, 0, a * a + v); }
+    double posterior_mean(double x) const { return a * x / (a * a + v); }
+    double posterior_variance() const { return v / (a * a + v); }
+};
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch07 math");
+
+TEST_CASE("(7.1) the integral over latents is the marginal density") {
+    const Toy toy;
+    for (const double x : {-1.5, 0.2, 3.0})
+        CHECK(std::log(integral([&](double z) { return std::exp(toy.log_joint(x, z)); })) ==
+              doctest::Approx(toy.log_marginal(x)).epsilon(1e-9));
+}
+
+TEST_CASE("(7.2) (7.3) the bound lies below log p(x) by the divergence from the true posterior") {
+    const Toy toy;
+    const double x = 0.9;
+    for (const double mean : {toy.posterior_mean(x), 0.0, 1.1}) {
+        for (const double variance : {toy.posterior_variance(), 1.0, 0.05}) {
+            const double bound = integral([&](double z) {
+                                     return std::exp(log_gaussian(z, mean, variance)) *
+                                            log_gaussian(x, toy.a * z, toy.v);
+                                 }) -
+                                 gaussian_kl(mean, variance, 0, 1);  // (7.2)
+            const double gap =
+                gaussian_kl(mean, variance, toy.posterior_mean(x), toy.posterior_variance());
+            CHECK(toy.log_marginal(x) - bound == doctest::Approx(gap).epsilon(1e-8));  // (7.3)
+        }
+    }
+}
+
+TEST_CASE(
+    "(7.4) (7.10) the loss of a picture is the bound of a Gaussian decoder, in units of 2 v") {
+    OwnTape<double> own;
+    const double sigma2 = varied(0.3), D = 2 * 3 * 3;
+    const Shape picture{1, 2, 3, 3}, latent{1, 1, 2, 2};
+    const Tensor<double> x = normal<double>(own.arena, picture, 0),
+                         decoded = normal<double>(own.arena, picture, 1);
+    const Var<double> mean = own.tape.constant(normal<double>(own.arena, latent, 2)),
+                      log_variance = own.tape.constant(normal<double>(own.arena, latent, 3));
+    double log_likelihood = 0, kl = 0;
+    for (std::ptrdiff_t i = 0; i < x.numel(); ++i)
+        log_likelihood += log_gaussian(x.data()[i], decoded.data()[i], sigma2);  // (7.4)
+    for (std::ptrdiff_t i = 0; i < mean.value().numel(); ++i)
+        kl += gaussian_kl(mean.value().data()[i], std::exp(log_variance.value().data()[i]), 0, 1);
+    const double loss = autoencoder_loss(own.tape.constant(decoded), x,
+                                         latent_kl<double>({mean, log_variance}), 2 * sigma2)
+                            .value()(0);
+    const double constant = 0.5 * D * std::log(2 * std::numbers::pi * sigma2);
+    CHECK(D * loss / (2 * sigma2) + constant ==
+          doctest::Approx(-(log_likelihood - kl)).epsilon(1e-12));  // (7.10)
+}
+
+TEST_CASE("(7.5) means come first, and the log-variance is clamped to -30 .. 20") {
+    OwnTape<double> own;
+    const Tensor<double> moments = own.arena.make<double>({1, 1, 1, 4});
+    moments(0, 0, 0, 0) = 100;
+    moments(0, 0, 0, 1) = -7;
+    moments(0, 0, 0, 2) = -31;
+    moments(0, 0, 0, 3) = 21;
+    const Posterior<double> posterior = posterior_of(own.tape.constant(moments));
+    CHECK(posterior.mean.value()(0, 0, 0, 0) == 100);
+    CHECK(posterior.mean.value()(0, 0, 0, 1) == -7);
+    CHECK(posterior.log_variance.value()(0, 0, 0, 0) == -30);
+    CHECK(posterior.log_variance.value()(0, 0, 0, 1) == 20);
+    CHECK_THROWS_WITH_AS(posterior_of(own.tape.constant(own.arena.make<double>({1, 1, 1, 3}))),
+                         "posterior: the moments are [1,1,1,3], expected [N,h,w,2C]", Error);
+}
+
+TEST_CASE("(7.6) a drawn latent has the posterior's mean and deviation") {
+    OwnTape<double> own;
+    constexpr int kDraws = 100'000;
+    const double mean = 2, variance = 9;
+    const Tensor<double> m = own.arena.make<double>({kDraws, 1, 1, 1}),
+                         l = own.arena.make<double>(m.shape());
+    fill(m, mean);
+    fill(l, std::log(variance));
+    const Tensor<double> z = draw_latent<double>({own.tape.constant(m), own.tape.constant(l)},
+                                                 normal<double>(own.arena, m.shape(), 5))
+                                 .value();
+    double sum = 0, square = 0;
+    for (const double v : z) {
+        sum += v;
+        square += (v - mean) * (v - mean);
+    }
+    CHECK(std::abs(sum / kDraws - mean) < 4 * std::sqrt(variance / kDraws));
+    CHECK(std::abs(square / kDraws / variance - 1) < 4 * std::sqrt(2.0 / kDraws));
+}
+
+TEST_CASE("(7.8) the KL is that of each number, summed for each picture, and a mean of draws") {
+    OwnTape<double> own;
+    const Shape shape{3, 2, 2, 4};
+    const Tensor<double> m = normal<double>(own.arena, shape, 6),
+                         l = normal<double>(own.arena, shape, 7);
+    const Posterior<double> posterior{own.tape.constant(m), own.tape.constant(l)};
+    const Tensor<double> kl = latent_kl(posterior).value();
+    REQUIRE(kl.shape() == Shape{3});
+    constexpr int kDraws = 20'000;
+    for (int n = 0; n < 3; ++n) {
+        double expected = 0;
+        for (int i = 0; i < 16; ++i)
+            expected += gaussian_kl(m[n].data()[i], std::exp(l[n].data()[i]), 0, 1);
+        CHECK(kl(n) == doctest::Approx(expected).epsilon(1e-12));
+        // log q(z) - log p(z), drawn
+        double sum = 0, square = 0;
+        for (int k = 0; k < kDraws; ++k) {
+            Random random(varied_seed(72), Purpose::test, static_cast<std::uint32_t>(n),
+                          static_cast<std::uint32_t>(k));
+            double log_ratio = 0;
+            for (int i = 0; i < 16; ++i) {
+                const double variance = std::exp(l[n].data()[i]);
+                const double z = m[n].data()[i] + std::sqrt(variance) * random.normal();
+                log_ratio += log_gaussian(z, m[n].data()[i], variance) - log_gaussian(z, 0, 1);
+            }
+            sum += log_ratio;
+            square += log_ratio * log_ratio;
+        }
+        const double mean = sum / kDraws, deviation = std::sqrt(square / kDraws - mean * mean);
+        CHECK(std::abs(mean - kl(n)) < 4 * deviation / std::sqrt(kDraws));
+    }
+    const Tensor<double> nothing = own.arena.zeros<double>(shape);
+    CHECK(latent_kl<double>({own.tape.constant(nothing), own.tape.constant(nothing)}).value()(0) ==
+          0);
+}
+
+TEST_CASE("(7.11) (7.12) sums of a picture and means of its values are one loss in two units") {
+    OwnTape<double> own;
+    const Shape picture{2, 8, 8, 3}, latent{2, 2, 2, 4};
+    const Tensor<double> x = normal<double>(own.arena, picture, 8),
+                         decoded = normal<double>(own.arena, picture, 9);
+    const Var<double> kl =
+        latent_kl<double>({own.tape.constant(normal<double>(own.arena, latent, 10)),
+                           own.tape.constant(normal<double>(own.arena, latent, 11))});
+    const double weight = varied(0.01);
+    const int D = 8 * 8 * 3, d = 2 * 2 * 4;
+    double squares = 0;
+    for (std::ptrdiff_t i = 0; i < x.numel(); ++i)
+        squares += std::pow(x.data()[i] - decoded.data()[i], 2);
+    const double kl_sum = kl.value()(0) + kl.value()(1);
+    const double loss = autoencoder_loss(own.tape.constant(decoded), x, kl, weight).value()(0);
+    CHECK(loss == doctest::Approx((squares + weight * kl_sum) / (2 * D)).epsilon(1e-12));
+    const double mean_square = squares / (2 * D), mean_kl = kl_sum / (2 * d);
+    CHECK(loss ==
+          doctest::Approx(mean_square + weight_of_mean(weight, d, D) * mean_kl).epsilon(1e-12));
+    CHECK_THROWS_AS(autoencoder_loss(own.tape.constant(decoded), x,
+                                     own.tape.constant(own.arena.zeros<double>({1})), weight),
+                    Error);
+}
+
+TEST_CASE("(7.13) a direction is kept where its variance is above half of the weight") {
+    // The expected loss of one direction, as a function of everything that can be chosen.
+    const auto loss = [](double variance, double weight, const LinearLatent& at) {
+        const double error =
+            variance * std::pow(1 - at.gain * at.encoder, 2) + at.gain * at.gain * at.variance;
+        const double kl =
+            0.5 * (at.encoder * at.encoder * variance + at.variance - std::log(at.variance) - 1);
+        return error + weight * kl;
+    };
+    for (const double variance : {0.05, 0.4, 1.0, 7.0}) {
+        for (const double weight : {0.02, 0.5, 1.6, 4.0}) {
+            const LinearLatent best = linear_latent(variance, weight);
+            CAPTURE(variance);
+            CAPTURE(weight);
+            CHECK(best.error + weight * best.kl ==
+                  doctest::Approx(loss(variance, weight, best)).epsilon(1e-12));
+            CHECK((best.kl > 0) == (variance > weight / 2));
+            for (const double step : {-1e-3, 1e-3}) {  // nothing near it is better
+                for (const LinearLatent& other :
+                     {LinearLatent{best.gain + step, best.encoder, best.variance, 0, 0},
+                      LinearLatent{best.gain, best.encoder + step, best.variance, 0, 0},
+                      LinearLatent{best.gain + step, best.encoder + step, best.variance, 0, 0},
+                      LinearLatent{best.gain, best.encoder, best.variance * (1 + step), 0, 0}})
+                    CHECK(loss(variance, weight, other) >= loss(variance, weight, best) - 1e-12);
+            }
+        }
+    }
+}
+
+TEST_CASE("(7.14) measured latents get the deviation 1, and the scale can be undone") {
+    Arena memory;
+    const Tensor<float> z = normal<float>(memory, {500, 2, 2, 4}, 12);
+    for (float& v : z) v = 3 + 2 * v;
+    const LatentScale centred = measure_scale(z, true), around_zero = measure_scale(z, false);
+    CHECK(centred.factor == doctest::Approx(0.5).epsilon(0.03));
+    CHECK(centred.shift == doctest::Approx(3).epsilon(0.03));
+    CHECK(around_zero.shift == 0);
+    CHECK(around_zero.factor == doctest::Approx(1 / std::sqrt(9 + 4)).epsilon(0.03));
+    const Tensor<float> scaled = memory.make<float>(z.shape());
+    std::ranges::copy(z, scaled.begin());
+    centred.apply(scaled);
+    double sum = 0, square = 0;
+    for (const float v : scaled) {
+        sum += static_cast<double>(v);
+        square += static_cast<double>(v * v);
+    }
+    CHECK(std::abs(sum / static_cast<double>(z.numel())) < 1e-5);
+    CHECK(square / static_cast<double>(z.numel()) == doctest::Approx(1).epsilon(1e-5));
+    centred.undo(scaled);
+    for (std::ptrdiff_t i = 0; i < z.numel(); ++i)
+        CHECK(scaled.data()[i] == doctest::Approx(z.data()[i]).epsilon(1e-5));
+    CHECK_THROWS_AS(measure_scale(memory.zeros<float>({3}), true), Error);
+}
+
+TEST_CASE("(7.15) noised latents of the wrong deviation have another signal-to-noise ratio") {
+    Arena memory;
+    const double deviation = 1.4, a = 0.6, s = 0.8;
+    const Tensor<double> z = normal<double>(memory, {100'000}, 13);
+    double signal = 0;
+    for (const double v : z) signal += std::pow(a * deviation * v, 2);
+    CHECK(signal / static_cast<double>(z.numel()) / (s * s) ==
+          doctest::Approx(a * a / (s * s) * snr_factor(deviation)).epsilon(0.02));
+}
+
+TEST_CASE("(7.16) the preview finds a linear map, and of others the closest") {
+    Arena memory;
+    const Tensor<float> z = normal<float>(memory, {3, 2, 2, 4}, 14),
+                        pictures = memory.make<float>({3, 4, 6, 2});
+    const auto colour = [&](int n, int h, int w, int c) {
+        return 0.3f * static_cast<float>(c) +
+               (c == 0 ? 2 * z(n, h, w, 1) - z(n, h, w, 3) : z(n, h, w, 0));
+    };
+    for (int n = 0; n < 3; ++n)
+        for (int h = 0; h < 4; ++h)
+            for (int w = 0; w < 6; ++w)
+                for (int c = 0; c < 2; ++c)  // each cell's pixels differ, its mean is the map's
+                    pictures(n, h, w, c) =
+                        colour(n, h / 2, w / 3, c) + (h % 2 == 0 ? 0.25f : -0.25f);
+    const Preview preview = fit_preview(z, pictures);
+    const std::vector<double> expected = {0, 2, 0, -1, 1, 0, 0, 0};
+    for (std::size_t i = 0; i < expected.size(); ++i)
+        CHECK(preview.weight[i] == doctest::Approx(expected[i]).epsilon(1e-5));
+    CHECK(preview.bias[1] == doctest::Approx(0.3).epsilon(1e-5));
+    const Array<float> drawn = preview(z);
+    CHECK(drawn.tensor()(2, 1, 0, 0) == doctest::Approx(colour(2, 1, 0, 0)).epsilon(1e-4));
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("ch07 grad");
+
+TEST_CASE("(7.7) (7.9) draw and KL: VJPs equal central differences") {
+    Arena memory;
+    const Shape shape{2, 1, 3, 2};
+    const Tensor<double> eps = normal<double>(memory, shape, 15);
+    for (const std::size_t constant : {std::size_t{9}, std::size_t{0}, std::size_t{1}}) {
+        CHECK(gradient_error(
+                  {shape, shape},
+                  [&](auto&, const Vars& v) {
+                      return draw_latent<double>({v[0], v[1]}, eps);
+                  },
+                  constant) < kTolerance);
+        CHECK(gradient_error(
+                  {shape, shape},
+                  [&](auto&, const Vars& v) {
+                      return latent_kl<double>({v[0], v[1]});
+                  },
+                  constant) < kTolerance);
+    }
+}
+
+TEST_CASE("(7.5) (7.11) moments and loss: VJPs equal central differences, 0 where it is clamped") {
+    Arena memory;
+    const Shape picture{2, 2, 2, 3};
+    const Tensor<double> x = normal<double>(memory, picture, 16);
+    CHECK(gradient_error({{2, 1, 2, 6}}, [&](auto&, const Vars& v) {
+              return posterior_of(v[0]).log_variance;
+          }) < kTolerance);
+    CHECK(gradient_error({picture, {2}}, [&](auto&, const Vars& v) {
+              return autoencoder_loss(v[0], x, v[1], 0.7);
+          }) < kTolerance);
+    CHECK(gradient_error({{1, 1, 1, 2}}, [&](auto& tape, const Vars& v) {  // far above the bound
+              const Tensor<double> far = memory.make<double>({1, 1, 1, 2});
+              fill(far, 1000.0);
+              return posterior_of(add(v[0], tape.constant(far))).log_variance;
+          }) == 0);
+}
+
+TEST_CASE("an autoencoder's gradient equals central differences, whatever its setting") {
+    AutoencoderConfig config;
+    config.channels = {4, 6};
+    config.groups = 2;
+    config.latent_channels = 2;
+    for (const bool attends : {true, false}) {
+        config.middle_attention = attends;
+        config.quant = config.post_quant = attends;
+        ParameterList list;
+        const Autoencoder autoencoder(list, "", config);
+        Array<double> values(list.block()), gradient(list.block());
+        list.initialise<double>(values, 5);
+        fill_normal(values.tensor(), Random(varied_seed(73), Purpose::test));  // no zeros
+        for (double& v : values) v *= 0.3;
+        Arena memory;
+        const Tensor<double> x = normal<double>(memory, {2, 4, 6, 3}, 17),
+                             eps = normal<double>(memory, {2, 2, 3, 2}, 18);
+        OwnTape<double> own;
+        const auto loss = [&](double* gradients) {
+            own.tape.reset();
+            own.tape.bind(values.data(), gradients);
+            const Posterior<double> posterior = autoencoder.encode(own.tape.constant(x));
+            const Var<double> decoded = autoencoder.decode(draw_latent<double>(posterior, eps));
+            return autoencoder_loss(decoded, x, latent_kl(posterior), 0.5);
+        };
+        own.tape.backward(loss(gradient.data()));
+        double worst = 0, largest = 0;
+        constexpr double h = 1e-5;
+        for (std::size_t i = 0; i < values.size(); i += 7) {
+            double& v = values.data()[i];
+            const double here = v;
+            v = here + h;
+            const double above = loss(nullptr).value()(0);
+            v = here - h;
+            const double below = loss(nullptr).value()(0);
+            v = here;
+            const double difference = (above - below) / (2 * h);
+            worst = std::max(worst, std::abs(difference - gradient.data()[i]));
+            largest = std::max(largest, std::abs(difference));
+        }
+        CHECK(worst / largest < 1e-7);
+    }
+}
+
+TEST_SUITE_END();
