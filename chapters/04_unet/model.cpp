@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <sstream>
 #include <utility>
 
 #include "04_unet/scheduler_file.hpp"
@@ -29,6 +31,17 @@ std::string joined(const std::vector<int>& numbers) {
     std::string text;
     for (int n : numbers) text += (text.empty() ? "" : ",") + std::to_string(n);
     return text;
+}
+
+std::vector<int> parted(const std::string& text) {
+    std::vector<int> numbers;
+    std::istringstream list(text);
+    for (std::string part; std::getline(list, part, ',');) {
+        const char* end = part.data() + part.size();
+        const auto [rest, error] = std::from_chars(part.data(), end, numbers.emplace_back());
+        if (error != std::errc() || rest != end) return {};
+    }
+    return numbers;
 }
 
 Network network_of(const UNet& unet) {

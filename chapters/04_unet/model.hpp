@@ -13,6 +13,8 @@ namespace diffusion {
 
 /// {1, 2, 4} as "1,2,4": how a network's multipliers stand in files and arguments.
 std::string joined(const std::vector<int>& numbers);
+/// The other way; empty if the text is anything else.
+std::vector<int> parted(const std::string& text);
 
 /// The UNet as loss and samplers see it. It must outlive the result.
 Network network_of(const UNet& unet);

@@ -1,9 +1,7 @@
 #include "04_unet/train_settings.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <map>
-#include <sstream>
 
 #include "04_unet/unet_file.hpp"
 #include "io/csv.hpp"
@@ -22,18 +20,6 @@ const std::map<std::string, Preset> kPresets = {{"smoke", {8, {1, 2, 2}, 32, 128
                                                 {"quick", {16, {1, 2, 2}, 32, 32'000}},
                                                 {"standard", {16, {1, 2, 4}, 32, 256'000}},
                                                 {"long", {16, {1, 2, 4}, 128, 4'480'000}}};
-
-/// "1,2,4" as numbers: the opposite of joined(). Empty if it is anything else.
-std::vector<int> parted(const std::string& text) {
-    std::vector<int> numbers;
-    std::istringstream list(text);
-    for (std::string part; std::getline(list, part, ',');) {
-        const char* end = part.data() + part.size();
-        const auto [rest, error] = std::from_chars(part.data(), end, numbers.emplace_back());
-        if (error != std::errc() || rest != end) return {};
-    }
-    return numbers;
-}
 
 /// Fails, naming it, at a setting of the network that differs from what is trained here.
 void require_ours(const UNetConfig& config, const UNetConfig& ours, const std::string& from) {

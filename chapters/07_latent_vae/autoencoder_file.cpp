@@ -118,12 +118,17 @@ void AutoencoderModel::save(const fs::path& folder, std::span<const float> value
     write_json(folder / kConfigFile, config);
 }
 
-LoadedAutoencoder load_autoencoder(const fs::path& folder) {
-    fs::path own = folder;
+fs::path autoencoder_folder(const fs::path& folder) {
+    if (fs::exists(folder / kConfigFile)) return folder;
     for (const char* part : {"vae", "vqvae"}) {
-        if (!fs::exists(own / kConfigFile) && fs::exists(folder / part / kConfigFile))
-            own = folder / part;
+        if (fs::exists(folder / part / kConfigFile)) return folder / part;
     }
+    fail(folder.string(), ": holds no autoencoder: there is neither ", kConfigFile,
+         " nor a folder vae or vqvae with one; 07_latent_vae train makes one");
+}
+
+LoadedAutoencoder load_autoencoder(const fs::path& folder) {
+    const fs::path own = autoencoder_folder(folder);
     const Config file(own / kConfigFile);
     const AutoencoderSettings settings = read_autoencoder_settings(file);
     int height = 0, width = 0;

@@ -43,8 +43,10 @@ struct LoadedAutoencoder {
     AutoencoderModel model;
     Array<float> values;
 };
-/// Opens a folder that `save` or diffusers wrote: the autoencoder's own or a pipeline with one in
-/// its folder vae or vqvae. Fails, naming it, on what it does not understand.
+/// The folder of an autoencoder: this one, or, of a pipeline, its part vae or vqvae.
+std::filesystem::path autoencoder_folder(const std::filesystem::path& folder);
+/// Opens what `save` or diffusers wrote into such a folder, or into a pipeline's. Fails, naming it,
+/// on what it does not understand.
 LoadedAutoencoder load_autoencoder(const std::filesystem::path& folder);
 
 }  // namespace diffusion

@@ -4,35 +4,17 @@
 #include <cmath>
 
 namespace diffusion {
+
+using namespace canvas;
+
 namespace {
 
 constexpr int kQuarter = kCanvas / 2;
 constexpr double kThin = 0.25, kThick = 0.75;  // shares of a digit's sprites by thickness
 
-Random random_of(std::uint64_t seed, Purpose purpose, std::int64_t index) {
-    return {seed, purpose, static_cast<std::uint32_t>(index >> 32),
-            static_cast<std::uint32_t>(index)};
-}
-
-int below(Random& random, std::size_t n) {
-    return static_cast<int>(random.below(static_cast<std::uint32_t>(n)));
-}
-
 template <class T>
 const T& any_of(const std::vector<T>& list, Random& random) {
     return list[static_cast<std::size_t>(below(random, list.size()))];
-}
-
-double between(Random& random, double low, double high) {
-    return low + (high - low) * random.uniform();
-}
-
-/// The colour of that name, a little lighter, darker or otherwise.
-std::array<float, 3> shade(int colour, Random& random) {
-    constexpr double kMost = 0.05;
-    std::array<float, 3> rgb = kColours[static_cast<std::size_t>(colour)].rgb;
-    for (float& v : rgb) v += static_cast<float>(between(random, -kMost, kMost));
-    return rgb;
 }
 
 /// `count` places of the four, in their order.
@@ -121,14 +103,6 @@ void lay(const Sprite& sprite, const Scene::Detail& detail, Tensor<float> canvas
     }
 }
 
-const char* one_of(std::initializer_list<const char*> ways, Random& random) {
-    return ways.begin()[below(random, ways.size())];
-}
-
-std::string colour_name(int colour) {
-    return kColours[static_cast<std::size_t>(colour)].name;
-}
-
 /// "a large thin red seven leaning left"
 std::string phrase(const Thing& thing, const std::string& name, Random& random) {
     std::string text = thing.size == Size::small ? one_of({"a small", "a little"}, random)
@@ -172,17 +146,6 @@ std::string related(Place place, bool one_row, const std::string& first, const s
 }
 
 }  // namespace
-
-bool differ(int colour, int other) {
-    constexpr float kLeast = 0.9f;  // of a cube with sides of 2
-    float square = 0;
-    for (std::size_t c = 0; c < 3; ++c) {
-        const float d = kColours[static_cast<std::size_t>(colour)].rgb[c] -
-                        kColours[static_cast<std::size_t>(other)].rgb[c];
-        square += d * d;
-    }
-    return square > kLeast * kLeast;
-}
 
 bool held_out(int thing, int colour) {
     return (3 * thing + colour) % static_cast<int>(kColours.size()) == 0;
@@ -260,18 +223,7 @@ std::string Scenes::caption(const Scene& scene, std::int64_t index) const {
             text += before + things[i] + " " + place_phrase(scene.things[i].place, random);
         }
     }
-    const std::string ground = colour_name(scene.ground),
-                      article = ground == "orange" ? "an " : "a ";
-    switch (below(random, 4)) {
-        case 0:
-            return text + " on " + ground;
-        case 1:
-            return text + " against " + article + ground + " background";
-        case 2:
-            return "on " + article + ground + " ground " + text;
-        default:
-            return text + " on " + article + ground + " ground";
-    }
+    return with_ground(text, scene.ground, random);
 }
 
 void Scenes::paint(const Scene& scene, Tensor<float> canvas) const {

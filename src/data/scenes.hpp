@@ -8,40 +8,19 @@
 #include <string>
 #include <vector>
 
+#include "data/canvas.hpp"
 #include "data/sprites.hpp"
-#include "tensor/random.hpp"
 
 namespace diffusion {
-
-inline constexpr int kCanvas = 64;  ///< height and width, in pixels
-
-/// The names of colours, and what they look like, in [-1,1]. A canvas's colours differ a little
-/// from these.
-struct NamedColour {
-    const char* name;
-    std::array<float, 3> rgb;
-};
-inline constexpr std::array<NamedColour, 8> kColours = {{{"red", {0.7f, -0.7f, -0.7f}},
-                                                         {"orange", {0.95f, 0.1f, -0.8f}},
-                                                         {"yellow", {0.95f, 0.75f, -0.6f}},
-                                                         {"green", {-0.7f, 0.25f, -0.45f}},
-                                                         {"blue", {-0.65f, -0.3f, 0.7f}},
-                                                         {"purple", {0.1f, -0.55f, 0.4f}},
-                                                         {"white", {0.95f, 0.95f, 0.95f}},
-                                                         {"black", {-0.9f, -0.9f, -0.9f}}}};
-
-/// Whether both can be told apart where they meet: a thing never has a ground like itself.
-bool differ(int colour, int other);
 
 /// The quarters of a canvas, each the place of one thing at most.
 enum class Place { top_left, top_right, bottom_left, bottom_right };
 inline constexpr std::array kPlaces = {"top left", "top right", "bottom left", "bottom right"};
 
-/// What is said of a thing. Each has a middle that is not said, where it could not be told for
-/// sure.
+/// What is said of a thing, besides its weight. A lean has a middle that is not said, where it
+/// could not be told for sure.
 enum class Size { small, large };
 enum class Lean { left, none, right };
-enum class Weight { thin, none, thick };
 
 struct Thing {
     int thing = 0;   ///< an index into SpriteSet::things

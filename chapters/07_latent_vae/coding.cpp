@@ -1,0 +1,131 @@
+#include "07_latent_vae/coding.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "02_gradients/tape_pool.hpp"
+#include "04_unet/denoising.hpp"
+#include "07_latent_vae/tiny_file.hpp"
+#include "kernels/threads.hpp"
+
+namespace diffusion {
+namespace {
+
+constexpr int kPiece = 4;  // pictures that one core takes at a time at most
+
+/// y = f(x) for pictures or latents x [N, ...], in parallel pieces. `pixels`: of a picture.
+template <class F>
+Array<float> in_pieces(std::span<float> values, Tensor<const float> x, const Shape& result,
+                       int pixels, F f) {
+    Array<float> y(result);
+    const int count = x.size(0), threads = in_parallel() ? 1 : thread_count(),
+              size = std::clamp((count + threads - 1) / threads, 1,
+                                pictures_at_a_time(pixels, kPiece));
+    TapePool<float> tapes;
+    parallel_for((count + size - 1) / size, threads, [&](int piece) {
+        const TapePool<float>::Lent lent(tapes);
+        Tape<float>& tape = lent.tape();
+        tape.bind(values.data());
+        const int first = piece * size;
+        Shape shape = x.shape();
+        shape.n[0] = std::min(size, count - first);
+        const Tensor<float> part = tape.arena().make<float>(shape);
+        std::copy_n(x[first].data(), part.numel(), part.data());
+        const Tensor<float> made = f(tape.constant(part)).value();
+        std::copy_n(made.data(), made.numel(), y.tensor()[first].data());
+    });
+    return y;
+}
+
+/// A coder's functions, for a network with encode(Var) and decode(Var).
+template <class Encode, class Decode>
+Coder make_coder(Coder coder, std::span<float> values, LatentScale scale, Encode encode,
+                 Decode decode) {
+    const int factor = coder.factor, latent = coder.latent_channels, out = coder.out_channels;
+    coder.encode = [=](Tensor<const float> x) {
+        require(x.rank() == 4 && x.size(1) % factor == 0 && x.size(2) % factor == 0,
+                "encode: pictures are ", x.shape(), ", expected [N,H,W,C] with multiples of ",
+                factor);
+        const Shape shape{x.size(0), x.size(1) / factor, x.size(2) / factor, latent};
+        Array<float> z = in_pieces(values, x, shape, x.size(1) * x.size(2), encode);
+        scale.apply(z.tensor());
+        return z;
+    };
+    coder.decode = [=](Tensor<const float> scaled) {
+        require(scaled.rank() == 4, "decode: latents are ", scaled.shape(), ", expected [N,h,w,c]");
+        Array<float> z(scaled.shape());
+        std::ranges::copy(scaled, z.begin());
+        scale.undo(z.tensor());
+        const Shape shape{z.shape()[0], factor * z.shape()[1], factor * z.shape()[2], out};
+        return in_pieces(values, z.tensor(), shape, shape[1] * shape[2], decode);
+    };
+    return coder;
+}
+
+std::string described(const char* name, int factor, int channels) {
+    return std::string(name) + ", latents " + std::to_string(factor) + " times smaller with " +
+           std::to_string(channels) + " channels";
+}
+
+double psnr(Tensor<const float> picture, Tensor<const float> other) {
+    double square = 0;
+    for (std::ptrdiff_t i = 0; i < picture.numel(); ++i) {
+        const double d =
+            static_cast<double>(picture.data()[i]) - static_cast<double>(other.data()[i]);
+        square += d * d;
+    }
+    return 10 * std::log10(4 * static_cast<double>(picture.numel()) / square);  // (7.17)
+}
+
+}  // namespace
+
+Coder coder_of(const AutoencoderModel& model, std::span<float> values) {
+    const Autoencoder& network = model.autoencoder;
+    const AutoencoderConfig& config = network.config();
+    const int factor = config.factor(), latent = config.latent_channels;
+    return make_coder(
+        {described(kAutoencoderKL, factor, latent),
+         config.in_channels,
+         config.out_channels,
+         latent,
+         factor,
+         {},
+         {}},
+        values, model.scale, [&network](Var<float> x) { return network.encode(x).mean; },
+        [&network](Var<float> z) { return network.decode(z); });
+}
+
+Coder load_coder(const std::filesystem::path& folder) {
+    const std::filesystem::path own = autoencoder_folder(folder);
+    if (Config(own / kConfigFile).class_name() != kAutoencoderTiny) {
+        const auto loaded = std::make_shared<LoadedAutoencoder>(load_autoencoder(own));
+        Coder coder = coder_of(loaded->model, loaded->values);
+        coder.encode = [loaded, encode = coder.encode](auto x) { return encode(x); };
+        coder.decode = [loaded, decode = coder.decode](auto z) { return decode(z); };
+        return coder;
+    }
+    const auto loaded = std::make_shared<LoadedTiny>(load_tiny(own));
+    const TinyConfig& config = loaded->model.autoencoder.config();
+    const int factor = config.factor(), latent = config.latent_channels;
+    return make_coder(
+        {described(kAutoencoderTiny, factor, latent),
+         config.in_channels,
+         config.out_channels,
+         latent,
+         factor,
+         {},
+         {}},
+        loaded->values, {1, 0},
+        [loaded](Var<float> x) { return loaded->model.autoencoder.encode(x); },
+        [loaded](Var<float> z) { return loaded->model.autoencoder.decode(z); });
+}
+
+double mean_psnr(Tensor<const float> pictures, Tensor<const float> others) {
+    require_same_shape("mean_psnr", pictures, others);
+    double sum = 0;
+    for (int n = 0; n < pictures.size(0); ++n) sum += psnr(pictures[n], others[n]);
+    return sum / pictures.size(0);
+}
+
+}  // namespace diffusion

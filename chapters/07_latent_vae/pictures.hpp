@@ -1,0 +1,34 @@
+#pragma once
+// What an autoencoder learns: pictures of one size, to train on, and others to judge it by.
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "04_unet/batch.hpp"
+#include "tensor/array.hpp"
+
+namespace diffusion {
+
+struct Pictures {
+    std::string name;    ///< "scenes", or as find_dataset has it
+    std::string source;  ///< one line for the reader
+    int height = 0, width = 0, channels = 0;
+    /// What a saved training must agree in.
+    std::map<std::string, std::string> identity = {};
+    Source train = {};
+    /// Pictures first .. first + count - 1 of those that training does not see, [count,H,W,C].
+    std::function<Array<float>(std::int64_t first, int count)> held_out = {};
+};
+
+/// `kind`: "scenes" (canvases with digits, composed as they are needed; those that training does
+/// not see have other writers' digits), "words" or "free_words" (with words of a stroke alphabet;
+/// those that training does not see are held-out words), or a data set as find_dataset has them. A
+/// step's batch has `batch` pictures.
+inline bool is_composed(const std::string& kind) {  ///< of 64 x 64 pixels, in colour
+    return kind == "scenes" || kind == "words" || kind == "free_words";
+}
+Pictures find_pictures(const std::string& kind, const std::string& data_dir, int batch,
+                       std::uint64_t seed);
+
+}  // namespace diffusion

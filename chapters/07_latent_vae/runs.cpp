@@ -1,0 +1,377 @@
+#include "07_latent_vae/runs.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <map>
+#include <optional>
+
+#include "04_unet/training_loop.hpp"
+#include "07_latent_vae/coding.hpp"
+#include "07_latent_vae/preview.hpp"
+#include "07_latent_vae/vae_loss.hpp"
+#include "io/csv.hpp"
+#include "io/files.hpp"
+#include "io/fit_picture.hpp"
+#include "io/image.hpp"
+#include "io/npy.hpp"
+#include "kernels/threads.hpp"
+
+namespace diffusion {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kShown = 10;              ///< pictures of a row
+constexpr int kJudged = 500;            ///< that training does not see, for the figures
+constexpr int kMeasured = 1000;         ///< of the training set, for the scale
+constexpr const char* kPart = "vqvae";  ///< its folder, as a pipeline of diffusers calls it
+
+/// The first n pictures of the training set, in its own order of samples.
+Array<float> training_pictures(const Pictures& pictures, int batch, int n) {
+    Array<float> x({n, pictures.height, pictures.width, pictures.channels});
+    for (int first = 0; first < n; first += batch) {
+        Arena arena;
+        const int count = std::min(batch, n - first);
+        const Tensor<float> part = pictures.train(arena, first / batch, 0, count).x0;
+        std::ranges::copy(part, x.tensor()[first].begin());
+    }
+    return x;
+}
+
+bool holds_autoencoder(const fs::path& folder) {
+    return fs::exists(folder / kConfigFile);
+}
+
+/// A training from its settings to its files.
+class VaeTraining {
+public:
+    VaeTraining(const CommonOptions& common, const VaeSettings& settings, const Device& device,
+                RunFolder& folder)
+        : common_(common),
+          device_(device),
+          folder_(folder),
+          files_(made(folder.path(kPart)),
+                 {{kConfigFile, "diffusion_pytorch_model.safetensors"}, {}, holds_autoencoder}),
+          settings_(complete(settings)),
+          pictures_(find_pictures(settings_.dataset, common.data, settings_.batch, common.seed)),
+          model_(autoencoder_of(settings_, pictures_), pictures_.height, pictures_.width,
+                 pictures_.name),
+          trainer_(model_.parameters, options_of(settings_, pictures_, common.seed)),
+          loop_(common, files_, trainer_,
+                {.command = "07_latent_vae train",
+                 .save_every = settings_.save_every,
+                 .save_model = [this] { save(); },
+                 .draw = [this](std::int64_t part) { draw(part); }}) {
+        if (saved_) {
+            loop_.resume(*saved_);
+        } else {
+            loop_.begin();
+        }
+        tell();
+    }
+
+    /// Returns whether it came to its end.
+    bool run() {
+        return loop_.run(*device_.training(
+            trainer_,
+            {autoencoder_task(model_.autoencoder, pictures_.train, settings_.weight, common_.seed),
+             nullptr}));
+    }
+
+    void report(bool finished) {
+        if (finished) {
+            show_progress();
+            const Array<float> originals = pictures_.held_out(0, kJudged);
+            measure(originals.tensor());
+            show_latents();
+            show_prior();
+        }
+        folder_.number("training images", static_cast<double>(loop_.images()));
+        folder_.finish(loop_.seconds());
+        std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
+                    static_cast<long long>(trainer_.steps()), loop_.seconds(),
+                    files_.path().c_str());
+    }
+
+private:
+    static fs::path made(const fs::path& folder) {
+        fs::create_directories(folder);
+        return folder;
+    }
+
+    /// The settings with what they leave open; on the way to them saved_ is found.
+    VaeSettings complete(VaeSettings settings) {
+        if (common_.resume && fs::exists(files_.state())) {
+            saved_ = look_at_state(files_.state());
+            take(settings, *saved_, !common_.preset_given);
+        }
+        take(settings, common_.preset);
+        return settings;
+    }
+
+    /// The banner, and the settings in run.json.
+    void tell() {
+        const Shape latent = model_.autoencoder.latent_shape(
+            {1, pictures_.height, pictures_.width, pictures_.channels});
+        const std::string shape = std::to_string(latent[1]) + "x" + std::to_string(latent[2]) +
+                                  "x" + std::to_string(latent[3]);
+        const std::map<std::string, nlohmann::json> told = {
+            {"dataset", settings_.dataset},
+            {"preset", common_.preset},
+            {"data", pictures_.source},
+            {"device", device_.name},
+            {"seed", common_.seed},
+            {"channels", joined(settings_.channels)},
+            {"latent", shape},
+            {"kl weight", settings_.weight},
+            {"batch", settings_.batch},
+            {"optimizer", settings_.optimizer},
+            {"learning rate", settings_.learning_rate}};
+        for (const auto& [name, value] : told) folder_.setting(name, value);
+        if (!trainer_.earlier_rates().empty())
+            folder_.setting("earlier learning rates", trainer_.earlier_rates());
+        banner("Chapter 7: an autoencoder learns to describe pictures",
+               {{"data", pictures_.source},
+                {"device", device_.name},
+                {"parameters", std::to_string(model_.parameters.count())},
+                {"latents", shape},
+                {"KL weight", shortest(settings_.weight)},
+                {"images", std::to_string(trainer_.options().steps * settings_.batch)},
+                {"batch", std::to_string(settings_.batch)},
+                {"seed", std::to_string(common_.seed)}});
+    }
+
+    Coder coder() { return coder_of(model_, trainer_.average()); }
+
+    /// The model, with its scale as it is now.
+    void save() {
+        const Array<float> x = training_pictures(pictures_, settings_.batch, kMeasured);
+        model_.scale = {1, 0};
+        model_.scale = measure_scale(coder().encode(x.tensor()).tensor(), false);
+        model_.save(files_.path(), trainer_.average());
+    }
+
+    /// A row of reconstructions.
+    void draw(std::int64_t part) {
+        if (interrupted()) return;
+        const Array<float> x = pictures_.held_out(0, kShown);
+        const Coder now = coder();
+        const Array<float> y = now.decode(now.encode(x.tensor()).tensor());
+        write_png(files_.grid(part), image_grid(y.tensor(), kShown, 2));
+    }
+
+    void show_progress() {
+        const Array<float> x = pictures_.held_out(0, kShown);
+        std::vector<Image> rows{image_grid(x.tensor(), kShown, 2)};
+        for (int part = 1; part <= kGrids; ++part) {
+            if (fs::exists(files_.grid(part))) rows.push_back(read_image(files_.grid(part)));
+        }
+        write_png(folder_.path("progress.png"), stack_rows(rows));
+        folder_.picture("progress.png",
+                        "Pictures that training does not see, and what is left of them after each "
+                        "eighth of the training.");
+    }
+
+    /// What is lost, what it costs, and how latents are distributed.
+    void measure(Tensor<const float> originals) {
+        const Coder now = coder();
+        const Array<float> z = now.encode(originals);
+        const Array<float> y = now.decode(z.tensor());
+        folder_.number("PSNR", mean_psnr(originals, y.tensor()),
+                       "dB, " + std::to_string(kJudged) + " pictures that training does not see");
+        folder_.number("scaling factor", model_.scale.factor, "1 / deviation of the latents");
+        const double kl = measure_kl(originals);
+        folder_.number("KL", kl, "nats a picture");
+        std::printf("PSNR %.2f dB, KL %.0f nats a picture, scaling factor %.4f\n",
+                    mean_psnr(originals, y.tensor()), kl, model_.scale.factor);
+        CsvWriter table(folder_.path("latents.csv"), {"channel", "mean", "deviation"});
+        const Tensor<const float> rows = z.tensor().rows();
+        for (int c = 0; c < rows.size(1); ++c) {
+            double sum = 0, square = 0;
+            for (int p = 0; p < rows.size(0); ++p) {
+                const double v = static_cast<double>(rows(p, c));
+                sum += v;
+                square += v * v;
+            }
+            const double mean = sum / rows.size(0);
+            table.row({static_cast<double>(c), mean,
+                       std::sqrt(std::max(0.0, square / rows.size(0) - mean * mean))});
+        }
+    }
+
+    /// (7.8), the mean over the pictures.
+    double measure_kl(Tensor<const float> originals) {
+        Arena arena;
+        Tape<float> tape(arena);
+        double sum = 0;
+        for (int n = 0; n < originals.size(0); ++n) {
+            tape.reset();
+            tape.bind(trainer_.average().data());
+            Shape one = originals.shape();
+            one.n[0] = 1;
+            const Tensor<float> x = arena.make<float>(one);
+            std::ranges::copy(originals[n], x.begin());
+            sum += static_cast<double>(
+                latent_kl(model_.autoencoder.encode(tape.constant(x))).value()(0));
+        }
+        return sum / originals.size(0);
+    }
+
+    /// Pictures, the channels of their latents as grey pictures, a preview, and reconstructions.
+    void show_latents() {
+        const Coder now = coder();
+        const Array<float> learned = training_pictures(pictures_, settings_.batch, kMeasured);
+        const Preview preview =
+            fit_preview(now.encode(learned.tensor()).tensor(), learned.tensor());
+        const Array<float> x = pictures_.held_out(0, kShown), z = now.encode(x.tensor()),
+                           y = now.decode(z.tensor());
+        const int zoom = 2 * now.factor, channels = now.latent_channels;
+        std::vector<Image> rows{image_grid(x.tensor(), kShown, 2)};
+        for (int c = 0; c < std::min(channels, 4); ++c) {
+            Array<float> grey({kShown, z.shape()[1], z.shape()[2], x.shape()[3]});
+            const Tensor<const float> from = z.tensor().rows();
+            const Tensor<float> to = grey.tensor().rows();
+            for (int p = 0; p < from.size(0); ++p)
+                for (int k = 0; k < to.size(1); ++k) to(p, k) = from(p, c) / 3;  // 3 deviations
+            rows.push_back(image_grid(grey.tensor(), kShown, zoom));
+        }
+        rows.push_back(image_grid(preview(z.tensor()).tensor(), kShown, zoom));
+        rows.push_back(image_grid(y.tensor(), kShown, 2));
+        write_png(folder_.path("latents.png"), stack_rows(rows));
+        folder_.picture("latents.png",
+                        "Pictures; channels of their latents, black to white from -3 to 3 "
+                        "deviations; a linear map from latents to colours; reconstructions.");
+    }
+
+    /// Pictures decoded from the prior, which is where a VAE alone would draw from.
+    void show_prior() {
+        const Coder now = coder();
+        Array<float> z(model_.autoencoder.latent_shape(
+            {kShown, pictures_.height, pictures_.width, pictures_.channels}));
+        for (int n = 0; n < kShown; ++n)
+            fill_normal(z.tensor()[n], Random(common_.seed, Purpose::start_noise, 0,
+                                              static_cast<std::uint32_t>(n)));
+        model_.scale.apply(z.tensor());  // the prior is that of latents before they are scaled
+        write_png(folder_.path("prior.png"),
+                  image_grid(now.decode(z.tensor()).tensor(), kShown, 2));
+        folder_.picture("prior.png", "Latents drawn from the prior, decoded.");
+    }
+
+    const CommonOptions& common_;
+    const Device& device_;
+    RunFolder& folder_;
+    TrainingFolder files_;
+    std::optional<SavedState> saved_;  ///< that it goes on from
+    VaeSettings settings_;
+    Pictures pictures_;
+    AutoencoderModel model_;
+    Trainer trainer_;
+    TrainingLoop loop_;
+};
+
+/// The reader's picture as a coder takes it: cut to sides that are multiples of its factor, which
+/// is told, grey or coloured.
+Array<float> picture_for(const Coder& coder, const fs::path& path) {
+    Image image = read_image(path);
+    const int height = image.height / coder.factor * coder.factor,
+              width = image.width / coder.factor * coder.factor;
+    require(height > 0 && width > 0, path.string(), ": a picture of ", image.height, " x ",
+            image.width, " pixels, expected ", coder.factor, " at least on both sides");
+    if (height != image.height || width != image.width)
+        std::printf(
+            "note: %s: %d x %d pixels are no multiples of %d; the middle %d x %d are used\n",
+            path.c_str(), image.height, image.width, coder.factor, height, width);
+    const int top = (image.height - height) / 2, left = (image.width - width) / 2;
+    Image cut{height, width, image.channels, {}};
+    for (int y = 0; y < height; ++y) {
+        const auto row =
+            image.pixels.begin() +
+            (static_cast<std::ptrdiff_t>(top + y) * image.width + left) * image.channels;
+        cut.pixels.insert(cut.pixels.end(), row,
+                          row + static_cast<std::ptrdiff_t>(width) * image.channels);
+    }
+    Array<float> x({1, height, width, coder.in_channels});
+    fit_picture(cut, false, x.tensor()[0]);
+    return x;
+}
+
+std::string numbered(const char* name, std::size_t i, const char* ending) {
+    return std::string(name) + "_" + std::to_string(i + 1) + ending;
+}
+
+/// The coder, the banner, and how many pictures it is for.
+Coder begin_coding(const std::string& title, const CodingSettings& settings, RunFolder& folder) {
+    Coder coder = load_coder(settings.model);
+    banner(title, {{"model", settings.model.string()}, {"class", coder.name}});
+    folder.keep_earlier();
+    folder.setting("model", settings.model.string());
+    return coder;
+}
+
+}  // namespace
+
+bool run_train(const CommonOptions& common, const VaeSettings& settings, const Device& device,
+               RunFolder& folder) {
+    VaeTraining training(common, settings, device, folder);
+    const bool finished = training.run();
+    training.report(finished);
+    return finished;
+}
+
+void run_encode(const CommonOptions&, const CodingSettings& settings, RunFolder& folder) {
+    const auto start = Clock::now();
+    const Coder coder = begin_coding("Chapter 7: pictures to latents", settings, folder);
+    for (std::size_t i = 0; i < settings.images.size(); ++i) {
+        require(!interrupted(), "interrupted");
+        const Array<float> z = coder.encode(picture_for(coder, settings.images[i]).tensor());
+        const std::string file = numbered("latent", i, ".npy");
+        write_npy(folder.path(file), z.tensor());
+        std::printf("%s: %s\n", settings.images[i].c_str(), folder.path(file).c_str());
+    }
+    folder.finish(seconds_since(start));
+}
+
+void run_decode(const CommonOptions&, const CodingSettings& settings, RunFolder& folder) {
+    const auto start = Clock::now();
+    const Coder coder = begin_coding("Chapter 7: latents to pictures", settings, folder);
+    const NpyArray given = read_npy(settings.latents);
+    require(given.shape.size() == 4 && given.shape[3] == coder.latent_channels && !given.of_bytes,
+            settings.latents.string(), ": expected float32 numbers [N,h,w,", coder.latent_channels,
+            "]", given.has_channels_first() ? kMakeChannelsLast : "");
+    Array<float> z({given.shape[0], given.shape[1], given.shape[2], given.shape[3]});
+    std::ranges::copy(given.values, z.begin());
+    require_finite(z.tensor(), settings.latents.string());
+    const Array<float> pictures = coder.decode(z.tensor());
+    for (int i = 0; i < pictures.shape()[0]; ++i) {
+        const std::string file = numbered("decoded", static_cast<std::size_t>(i), ".png");
+        write_png(folder.path(file), to_image(pictures.tensor()[i]));
+        folder.picture(file, "Decoded from " + settings.latents.string() + ".");
+    }
+    folder.finish(seconds_since(start));
+    std::printf("%d pictures in %.1f s: %s\n", pictures.shape()[0], seconds_since(start),
+                folder.path("decoded_1.png").c_str());
+}
+
+void run_reconstruct(const CommonOptions&, const CodingSettings& settings, RunFolder& folder) {
+    const auto start = Clock::now();
+    const Coder coder =
+        begin_coding("Chapter 7: pictures, and what latents keep of them", settings, folder);
+    for (std::size_t i = 0; i < settings.images.size(); ++i) {
+        require(!interrupted(), "interrupted");
+        const Array<float> x = picture_for(coder, settings.images[i]),
+                           y = coder.decode(coder.encode(x.tensor()).tensor());
+        const std::string file = numbered("reconstructed", i, ".png");
+        Array<float> both({2, x.shape()[1], x.shape()[2], x.shape()[3]});
+        std::ranges::copy(x, both.tensor()[0].begin());
+        std::ranges::copy(y, both.tensor()[1].begin());
+        write_png(folder.path(file), image_grid(both.tensor(), 2));
+        const double db = mean_psnr(x.tensor(), y.tensor());
+        folder.picture(file, settings.images[i].filename().string() + ", and what is left of it.");
+        folder.number(settings.images[i].filename().string(), db, "dB");
+        std::printf("%s: %.2f dB: %s\n", settings.images[i].c_str(), db, folder.path(file).c_str());
+    }
+    folder.finish(seconds_since(start));
+}
+
+}  // namespace diffusion
