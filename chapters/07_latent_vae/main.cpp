@@ -1,4 +1,5 @@
 // Chapter 7's program: trains an autoencoder, and uses one on the reader's own pictures.
+#include "07_latent_vae/judging.hpp"
 #include "07_latent_vae/runs.hpp"
 #include "app/ranges.hpp"
 
@@ -78,6 +79,8 @@ int main(int argc, char** argv) {
         app.add_subcommand("reconstruct", "pictures, and what latents keep of them");
     add_model_option(reconstruct, coding);
     add_image_option(reconstruct, coding);
+    CLI::App* judge = app.add_subcommand(
+        "judge", "train the judge of canvases, and measure how often it is right");
     app.require_subcommand(0, 1);
 
     return run_app(app, argc, argv, [&] {
@@ -86,13 +89,15 @@ int main(int argc, char** argv) {
         const Device device = find_device(where);
         RunFolder folder(common.out, "07_latent_vae", "Pictures in few numbers");
         if (coding.model.empty()) coding.model = common.out;
-        if (*encode || *decode || *reconstruct) no_state_to_resume(common);
+        if (*encode || *decode || *reconstruct || *judge) no_state_to_resume(common);
         if (*encode) {
             run_encode(common, coding, folder);
         } else if (*decode) {
             run_decode(common, coding, folder);
         } else if (*reconstruct) {
             run_reconstruct(common, coding, folder);
+        } else if (*judge) {
+            run_judge(common, folder);
         } else {
             run_train(common, vae, device, folder);
         }

@@ -1,0 +1,30 @@
+#pragma once
+// The judges of canvases as the program uses them: trained once, kept in the run's folder, and
+// measured on canvases that they have not seen.
+#include "07_latent_vae/scene_judge.hpp"
+#include "07_latent_vae/word_reader.hpp"
+#include "app/app.hpp"
+#include "io/run_folder.hpp"
+
+namespace diffusion {
+
+/// Scenes with the digits of the training set, and others with those of the test set.
+struct SceneSets {
+    Scenes train, test;
+    std::string source;    ///< one line for the reader
+    std::string checksum;  ///< of the training digits
+};
+SceneSets find_scenes(const std::string& data_dir, std::uint64_t seed);
+
+/// The judge in the run's folder; one is trained where there is none.
+SceneJudge find_scene_judge(const CommonOptions& common, const SceneSets& scenes,
+                            const RunFolder& folder);
+
+/// The same for words.
+WordReader find_word_reader(const CommonOptions& common, const Words& words,
+                            const RunFolder& folder);
+
+/// Trains the judges where they are not there, and writes how often they are right: judge.csv.
+void run_judge(const CommonOptions& common, RunFolder& folder);
+
+}  // namespace diffusion
