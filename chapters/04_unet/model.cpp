@@ -70,16 +70,20 @@ DenoisingModel::DenoisingModel(const UNetConfig& config, Schedule schedule_, Pre
     require(prediction != Prediction::score, "denoising model: predicts eps, x0 or v");
 }
 
-void DenoisingModel::save(const fs::path& folder, std::span<const float> values) const {
+void DenoisingModel::save(const fs::path& folder, std::span<const float> values,
+                          const Pipeline& also) const {
     json config = unet_config_json(unet.config());
     config["sample_size"] = height == width ? json(height) : json({height, width});
-    const json index = {{"_class_name", "DDPMPipeline"},
-                        {"scheduler", {"diffusers", "DDPMScheduler"}},
-                        {"unet", {"diffusers", kUNet2DModel}}};
+    json index = {{"_class_name", also.name},
+                  {"scheduler", {"diffusers", "DDPMScheduler"}},
+                  {"unet", {"diffusers", kUNet2DModel}}};
+    for (const auto& [part, name] : also.parts) index[part] = {"diffusers", name};
+    std::map<std::string, std::string> metadata = {{"format", "pt"}, {"data", data}};
+    metadata.insert(also.metadata.begin(), also.metadata.end());
     fs::create_directories(folder / "unet");
     fs::create_directories(folder / "scheduler");
     write_safetensors(folder / "unet" / (std::string(kWeightsName) + ".safetensors"),
-                      {parameters.to_arrays<float>(values), {{"format", "pt"}, {"data", data}}});
+                      {parameters.to_arrays<float>(values), metadata});
     write_json(folder / "scheduler" / kSchedulerConfig,
                scheduler_config_json(schedule, prediction));
     write_json(folder / "unet" / kConfigFile, config);
@@ -99,7 +103,7 @@ struct Parts {
 
 /// A pipeline names its parts, which lie in folders of their names or, in old ones, beside it; a
 /// UNet's folder may be one of these or stand alone.
-Parts find_parts(const fs::path& folder) {
+Parts find_parts(const fs::path& folder, bool latents) {
     const fs::path index = folder / kModelIndex;
     if (!fs::exists(index)) {
         require(fs::exists(folder / kConfigFile), folder.string(),
@@ -112,6 +116,8 @@ Parts find_parts(const fs::path& folder) {
     const json content = read_json(index);
     const std::string file = index.string();
     require(content.is_object() && content.contains("unet"), file, ": names no unet");
+    require(latents || !(content.contains("vae") || content.contains("vqvae")), file,
+            ": draws latents, which need their autoencoder; 07_latent_vae sample draws with it");
     const json& unet = content["unet"];
     require(unet == json({"diffusers", kUNet2DModel}), file, ": its unet is ",
             unet.is_array() && unet.size() == 2 && unet[1].is_string()
@@ -166,8 +172,8 @@ bool holds_model(const fs::path& folder) {
            fs::exists(folder / kOlderModel);
 }
 
-LoadedModel load_model(const fs::path& path) {
-    const Parts parts = find_parts(folder_of(path));
+LoadedModel load_model(const fs::path& path, bool latents) {
+    const Parts parts = find_parts(folder_of(path), latents);
     const Config config(parts.unet / kConfigFile);
     const UNetConfig unet = read_unet_config(config);
     require(unet.in_channels == unet.out_channels && unet.classes == 0, config.path().string(),
@@ -183,7 +189,8 @@ LoadedModel load_model(const fs::path& path) {
                        {},
                        noising.variance,
                        noising.clip,
-                       note};
+                       note,
+                       file.metadata()};
     loaded.values = loaded.model.parameters.from_file<float>(file, unet_loading());
     return loaded;
 }

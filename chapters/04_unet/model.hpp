@@ -1,6 +1,7 @@
 #pragma once
 // A network with all that its use depends on, and its folder.
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -49,7 +50,18 @@ struct DenoisingModel {
 
     /// Writes a pipeline of the library diffusers: model_index.json, unet/config.json with the
     /// weights beside it, scheduler/scheduler_config.json. DDPMPipeline.from_pretrained opens it.
-    void save(const std::filesystem::path& folder, std::span<const float> values) const;
+    /// A pipeline with further parts is what `also` says: its class and its parts, which must be
+    /// there, and what the file of weights is to say of itself.
+    struct Pipeline {
+        std::string name = "DDPMPipeline";
+        std::map<std::string, std::string> parts = {};  ///< "vqvae": "AutoencoderKL"
+        std::map<std::string, std::string> metadata = {};
+    };
+    void save(const std::filesystem::path& folder, std::span<const float> values,
+              const Pipeline& also) const;
+    void save(const std::filesystem::path& folder, std::span<const float> values) const {
+        save(folder, values, {});
+    }
 };
 
 /// Its guess of x_0. Model and values must outlive the result.
@@ -62,12 +74,14 @@ struct LoadedModel {
     Variance variance = Variance::small;  ///< with which its scheduler draws
     double clip = 1;        ///< of guesses of the picture, as its scheduler says; 0: none
     std::string note = {};  ///< what had to be assumed, for the user to read; empty: nothing
+    std::map<std::string, std::string> metadata = {};  ///< of its file of weights
 };
 /// Whether there is a model for load_model in a folder, be it one that it refuses.
 bool holds_model(const std::filesystem::path& folder);
 /// `path` is a folder that `save` or diffusers wrote: a pipeline with a UNet2DModel, or the UNet's
-/// alone; or a file in it. Fails, naming it, on what it does not understand.
-LoadedModel load_model(const std::filesystem::path& path);
+/// alone; or a file in it. Fails, naming it, on what it does not understand, and on a pipeline that
+/// draws latents unless `latents` are what is wanted.
+LoadedModel load_model(const std::filesystem::path& path, bool latents = false);
 
 /// What one call of a denoiser takes for one of n pictures, by the second of two calls with up to
 /// 32.

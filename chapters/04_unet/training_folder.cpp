@@ -32,7 +32,7 @@ std::string told_of(const fs::path& aside) {
 TrainingFolder::TrainingFolder(fs::path folder, TrainingFiles files)
     : folder_(std::move(folder)), files_(std::move(files)) {
     files_.model.insert(files_.model.end(), {"state.safetensors", "train.csv"});
-    for (int part = 1; part <= kGrids; ++part)
+    for (int part = 1; part <= kDrawings; ++part)
         files_.others.push_back(grid(part).filename().string());
     remove_leftovers(folder_);
     for (const std::string& name : files_.model) remove_leftovers(folder_ / name);

@@ -9,7 +9,7 @@
 
 namespace diffusion {
 
-inline constexpr int kGrids = 8;  ///< drawings on the way
+inline constexpr int kDrawings = 8;  ///< drawings on the way
 
 /// What a training of one kind leaves besides its state, its log and its drawings.
 struct TrainingFiles {
@@ -25,7 +25,7 @@ public:
     const std::filesystem::path& path() const { return folder_; }
     std::filesystem::path state() const { return folder_ / "state.safetensors"; }
     std::filesystem::path log() const { return folder_ / "train.csv"; }
-    /// Drawn after part 1 .. kGrids of the training.
+    /// Drawn after part 1 .. kDrawings of the training.
     std::filesystem::path grid(std::int64_t part) const;
     bool holds_model() const { return files_.holds_model(folder_); }
 

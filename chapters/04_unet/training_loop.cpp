@@ -117,8 +117,8 @@ void TrainingLoop::save(Training& training) {
 
 /// The drawing to be made after the step that was made last; 0: none.
 std::int64_t TrainingLoop::due_grid() const {
-    const std::int64_t done = trainer_.steps(), part = kGrids * done / steps();
-    return done > 0 && part != kGrids * (done - 1) / steps() ? part : 0;
+    const std::int64_t done = trainer_.steps(), part = kDrawings * done / steps();
+    return done > 0 && part != kDrawings * (done - 1) / steps() ? part : 0;
 }
 
 void TrainingLoop::draw_if_due(Training& training, bool unless_there) {
@@ -130,7 +130,7 @@ void TrainingLoop::draw_if_due(Training& training, bool unless_there) {
 
 bool TrainingLoop::stack_grids(const std::filesystem::path& picture) const {
     std::vector<Image> grids;
-    for (int part = 1; part <= kGrids; ++part) {
+    for (int part = 1; part <= kDrawings; ++part) {
         if (std::filesystem::exists(files_.grid(part)))
             grids.push_back(read_image(files_.grid(part)));
     }

@@ -17,7 +17,7 @@ struct TrainingPlan {
     int save_every = 200;
     /// Writes the model with the averaged weights; called at every checkpoint.
     std::function<void()> save_model;
-    /// Draws folder.grid(part), after part 1 .. kGrids of the training; may give up when the
+    /// Draws folder.grid(part), after part 1 .. kDrawings of the training; may give up when the
     /// program is asked to stop.
     std::function<void(std::int64_t part)> draw;
 };

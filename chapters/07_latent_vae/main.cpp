@@ -1,4 +1,5 @@
 // Chapter 7's program: trains an autoencoder, and uses one on the reader's own pictures.
+#include "07_latent_vae/diffusion_runs.hpp"
 #include "07_latent_vae/judging.hpp"
 #include "07_latent_vae/runs.hpp"
 #include "app/ranges.hpp"
@@ -43,6 +44,62 @@ void add_train_options(CLI::App* command, VaeSettings& settings) {
         ->transform(at_least(1));
 }
 
+void add_diffuse_options(CLI::App* command, DiffusionSettings& settings) {
+    TrainSettings& train = settings.train;
+    command->add_flag("--pixels", settings.pixels, "diffusion of the pictures, not of latents");
+    command->add_option("--vae", settings.vae, "folder of an autoencoder (otherwise --out)");
+    command->add_option("--dataset", settings.dataset, "as of train")->capture_default_str();
+    command->add_option("--set", settings.set, "pictures to encode (0: the preset's)")
+        ->capture_default_str()
+        ->transform(at_least(0));
+    command->add_option("--base", train.base, "channels of the first level (0: the preset's)")
+        ->capture_default_str()
+        ->transform(at_least(0));
+    command
+        ->add_option("--multipliers", train.multipliers,
+                     "channels of each level, in units of base: 1,2 (none: the preset's)")
+        ->delimiter(',')
+        ->transform(at_least(1));
+    command->add_option("--images", train.images, "training images (0: the preset's)")
+        ->capture_default_str()
+        ->transform(between(std::int64_t{0}, kMostSteps));
+    command->add_option("--batch", train.batch, "images per step (0: the preset's)")
+        ->capture_default_str()
+        ->transform(at_least(0));
+    command->add_option("--learning-rate", train.learning_rate, "at its highest")
+        ->default_str(as_written(kLearningRate))
+        ->transform(above(0));
+    command->add_option("--schedule", train.schedule, "how fast noise comes in")
+        ->default_str(kSchedule)
+        ->check(CLI::IsMember(kScheduleNames));
+    command->add_option("--prediction", train.prediction, "what the network is asked for")
+        ->default_str(kPrediction)
+        ->check(CLI::IsMember(model_predictions()));
+    command->add_option("--time-power", train.time_power, "1: all times equally often")
+        ->capture_default_str()
+        ->transform(between(0.1, 10.0));
+    command->add_option("--save-every", train.save_every, "steps between checkpoints")
+        ->capture_default_str()
+        ->transform(at_least(1));
+}
+
+void add_sample_options(CLI::App* command, LatentDrawSettings& settings) {
+    command->add_option("--model", settings.model, "folder of a diffusion (otherwise --out)");
+    command->add_option("--sampler", settings.sampler.name, "as of 06_ddim")
+        ->capture_default_str()
+        ->check(CLI::IsMember(sampler_names()));
+    command->add_option("--grid", settings.grid, "as of 06_ddim (none: the sampler's own)");
+    command->add_option("--steps", settings.steps, "from noise to picture")
+        ->capture_default_str()
+        ->transform(at_least(1));
+    command->add_option("--n", settings.drawing.n, "how many pictures")
+        ->capture_default_str()
+        ->transform(at_least(1));
+    command->add_option("--noise", settings.drawing.noise,
+                        "start from this .npy file, float32 [N,h,w,c]");
+    command->add_flag("--save-npy", settings.drawing.save_npy, "write samples.npy too");
+}
+
 void add_model_option(CLI::App* command, CodingSettings& settings) {
     command->add_option("--model", settings.model,
                         "folder with an AutoencoderKL or AutoencoderTiny, or a pipeline with one "
@@ -64,11 +121,20 @@ int main(int argc, char** argv) {
         "07_latent_vae");
     CommonOptions common;
     VaeSettings vae;
+    DiffusionSettings diffusion;
+    LatentDrawSettings drawing;
     CodingSettings coding;
     DeviceOptions where;
     add_common_options(app, common, "07_latent_vae");
     CLI::App* train = app.add_subcommand("train", "train an autoencoder");
     add_train_options(train, vae);
+    CLI::App* diffuse = app.add_subcommand(
+        "diffuse", "train a diffusion of latents: of the autoencoder in --out, or of --vae");
+    add_diffuse_options(diffuse, diffusion);
+    add_device_options(*diffuse, where);
+    CLI::App* sample = app.add_subcommand("sample", "draw with a diffusion of latents");
+    add_sample_options(sample, drawing);
+    add_device_options(*sample, where);
     CLI::App* encode = app.add_subcommand("encode", "pictures to latents");
     add_model_option(encode, coding);
     add_image_option(encode, coding);
@@ -89,8 +155,13 @@ int main(int argc, char** argv) {
         const Device device = find_device(where);
         RunFolder folder(common.out, "07_latent_vae", "Pictures in few numbers");
         if (coding.model.empty()) coding.model = common.out;
-        if (*encode || *decode || *reconstruct || *judge) no_state_to_resume(common);
-        if (*encode) {
+        if (*encode || *decode || *reconstruct || *judge || *sample) no_state_to_resume(common);
+        if (drawing.model.empty()) drawing.model = common.out;
+        if (*diffuse) {
+            run_diffuse(common, diffusion, device, folder);
+        } else if (*sample) {
+            run_sample(common, drawing, device, folder);
+        } else if (*encode) {
             run_encode(common, coding, folder);
         } else if (*decode) {
             run_decode(common, coding, folder);

@@ -23,8 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kShown = 10;              ///< pictures of a row
-constexpr int kJudged = 500;            ///< that training does not see, for the figures
-constexpr int kMeasured = 1000;         ///< of the training set, for the scale
+constexpr int kMostJudged = 500;        ///< that training does not see, for the figures
+constexpr int kMostMeasured = 1000;     ///< of the training set, for the scale
 constexpr const char* kPart = "vqvae";  ///< its folder, as a pipeline of diffusers calls it
 
 /// The first n pictures of the training set, in its own order of samples.
@@ -82,7 +82,7 @@ public:
     void report(bool finished) {
         if (finished) {
             show_progress();
-            const Array<float> originals = pictures_.held_out(0, kJudged);
+            const Array<float> originals = pictures_.held_out(0, judged());
             measure(originals.tensor());
             show_latents();
             show_prior();
@@ -142,11 +142,19 @@ private:
                 {"seed", std::to_string(common_.seed)}});
     }
 
+    /// How many pictures the figures and the scale are of: no more than it has learned from.
+    int judged() const { return at_most(kMostJudged); }
+    int measured() const { return at_most(kMostMeasured); }
+    int at_most(int most) const {
+        return static_cast<int>(
+            std::min<std::int64_t>(most, trainer_.options().steps * settings_.batch));
+    }
+
     Coder coder() { return coder_of(model_, trainer_.average()); }
 
     /// The model, with its scale as it is now.
     void save() {
-        const Array<float> x = training_pictures(pictures_, settings_.batch, kMeasured);
+        const Array<float> x = training_pictures(pictures_, settings_.batch, measured());
         model_.scale = {1, 0};
         model_.scale = measure_scale(coder().encode(x.tensor()).tensor(), false);
         model_.save(files_.path(), trainer_.average());
@@ -164,7 +172,7 @@ private:
     void show_progress() {
         const Array<float> x = pictures_.held_out(0, kShown);
         std::vector<Image> rows{image_grid(x.tensor(), kShown, 2)};
-        for (int part = 1; part <= kGrids; ++part) {
+        for (int part = 1; part <= kDrawings; ++part) {
             if (fs::exists(files_.grid(part))) rows.push_back(read_image(files_.grid(part)));
         }
         write_png(folder_.path("progress.png"), stack_rows(rows));
@@ -179,7 +187,7 @@ private:
         const Array<float> z = now.encode(originals);
         const Array<float> y = now.decode(z.tensor());
         folder_.number("PSNR", mean_psnr(originals, y.tensor()),
-                       "dB, " + std::to_string(kJudged) + " pictures that training does not see");
+                       "dB, " + std::to_string(judged()) + " pictures that training does not see");
         folder_.number("scaling factor", model_.scale.factor, "1 / deviation of the latents");
         const double kl = measure_kl(originals);
         folder_.number("KL", kl, "nats a picture");
@@ -221,7 +229,7 @@ private:
     /// Pictures, the channels of their latents as grey pictures, a preview, and reconstructions.
     void show_latents() {
         const Coder now = coder();
-        const Array<float> learned = training_pictures(pictures_, settings_.batch, kMeasured);
+        const Array<float> learned = training_pictures(pictures_, settings_.batch, measured());
         const Preview preview =
             fit_preview(now.encode(learned.tensor()).tensor(), learned.tensor());
         const Array<float> x = pictures_.held_out(0, kShown), z = now.encode(x.tensor()),
