@@ -1,0 +1,100 @@
+// Chapter 7: the judges of canvases, taught for a short time.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "07_latent_vae/scene_judge.hpp"
+#include "07_latent_vae/take_apart.hpp"
+#include "07_latent_vae/word_reader.hpp"
+#include "data/strokes.hpp"
+#include "support/file_checks.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diffusion;
+
+TEST_SUITE_BEGIN("ch07 math");
+
+TEST_CASE("a canvas is taken apart into its ground, its ink and how much each pixel has") {
+    Array<float> picture(Shape{20, 10, 3});
+    const std::array<float, 3> ground{0.8f, -0.4f, 0.0f}, ink{-0.6f, 0.2f, 0.9f};
+    for (int y = 0; y < 20; ++y)
+        for (int x = 0; x < 10; ++x)
+            for (std::size_t c = 0; c < 3; ++c) {
+                const float cover = x == 4 ? 1.0f : x == 5 ? 0.25f : 0.0f;
+                picture.tensor()(y, x, static_cast<int>(c)) =
+                    ground[c] + cover * (ink[c] - ground[c]);
+            }
+    const Inked inked = take_apart(picture.tensor());
+    CHECK(!inked.empty);
+    for (std::size_t c = 0; c < 3; ++c) {
+        CHECK(inked.ground[c] == doctest::Approx(ground[c]));
+        CHECK(inked.rgb[c] == doctest::Approx(ink[c]));
+    }
+    CHECK(inked.cover.tensor()(7, 4) == doctest::Approx(1));
+    CHECK(inked.cover.tensor()(7, 5) == doctest::Approx(0.25));
+    CHECK(inked.cover.tensor()(7, 6) == doctest::Approx(0));
+    Array<float> flat(Shape{20, 10, 3});
+    std::ranges::fill(flat, 0.3f);
+    CHECK(take_apart(flat.tensor()).empty);
+    for (int i = 0; i < 8; ++i)
+        CHECK(nearest_colour(kColours[static_cast<std::size_t>(i)].rgb) == i);
+}
+
+TEST_SUITE_END();
+
+TEST_SUITE_BEGIN("ch07 judge");
+
+TEST_CASE("the judge of scenes reads what was painted, by other hands than it learned from") {
+    const Scenes scenes(digit_sprites(stroke_digits(3000, 1)), 1),
+        others(digit_sprites(stroke_digits(1000, 2)), 2);
+    SceneJudge judge = SceneJudge::train(scenes, 12'000, 1);
+    std::vector<Scene> painted;
+    Array<float> canvases({400, kCanvas, kCanvas, 3});
+    for (int i = 0; i < 400; ++i) {
+        painted.push_back(others.scene(i));
+        others.paint(painted.back(), canvases.tensor()[i]);
+    }
+    const SceneAgreement right = agreement(painted, judge.read(canvases.tensor()));
+    CHECK(right.place > 0.99);
+    CHECK(right.thing > 0.97);
+    CHECK(right.colour > 0.97);
+    CHECK(right.size > 0.97);
+    CHECK(right.lean > 0.97);
+    CHECK(right.weight > 0.97);
+    CHECK(right.ground > 0.99);
+
+    const TemporaryFolder folder;
+    judge.save(folder / "judge.safetensors");
+    SceneJudge again = SceneJudge::load(folder / "judge.safetensors");
+    const SceneAgreement same = agreement(painted, again.read(canvases.tensor()));
+    CHECK(same.all == right.all);
+    CHECK((again.features(canvases.tensor()) == judge.features(canvases.tensor())));
+
+    std::rotate(painted.begin(), painted.begin() + 1, painted.end());  // another canvas's truth
+    const SceneAgreement wrong = agreement(painted, again.read(canvases.tensor()));
+    CHECK(wrong.thing < 0.3);
+    CHECK(wrong.ground < 0.4);
+    CHECK(wrong.all < 0.05);
+}
+
+TEST_CASE("the reader of words spells what was painted, also words that it never met") {
+    const Words words(Spacing::grid, 1), others(Spacing::grid, 2, Spelling::held_out);
+    WordReader reader = WordReader::train(words, 24'000, 1);
+    std::vector<Word> painted;
+    Array<float> canvases({400, kCanvas, kCanvas, 3});
+    for (int i = 0; i < 400; ++i) {
+        painted.push_back(others.word(i));
+        others.paint(painted.back(), canvases.tensor()[i]);
+    }
+    const WordAgreement right = agreement(painted, reader.read(canvases.tensor()));
+    CHECK(right.letters > 0.99);
+    CHECK(right.words > 0.97);
+    CHECK(right.colour > 0.97);
+    CHECK(right.ground > 0.97);
+    const TemporaryFolder folder;
+    reader.save(folder / "reader.safetensors");
+    WordReader again = WordReader::load(folder / "reader.safetensors");
+    CHECK(agreement(painted, again.read(canvases.tensor())).words == right.words);
+}
+
+TEST_SUITE_END();

@@ -1,0 +1,172 @@
+// Chapter 7: the program, from outside.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/csv.hpp"
+#include "io/image.hpp"
+#include "io/json.hpp"
+#include "io/npy.hpp"
+#include "support/file_checks.hpp"
+#include "support/noise_image.hpp"
+#include "support/process.hpp"
+#include "support/small_mnist.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace diffusion;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A folder with the small data set, an autoencoder and a diffusion that have hardly learned.
+struct World {
+    TemporaryFolder folder;
+    fs::path out = folder / "trained";
+    World() {
+        write_small_mnist(folder.path());
+        for (const char* job : {"train", "diffuse"}) {
+            const ProcessResult done = run({job, "--preset", "smoke"});
+            INFO(done.err);
+            REQUIRE(done.exit_code == 0);
+        }
+    }
+    ProcessResult run(std::vector<std::string> arguments, const fs::path& to = {},
+                      const ProcessOptions& options = {}) const {
+        arguments.insert(arguments.begin(), "07_latent_vae");
+        arguments.insert(arguments.end(), {"--data", folder.path().string(), "--out",
+                                           (to.empty() ? out : to).string()});
+        return run_program(arguments, options);
+    }
+};
+const World& world() {
+    static const World made;
+    return made;
+}
+
+}  // namespace
+
+TEST_SUITE_BEGIN("ch07 cli");
+
+TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures and tables") {
+    const fs::path& out = world().out;
+    for (const char* file :
+         {"vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors",
+          "vqvae/state.safetensors", "vqvae/train.csv", "model_index.json", "unet/config.json",
+          "scheduler/scheduler_config.json", "state.safetensors", "progress.png", "latents.png",
+          "prior.png", "latents.csv", "run.json"})
+        CHECK(fs::exists(out / file));
+    const nlohmann::json index = read_json(out / "model_index.json");
+    CHECK(index["_class_name"] == "LDMPipeline");
+    CHECK(index["vqvae"] == nlohmann::json({"diffusers", "AutoencoderKL"}));
+    CHECK(read_json(out / "vqvae/config.json")["scaling_factor"].get<double>() > 0);
+    CHECK(read_csv(out / "vqvae/train.csv").rows.size() == 8);
+}
+
+TEST_CASE("a training that was stopped goes on to the same bits") {
+    const TemporaryFolder folder;
+    const std::vector<std::string> options = {"train", "--preset",     "smoke", "--images",
+                                              "160",   "--save-every", "4"};
+    const fs::path whole = folder / "whole", parts = folder / "parts";
+    REQUIRE(world().run(options, whole).exit_code == 0);
+    const ProcessResult stopped =
+        world().run(options, parts, {.send_signal = SIGINT, .signal_at = "train 48"});
+    CHECK(stopped.exit_code == 130);
+    const ProcessResult resumed = world().run({"train", "--resume"}, parts);
+    CHECK(resumed.exit_code == 0);
+    for (const char* file : {"vqvae/state.safetensors", "vqvae/config.json",
+                             "vqvae/diffusion_pytorch_model.safetensors", "progress.png"})
+        CHECK(get_text(parts / file) == get_text(whole / file));
+    const ProcessResult other = world().run({"train", "--resume", "--kl-weight", "1"}, parts);
+    CHECK(other.exit_code == 1);
+    CHECK(contains(other.err, "this run has kl weight \"1\""));
+}
+
+TEST_CASE("pictures of any size are encoded, decoded and reconstructed, and cut to multiples") {
+    const TemporaryFolder folder;
+    write_png(folder / "mine.png", noise(70, 33, 3, 256));
+    const ProcessResult encoded = world().run(
+        {"encode", "--model", world().out.string(), "--image", (folder / "mine.png").string()},
+        folder / "coded");
+    CHECK(encoded.exit_code == 0);
+    CHECK(contains(encoded.out, "70 x 33 pixels are no multiples of 8; the middle 64 x 32"));
+    const NpyArray latent = read_npy(folder / "coded" / "latent_1.npy");
+    CHECK(latent.shape == std::vector<int>{1, 8, 4, 4});
+    const ProcessResult decoded =
+        world().run({"decode", "--model", world().out.string(), "--latents",
+                     (folder / "coded" / "latent_1.npy").string()},
+                    folder / "coded");
+    CHECK(decoded.exit_code == 0);
+    CHECK(read_image(folder / "coded" / "decoded_1.png").height == 64);
+    CHECK(world()
+              .run({"reconstruct", "--model", world().out.string(), "--image",
+                    (folder / "mine.png").string()},
+                   folder / "coded")
+              .exit_code == 0);
+    CHECK(fs::exists(folder / "coded" / "reconstructed_1.png"));
+    write_png(folder / "small.png", noise(7, 9, 3, 256));
+    const ProcessResult small = world().run(
+        {"encode", "--model", world().out.string(), "--image", (folder / "small.png").string()},
+        folder / "coded");
+    CHECK(small.exit_code == 1);
+    CHECK(contains(small.err, "small.png: a picture of 7 x 9 pixels, expected 8 at least"));
+}
+
+TEST_CASE("drawing decodes latents; the same seed gives the same bytes") {
+    const TemporaryFolder folder;
+    const auto draw = [&](const char* name, const char* seed) {
+        return world().run(
+            {"sample", "--model", world().out.string(), "--n", "3", "--steps", "4", "--seed", seed},
+            folder / name);
+    };
+    for (const char* name : {"one", "two"}) CHECK(draw(name, "5").exit_code == 0);
+    CHECK(draw("three", "6").exit_code == 0);
+    const Image picture = read_image(folder / "one" / "samples.png");
+    CHECK(picture.channels == 3);
+    CHECK(get_text(folder / "one" / "samples.idx") == get_text(folder / "two" / "samples.idx"));
+    CHECK(get_text(folder / "one" / "samples.idx") != get_text(folder / "three" / "samples.idx"));
+}
+
+TEST_CASE("a diffusion and an autoencoder that do not belong together are refused by name") {
+    const TemporaryFolder folder;
+    fs::copy(world().out, folder / "copy", fs::copy_options::recursive);
+    const fs::path config = folder / "copy" / "vqvae" / "config.json";
+    nlohmann::json changed = read_json(config);
+    changed["scaling_factor"] = 0.18215;
+    write_json(config, changed);
+    const ProcessResult scale =
+        world().run({"sample", "--n", "1", "--steps", "2"}, folder / "copy");
+    CHECK(scale.exit_code == 1);
+    CHECK(contains(scale.err, "its network learned latents with scaling_factor"));
+    CHECK(contains(scale.err, "its autoencoder's have 0.18215"));
+
+    const ProcessResult shape =
+        world().run({"train", "--preset", "smoke", "--latent-channels", "2"}, folder / "other");
+    REQUIRE(shape.exit_code == 0);
+    fs::remove_all(folder / "copy" / "vqvae");
+    fs::copy(folder / "other" / "vqvae", folder / "copy" / "vqvae", fs::copy_options::recursive);
+    const ProcessResult channels =
+        world().run({"sample", "--n", "1", "--steps", "2"}, folder / "copy");
+    CHECK(channels.exit_code == 1);
+    CHECK(contains(channels.err, "its network draws 4 channels, its autoencoder has latents of 2"));
+
+    const ProcessResult pixels = run_program({"04_unet", "sample", "--model", world().out.string(),
+                                              "--out", (folder / "pixels").string()});
+    CHECK(pixels.exit_code == 1);
+    CHECK(contains(pixels.err, "draws latents, which need their autoencoder"));
+}
+
+TEST_CASE("diffusion of the pixels themselves, and what help says") {
+    const TemporaryFolder folder;
+    REQUIRE(
+        world().run({"diffuse", "--pixels", "--preset", "smoke"}, folder / "pixels").exit_code ==
+        0);
+    CHECK(world().run({"sample", "--n", "2", "--steps", "3"}, folder / "pixels").exit_code == 0);
+    CHECK(read_json(folder / "pixels" / "model_index.json")["_class_name"] == "DDPMPipeline");
+    const ProcessResult help = run_program({"07_latent_vae", "diffuse", "--help"});
+    for (const char* option : {"--pixels", "--vae", "--set", "--preset", "--resume", "--device"})
+        CHECK(contains(help.out, option));
+}
+
+TEST_SUITE_END();
