@@ -60,7 +60,9 @@ TEST_CASE("(7.14) a coder scales after it encodes, and back before it decodes") 
     const Tensor<float> decoded = vae.model.autoencoder.decode(mean).value();
     REQUIRE(z.shape() == mean.shape());
     for (std::ptrdiff_t i = 0; i < mean.value().numel(); ++i)
-        CHECK(z.data()[i] == doctest::Approx((mean.value().data()[i] - 0.25) * 0.37).epsilon(1e-5));
+        CHECK(z.data()[i] ==
+              doctest::Approx((static_cast<double>(mean.value().data()[i]) - 0.25) * 0.37)
+                  .epsilon(1e-5));
     for (std::ptrdiff_t i = 0; i < decoded.numel(); ++i)
         CHECK(std::abs(y.data()[i] - decoded.data()[i]) < 1e-5f);
     CHECK(contains(error_of([&] {
@@ -93,7 +95,8 @@ TEST_CASE("(7.6) a latent set is drawn anew in every pass, around the scaled mea
         vae.model.autoencoder.encode(tape.constant(pictures)).log_variance.value();
     for (std::ptrdiff_t i = 0; i < log_variance.numel(); ++i)
         CHECK(set.deviation.data()[i] ==
-              doctest::Approx(0.37 * std::exp(log_variance.data()[i] / 2)).epsilon(1e-4));
+              doctest::Approx(0.37 * std::exp(static_cast<double>(log_variance.data()[i]) / 2))
+                  .epsilon(1e-4));
 
     const Source source = latent_source(set, 3, 1);
     double square = 0;
@@ -109,8 +112,9 @@ TEST_CASE("(7.6) a latent set is drawn anew in every pass, around the scaled mea
             for (int n = 0; n < 6; ++n) {
                 double sum = 0;
                 for (std::ptrdiff_t k = 0; k < batch[i].numel(); ++k) {
-                    const double d = (batch[i].data()[k] - set.mean.tensor()[n].data()[k]) /
-                                     set.deviation.tensor()[n].data()[k];
+                    const auto d =
+                        static_cast<double>((batch[i].data()[k] - set.mean.tensor()[n].data()[k]) /
+                                            set.deviation.tensor()[n].data()[k]);
                     sum += d * d;
                 }
                 least = std::min(least, sum);

@@ -47,7 +47,7 @@ TEST_SUITE_BEGIN("ch07 judge");
 TEST_CASE("the judge of scenes reads what was painted, by other hands than it learned from") {
     const Scenes scenes(digit_sprites(stroke_digits(3000, 1)), 1),
         others(digit_sprites(stroke_digits(1000, 2)), 2);
-    SceneJudge judge = SceneJudge::train(scenes, 12'000, 1);
+    SceneJudge judge = SceneJudge::train(scenes, 24'000, 1);
     std::vector<Scene> painted;
     Array<float> canvases({400, kCanvas, kCanvas, 3});
     for (int i = 0; i < 400; ++i) {

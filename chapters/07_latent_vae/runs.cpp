@@ -163,6 +163,7 @@ private:
     /// A row of reconstructions.
     void draw(std::int64_t part) {
         if (interrupted()) return;
+        model_.scale = {1, 0};  // until the next checkpoint: drawings depend on weights alone
         const Array<float> x = pictures_.held_out(0, kShown);
         const Coder now = coder();
         const Array<float> y = now.decode(now.encode(x.tensor()).tensor());
