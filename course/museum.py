@@ -5,7 +5,8 @@ usage: museum.py                        every patch must fit, and its test must 
        museum.py --chapters 01,04       those of some chapters
        museum.py --show 07              one exhibit: its story, and what its test prints
        museum.py --pictures FOLDER      draws the exhibits' pictures with a model of chapter 4, right above wrong
-       museum.py --write                writes museum/README.md anew (without an option it must be up to date)
+       museum.py --write                writes museum/README.md anew (without an option it must be up to date); with --chapters
+                                        the symptoms of the others stay as they are
 """
 import argparse
 import re
@@ -173,8 +174,8 @@ def main():
     parser.add_argument("--pictures", metavar="FOLDER", type=Path)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
-    if options.write and (options.chapters or options.show):
-        raise Fault("--write renews the whole page, and takes neither --chapters nor --show")
+    if options.write and options.show:
+        raise Fault("--write renews the page, and does not take --show")
     all_exhibits = exhibits()
     chapters = chosen_chapters(ROOT, options.chapters)
     wanted = [e for e in all_exhibits if options.show in (None, e.number) and e.chapter in chapters]
@@ -196,7 +197,7 @@ def main():
         return
     page = MUSEUM / "README.md"
     if options.write:
-        page.write_text(readme(all_exhibits, symptoms))
+        page.write_text(readme(all_exhibits, printed_symptoms(page.read_text()) | symptoms))
     written = page.read_text()
     # The last digits of a symptom are another machine's right.
     kept = printed_symptoms(written)

@@ -156,7 +156,7 @@ class Arguments(unittest.TestCase):
                                 ("museum --show 99", "museum: --show 99: expected one of 01, 02"),
                                 ("museum --show 01 --chapters 06", "museum: --show 01: expected one of 22, 23"),
                                 (f"museum --pictures {none}", f"museum: --pictures {none}: is not there"),
-                                ("museum --write --show 01", "museum: --write renews the whole page"),
+                                ("museum --write --show 01", "museum: --write renews the page, and does not take --show"),
                                 (f"rotation {none}", f"rotation: {none}/chapters: is no folder")):
             program, *arguments = command.split()
             done = subprocess.run([ROOT / "course" / f"{program}.py", *arguments], capture_output=True, text=True)
