@@ -54,8 +54,8 @@ TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures 
     for (const char* file :
          {"vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors",
           "vqvae/state.safetensors", "vqvae/train.csv", "model_index.json", "unet/config.json",
-          "scheduler/scheduler_config.json", "state.safetensors", "progress.png", "latents.png",
-          "prior.png", "latents.csv", "run.json"})
+          "scheduler/scheduler_config.json", "state.safetensors", "reconstructions.png",
+          "progress.png", "latents.png", "prior.png", "latents.csv", "run.json"})
         CHECK(fs::exists(out / file));
     const nlohmann::json index = read_json(out / "model_index.json");
     CHECK(index["_class_name"] == "LDMPipeline");
@@ -76,7 +76,7 @@ TEST_CASE("a training that was stopped goes on to the same bits") {
     const ProcessResult resumed = world().run({"train", "--resume"}, parts);
     CHECK(resumed.exit_code == 0);
     for (const char* file : {"vqvae/state.safetensors", "vqvae/config.json",
-                             "vqvae/diffusion_pytorch_model.safetensors", "progress.png"})
+                             "vqvae/diffusion_pytorch_model.safetensors", "reconstructions.png"})
         CHECK(get_text(parts / file) == get_text(whole / file));
     const ProcessResult other = world().run({"train", "--resume", "--kl-weight", "1"}, parts);
     CHECK(other.exit_code == 1);

@@ -33,13 +33,13 @@ struct Preset {
     int set;
 };
 const std::map<std::string, Preset> kOfLatents = {{"smoke", {16, {1, 2}, 16, 64, 64}},
-                                                  {"quick", {64, {1, 2}, 64, 32'000, 10'000}},
-                                                  {"standard", {64, {1, 2}, 64, 400'000, 50'000}},
-                                                  {"long", {64, {1, 2}, 64, 4'000'000, 50'000}}};
+                                                  {"quick", {64, {1, 2}, 64, 6'400, 4'000}},
+                                                  {"standard", {64, {1, 2}, 64, 140'000, 20'000}},
+                                                  {"long", {64, {1, 2}, 64, 1'500'000, 50'000}}};
 const std::map<std::string, Preset> kOfPixels = {{"smoke", {8, {1, 2, 2, 2}, 16, 64, 0}},
-                                                 {"quick", {16, {1, 2, 4, 8}, 64, 3'200, 0}},
-                                                 {"standard", {16, {1, 2, 4, 8}, 64, 40'000, 0}},
-                                                 {"long", {16, {1, 2, 4, 8}, 64, 400'000, 0}}};
+                                                 {"quick", {16, {1, 2, 4, 8}, 64, 640, 0}},
+                                                 {"standard", {16, {1, 2, 4, 8}, 64, 14'000, 0}},
+                                                 {"long", {16, {1, 2, 4, 8}, 64, 150'000, 0}}};
 
 void take_preset(DiffusionSettings& settings, const std::string& preset) {
     const Preset& of = (settings.pixels ? kOfPixels : kOfLatents).at(preset);
@@ -299,6 +299,7 @@ private:
 
 bool run_diffuse(const CommonOptions& common, const DiffusionSettings& settings,
                  const Device& device, RunFolder& folder) {
+    folder.keep_earlier();  // the autoencoder may have been trained here
     DiffusionTraining training(common, settings, device, folder);
     const bool finished = training.run();
     training.report(finished);

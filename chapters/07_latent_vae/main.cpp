@@ -169,8 +169,10 @@ int main(int argc, char** argv) {
             run_reconstruct(common, coding, folder);
         } else if (*judge) {
             run_judge(common, folder);
-        } else {
-            run_train(common, vae, device, folder);
+        } else if (run_train(common, vae, device, folder) && !*train &&
+                   run_diffuse(common, diffusion, device, folder)) {
+            drawing.steps = common.preset == "smoke" ? 4 : 25;
+            run_sample(common, drawing, device, folder);
         }
     });
 }

@@ -176,8 +176,8 @@ private:
         for (int part = 1; part <= kDrawings; ++part) {
             if (fs::exists(files_.grid(part))) rows.push_back(read_image(files_.grid(part)));
         }
-        write_png(folder_.path("progress.png"), stack_rows(rows));
-        folder_.picture("progress.png",
+        write_png(folder_.path("reconstructions.png"), stack_rows(rows));
+        folder_.picture("reconstructions.png",
                         "Pictures that training does not see, and what is left of them after each "
                         "eighth of the training.");
     }
