@@ -18,9 +18,9 @@ struct Preset {
     std::int64_t images;
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
-                                                {"quick", {{16, 32, 64, 64}, 16, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 16, 64'000}},
-                                                {"long", {{16, 32, 64, 64}, 16, 640'000}}};
+                                                {"quick", {{16, 32, 64, 64}, 8, 4'000}},
+                                                {"standard", {{16, 32, 64, 64}, 8, 64'000}},
+                                                {"long", {{16, 32, 64, 64}, 8, 640'000}}};
 constexpr double kLearningRate = 2e-3, kWeight = 1e-4;
 
 }  // namespace
