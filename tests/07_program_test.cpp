@@ -67,11 +67,11 @@ TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures 
 TEST_CASE("a training that was stopped goes on to the same bits") {
     const TemporaryFolder folder;
     const std::vector<std::string> options = {"train", "--preset",     "smoke", "--images",
-                                              "160",   "--save-every", "4"};
+                                              "640",   "--save-every", "4"};
     const fs::path whole = folder / "whole", parts = folder / "parts";
     REQUIRE(world().run(options, whole).exit_code == 0);
     const ProcessResult stopped =
-        world().run(options, parts, {.send_signal = SIGINT, .signal_at = "train 48"});
+        world().run(options, parts, {.send_signal = SIGINT, .signal_at = "train 64"});
     CHECK(stopped.exit_code == 130);
     const ProcessResult resumed = world().run({"train", "--resume"}, parts);
     CHECK(resumed.exit_code == 0);
@@ -81,6 +81,43 @@ TEST_CASE("a training that was stopped goes on to the same bits") {
     const ProcessResult other = world().run({"train", "--resume", "--kl-weight", "1"}, parts);
     CHECK(other.exit_code == 1);
     CHECK(contains(other.err, "this run has kl weight \"1\""));
+}
+
+TEST_CASE("a new training keeps the earlier one whole, and --resume goes on with a diffusion") {
+    const TemporaryFolder folder;
+    fs::copy(world().out, folder / "run", fs::copy_options::recursive);
+    const std::string first = get_text(folder / "run" / "vqvae" / "state.safetensors");
+    const ProcessResult more = world().run({"diffuse", "--resume"}, folder / "run");
+    CHECK(more.exit_code == 0);  // it had made all of its steps
+    const ProcessResult again =
+        world().run({"diffuse", "--preset", "smoke", "--seed", "2"}, folder / "run");
+    CHECK(again.exit_code == 0);
+    const fs::path earlier = folder / "run" / "earlier_1";
+    CHECK(world()
+              .run({"sample", "--n", "1", "--steps", "2", "--model", earlier.string()},
+                   folder / "drawn")
+              .exit_code == 0);
+    CHECK(world().run({"diffuse", "--resume"}, earlier).exit_code == 0);
+    const ProcessResult anew =
+        world().run({"train", "--preset", "smoke", "--seed", "3"}, folder / "run");
+    CHECK(anew.exit_code == 0);
+    CHECK(contains(anew.out, "the earlier training here is kept in " +
+                                 (folder / "run" / "earlier_2").string()));
+    CHECK(get_text(folder / "run" / "earlier_2" / "vqvae" / "state.safetensors") == first);
+    CHECK(!fs::exists(folder / "run" / "model_index.json"));  // it belonged to the other one
+    CHECK(world()
+              .run({"sample", "--n", "1", "--steps", "2"}, folder / "run" / "earlier_2")
+              .exit_code == 0);
+
+    fs::remove_all(folder / "run" / "earlier_2" / "vqvae");
+    const ProcessResult without =
+        world().run({"sample", "--n", "1", "--steps", "2"}, folder / "run" / "earlier_2");
+    CHECK(without.exit_code == 1);
+    CHECK(contains(without.err, "draws latents, which need their autoencoder"));
+    const ProcessResult other = world().run(
+        {"diffuse", "--preset", "smoke", "--vae", world().out.string()}, folder / "run");
+    CHECK(other.exit_code == 1);
+    CHECK(contains(other.err, "holds an autoencoder already"));
 }
 
 TEST_CASE("pictures of any size are encoded, decoded and reconstructed, and cut to multiples") {

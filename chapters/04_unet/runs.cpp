@@ -78,6 +78,7 @@ public:
           loop_(common, files_, trainer_,
                 {.command = "04_unet train",
                  .save_every = settings_.save_every,
+                 .has_from = true,
                  .save_model = [this] { model_.save(folder_.dir(), trainer_.average()); },
                  .draw = [this](std::int64_t part) { draw_grid(part); }}) {
         if (saved_) {

@@ -79,7 +79,9 @@ void take(TrainSettings& settings, const SavedState& saved, bool all) {
         return parts.size() == 1 ? parts[0] : 0;
     };
     if (all && settings.batch == 0) settings.batch = number("batch");
-    if (all && settings.images == 0) settings.images = saved.steps * settings.batch;
+    if (all && settings.images == 0 && settings.batch > 0 &&
+        saved.steps <= kMostSteps / settings.batch)
+        settings.images = saved.steps * settings.batch;
     const std::string from = entry("--from");
     const bool begun_with_a_model = !from.empty() && from != "none";
     if (begun_with_a_model && settings.from.empty()) settings.from = from;

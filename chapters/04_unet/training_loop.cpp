@@ -23,8 +23,8 @@ void TrainingLoop::resume(const SavedState& saved) {
     try {
         trainer_.load(files_.state());
     } catch (const Error& error) {
-        const bool further =
-            saved.step == saved.steps && saved.steps != steps() && files_.holds_model();
+        const bool further = plan_.has_from && saved.step == saved.steps &&
+                             saved.steps != steps() && files_.holds_model();
         fail(error.what(),
              further ? "; to train its model further, leave out --resume, and add --from " +
                            files_.path().string()
@@ -38,7 +38,7 @@ void TrainingLoop::resume(const SavedState& saved) {
         earlier_ = seconds_logged();
     } catch (const Error& error) {  // the state decides, not its log
         const std::string name = files_.log().filename().string();
-        const std::filesystem::path aside = set_aside(files_.path(), std::span(&name, 1));
+        const std::filesystem::path aside = set_aside(files_.place(), std::span(&name, 1));
         std::printf("note: %s; %sa new log begins\n", error.what(),
                     aside.empty() ? "" : ("it is kept in " + aside.string() + ", and ").c_str());
         const CsvWriter anew(files_.log(), kLogColumns, false);

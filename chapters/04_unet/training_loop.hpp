@@ -15,6 +15,7 @@ namespace diffusion {
 struct TrainingPlan {
     std::string command;  ///< "04_unet train": for advice
     int save_every = 200;
+    bool has_from = false;  ///< whether it takes --from, to train a finished model further
     /// Writes the model with the averaged weights; called at every checkpoint.
     std::function<void()> save_model;
     /// Draws folder.grid(part), after part 1 .. kDrawings of the training; may give up when the

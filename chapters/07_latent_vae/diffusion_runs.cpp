@@ -52,7 +52,7 @@ void take_preset(DiffusionSettings& settings, const std::string& preset) {
     take(train, preset);
 }
 
-/// Attention where pictures are small: on the coarsest level, and on that before it for latents.
+/// Attention where pictures are small: on the coarsest level, and of latents on the finest, too.
 UNetConfig network_of(const DiffusionSettings& settings, int channels) {
     UNetConfig config = unet_config(channels, settings.train.base, settings.train.multipliers);
     config.attention.assign(static_cast<std::size_t>(config.levels()), false);
@@ -83,14 +83,18 @@ void require_same_latents(const LoadedModel& loaded, const AutoencoderModel& vae
     }
 }
 
+bool has_autoencoder(const fs::path& folder) {
+    return fs::exists(folder / kPart / kConfigFile) || fs::exists(folder / "vae" / kConfigFile);
+}
+
 /// A diffusion model ready to draw, with the autoencoder where it draws latents.
 struct Drawer {
     LoadedModel loaded;
     std::optional<LoadedAutoencoder> vae;
 
-    explicit Drawer(const fs::path& path) : loaded(load_model(path, true)) {
-        if (!fs::exists(path / kPart / kConfigFile) && !fs::exists(path / "vae" / kConfigFile))
-            return;
+    /// A pipeline whose autoencoder is not there is refused: its latents are no pictures.
+    explicit Drawer(const fs::path& path) : loaded(load_model(path, has_autoencoder(path))) {
+        if (!has_autoencoder(path)) return;
         vae.emplace(load_autoencoder(path));
         require_same_latents(loaded, vae->model, path.string());
     }
@@ -107,13 +111,14 @@ public:
         : common_(common),
           device_(device),
           folder_(folder),
-          files_(folder.dir(),
-                 {{"unet", "scheduler", "model_index.json"},
-                  {"progress.png", "samples.png", "samples.idx", "samples.npy", "run.json"},
-                  holds_model}),
+          files_(folder.dir(), {{"unet", "scheduler", "model_index.json"},
+                                {"progress.png", "samples.png", "samples.idx", "samples.npy"},
+                                holds_model,
+                                "",
+                                kPart}),
           settings_(complete(settings)),
-          pictures_(find_pictures(settings_.dataset, common.data, train().batch, common.seed)),
           vae_(find_vae()),
+          pictures_(find_pictures(dataset(), common.data, train().batch, common.seed)),
           model_(network_of(settings_, vae_ ? latent_shape()[3] : pictures_.channels),
                  make_schedule(train().schedule, kT), prediction_from_name(train().prediction),
                  vae_ ? latent_shape()[1] : pictures_.height,
@@ -129,6 +134,9 @@ public:
         } else {
             loop_.begin();
         }
+        folder_.keep_earlier();  // the autoencoder may have been trained here
+        if (vae_ && !fs::exists(folder_.path(kPart) / kConfigFile))
+            vae_->model.save(folder_.path(kPart), vae_->values);
         tell();
     }
 
@@ -162,7 +170,14 @@ private:
     DiffusionSettings complete(DiffusionSettings settings) {
         if (common_.resume && fs::exists(files_.state())) {
             saved_ = look_at_state(files_.state());
-            take(settings.train, *saved_, !common_.preset_given);
+            const bool all = !common_.preset_given;
+            take(settings.train, *saved_, all);
+            const auto latents = saved_->metadata.find("latents");
+            if (all && latents != saved_->metadata.end()) {
+                const std::vector<int> set = parted(latents->second);
+                if (set.empty()) settings.pixels = true;
+                if (settings.set == 0 && set.size() == 1) settings.set = set[0];
+            }
         }
         take_preset(settings, common_.preset);
         return settings;
@@ -170,7 +185,19 @@ private:
 
     std::optional<LoadedAutoencoder> find_vae() const {
         if (settings_.pixels) return {};
-        return load_autoencoder(settings_.vae.empty() ? folder_.dir() : settings_.vae);
+        if (settings_.vae.empty()) return load_autoencoder(folder_.dir());
+        const fs::path own = folder_.path(kPart), other = autoencoder_folder(settings_.vae);
+        std::error_code ignored;
+        require(
+            !fs::exists(own / kConfigFile) || fs::equivalent(own, other, ignored) || common_.resume,
+            own.string(), ": holds an autoencoder already; give another --out for one of ",
+            other.string());
+        return load_autoencoder(settings_.vae);
+    }
+    /// What the autoencoder learned, unless another one is asked for.
+    std::string dataset() const {
+        if (!settings_.dataset.empty()) return settings_.dataset;
+        return vae_ && !vae_->model.data.empty() ? vae_->model.data : "scenes";
     }
     Shape latent_shape() const {
         return vae_->model.autoencoder.latent_shape(
@@ -204,7 +231,7 @@ private:
                                   std::to_string(model_.width) + "x" +
                                   std::to_string(model_.unet.config().in_channels);
         const std::map<std::string, nlohmann::json> told = {
-            {"dataset", settings_.dataset},
+            {"dataset", dataset()},
             {"diffusion of", what + " " + shape},
             {"preset", common_.preset},
             {"data", pictures_.source},
@@ -234,7 +261,8 @@ private:
         set_ = {Array<float>(shape), Array<float>(shape)};
         Progress progress("encode", settings_.set, "pictures");
         for (int first = 0; first < settings_.set; first += kAtOnce) {
-            require(!interrupted(), "stopped while encoding; nothing was trained");
+            require(!interrupted(),
+                    "stopped while encoding the training set; the training is as it was");
             const int count = std::min(kAtOnce, settings_.set - first);
             Arena arena;  // samples of one endless step
             Array<float> x({count, pictures_.height, pictures_.width, pictures_.channels});
@@ -255,7 +283,6 @@ private:
 
     void save() {
         if (!vae_) return model_.save(folder_.dir(), trainer_.average());
-        if (!settings_.vae.empty()) vae_->model.save(folder_.path(kPart), vae_->values);
         model_.save(folder_.dir(), trainer_.average(),
                     {"LDMPipeline", {{kPart, kAutoencoderKL}}, told_of(vae_->model.scale)});
     }
@@ -287,8 +314,8 @@ private:
     TrainingFolder files_;
     std::optional<SavedState> saved_;  ///< that it goes on from
     DiffusionSettings settings_;
-    Pictures pictures_;
     std::optional<LoadedAutoencoder> vae_;  ///< of latents
+    Pictures pictures_;
     LatentSet set_;
     DenoisingModel model_;
     Trainer trainer_;
@@ -299,7 +326,6 @@ private:
 
 bool run_diffuse(const CommonOptions& common, const DiffusionSettings& settings,
                  const Device& device, RunFolder& folder) {
-    folder.keep_earlier();  // the autoencoder may have been trained here
     DiffusionTraining training(common, settings, device, folder);
     const bool finished = training.run();
     training.report(finished);
@@ -308,9 +334,9 @@ bool run_diffuse(const CommonOptions& common, const DiffusionSettings& settings,
 
 void run_sample(const CommonOptions& common, const LatentDrawSettings& settings,
                 const Device& device, RunFolder& folder) {
-    const auto start = Clock::now();
     require_file(settings.model, "07_latent_vae diffuse makes one");
     Drawer drawer(settings.model);
+    const auto start = Clock::now();
     const DenoisingModel& model = drawer.loaded.model;
     Array<float> x = find_noise(settings.drawing.noise, model, settings.drawing.n, common.seed);
     const int n = x.shape()[0], T = model.schedule.steps();

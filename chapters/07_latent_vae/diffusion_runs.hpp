@@ -12,11 +12,11 @@
 namespace diffusion {
 
 struct DiffusionSettings {
-    bool pixels = false;             ///< of pictures, not of latents
-    std::filesystem::path vae;       ///< empty: the run's own
-    std::string dataset = "scenes";  ///< as find_pictures has them
-    int set = 0;                     ///< latents that are encoded once; 0: the preset's
-    TrainSettings train;             ///< its dataset and --from are not used
+    bool pixels = false;        ///< of pictures, not of latents
+    std::filesystem::path vae;  ///< empty: the run's own
+    std::string dataset = {};   ///< as find_pictures has them; empty: what the autoencoder learned
+    int set = 0;                ///< latents that are encoded once; 0: the preset's
+    TrainSettings train;        ///< its dataset and --from are not used
 };
 
 /// Trains chapter 4's UNet and writes the run's folder as a pipeline of the library diffusers,

@@ -48,7 +48,8 @@ void add_diffuse_options(CLI::App* command, DiffusionSettings& settings) {
     TrainSettings& train = settings.train;
     command->add_flag("--pixels", settings.pixels, "diffusion of the pictures, not of latents");
     command->add_option("--vae", settings.vae, "folder of an autoencoder (otherwise --out)");
-    command->add_option("--dataset", settings.dataset, "as of train")->capture_default_str();
+    command->add_option("--dataset", settings.dataset,
+                        "as of train (none: what the autoencoder learned)");
     command->add_option("--set", settings.set, "pictures to encode (0: the preset's)")
         ->capture_default_str()
         ->transform(at_least(0));

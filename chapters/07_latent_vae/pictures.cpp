@@ -42,15 +42,15 @@ Pictures composed(std::string name, std::string source, int batch, Paint train, 
 
 Pictures scene_pictures(const std::string& data_dir, int batch, std::uint64_t seed) {
     const Split digits = find_split("mnist", data_dir);
-    const auto paint = [seed](const Dataset& set) {
-        return [scenes = std::make_shared<const Scenes>(digit_sprites(set), seed)](
+    const auto paint = [](const Dataset& set, std::uint64_t of) {
+        return [scenes = std::make_shared<const Scenes>(digit_sprites(set), of)](
                    std::int64_t index, Tensor<float> canvas) {
             scenes->paint(scenes->scene(index), canvas);
         };
     };
     Pictures pictures =
         composed("scenes", "scenes, 64 x 64, of the digits of " + digits.train.source, batch,
-                 paint(digits.train), paint(digits.test));
+                 paint(digits.train, seed), paint(digits.test, ~seed));
     pictures.identity["data checksum"] = checksum(digits.train);
     return pictures;
 }

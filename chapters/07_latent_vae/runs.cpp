@@ -8,6 +8,7 @@
 
 #include "04_unet/training_loop.hpp"
 #include "07_latent_vae/coding.hpp"
+#include "07_latent_vae/latent_set.hpp"
 #include "07_latent_vae/preview.hpp"
 #include "07_latent_vae/vae_loss.hpp"
 #include "io/csv.hpp"
@@ -40,7 +41,7 @@ Array<float> training_pictures(const Pictures& pictures, int batch, int n) {
 }
 
 bool holds_autoencoder(const fs::path& folder) {
-    return fs::exists(folder / kConfigFile);
+    return fs::exists(folder / kPart / kConfigFile);
 }
 
 /// A training from its settings to its files.
@@ -51,8 +52,7 @@ public:
         : common_(common),
           device_(device),
           folder_(folder),
-          files_(made(folder.path(kPart)),
-                 {{kConfigFile, "diffusion_pytorch_model.safetensors"}, {}, holds_autoencoder}),
+          files_(folder.dir(), everything()),
           settings_(complete(settings)),
           pictures_(find_pictures(settings_.dataset, common.data, settings_.batch, common.seed)),
           model_(autoencoder_of(settings_, pictures_), pictures_.height, pictures_.width,
@@ -91,13 +91,17 @@ public:
         folder_.finish(loop_.seconds());
         std::printf("%s after %lld steps, %.0f s: %s\n", finished ? "trained" : "stopped and saved",
                     static_cast<long long>(trainer_.steps()), loop_.seconds(),
-                    files_.path().c_str());
+                    files_.place().c_str());
     }
 
 private:
-    static fs::path made(const fs::path& folder) {
-        fs::create_directories(folder);
-        return folder;
+    /// What a run leaves: an autoencoder, and the diffusion that belongs to it.
+    static TrainingFiles everything() {
+        return {{"unet", "scheduler", "model_index.json", "state.safetensors", "train.csv"},
+                {"reconstructions.png", "latents.png", "prior.png", "latents.csv", "progress.png",
+                 "samples.png", "samples.idx", "samples.npy", "run.json"},
+                holds_autoencoder,
+                kPart};
     }
 
     /// The settings with what they leave open; on the way to them saved_ is found.
@@ -156,8 +160,15 @@ private:
     void save() {
         const Array<float> x = training_pictures(pictures_, settings_.batch, measured());
         model_.scale = {1, 0};
-        model_.scale = measure_scale(coder().encode(x.tensor()).tensor(), false);
-        model_.save(files_.path(), trainer_.average());
+        LatentSet set = encode_posteriors(model_, trainer_.average(), x.tensor());
+        for (int n = 0; n < x.shape()[0]; ++n) {  // what diffusion sees are draws
+            Random random(common_.seed, Purpose::other, 0, static_cast<std::uint32_t>(n));
+            for (std::ptrdiff_t i = 0; i < set.mean.tensor()[n].numel(); ++i)
+                set.mean.tensor()[n].data()[i] +=
+                    set.deviation.tensor()[n].data()[i] * static_cast<float>(random.normal());
+        }
+        model_.scale = measure_scale(set.mean.tensor(), false);
+        model_.save(files_.place(), trainer_.average());
     }
 
     /// A row of reconstructions.
@@ -189,7 +200,8 @@ private:
         const Array<float> y = now.decode(z.tensor());
         folder_.number("PSNR", mean_psnr(originals, y.tensor()),
                        "dB, " + std::to_string(judged()) + " pictures that training does not see");
-        folder_.number("scaling factor", model_.scale.factor, "1 / deviation of the latents");
+        folder_.number("scaling factor", model_.scale.factor,
+                       "1 / root mean square of the latents");
         const double kl = measure_kl(originals);
         folder_.number("KL", kl, "nats a picture");
         std::printf("PSNR %.2f dB, KL %.0f nats a picture, scaling factor %.4f\n",
@@ -285,6 +297,8 @@ Array<float> picture_for(const Coder& coder, const fs::path& path) {
     Image image = read_image(path);
     const int height = image.height / coder.factor * coder.factor,
               width = image.width / coder.factor * coder.factor;
+    require(coder.in_channels == 1 || coder.in_channels == 3, "the autoencoder takes pictures of ",
+            coder.in_channels, " channels, expected 1 or 3");
     require(height > 0 && width > 0, path.string(), ": a picture of ", image.height, " x ",
             image.width, " pixels, expected ", coder.factor, " at least on both sides");
     if (height != image.height || width != image.width)
@@ -322,6 +336,7 @@ Coder begin_coding(const std::string& title, const CodingSettings& settings, Run
 
 bool run_train(const CommonOptions& common, const VaeSettings& settings, const Device& device,
                RunFolder& folder) {
+    if (common.resume) folder.keep_earlier();
     VaeTraining training(common, settings, device, folder);
     const bool finished = training.run();
     training.report(finished);
@@ -366,6 +381,9 @@ void run_reconstruct(const CommonOptions&, const CodingSettings& settings, RunFo
     const auto start = Clock::now();
     const Coder coder =
         begin_coding("Chapter 7: pictures, and what latents keep of them", settings, folder);
+    require(coder.in_channels == coder.out_channels, settings.model.string(), ": takes ",
+            coder.in_channels, " channels and gives ", coder.out_channels,
+            "; such pictures cannot be compared");
     for (std::size_t i = 0; i < settings.images.size(); ++i) {
         require(!interrupted(), "interrupted");
         const Array<float> x = picture_for(coder, settings.images[i]),

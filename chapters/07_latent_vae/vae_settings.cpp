@@ -18,9 +18,9 @@ struct Preset {
     std::int64_t images;
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
-                                                {"quick", {{16, 32, 64, 64}, 8, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 8, 64'000}},
-                                                {"long", {{16, 32, 64, 64}, 8, 640'000}}};
+                                                {"quick", {{16, 32, 64, 64}, 16, 4'000}},
+                                                {"standard", {{16, 32, 64, 64}, 16, 64'000}},
+                                                {"long", {{16, 32, 64, 64}, 16, 640'000}}};
 constexpr double kLearningRate = 2e-3, kWeight = 1e-4;
 
 }  // namespace
@@ -37,7 +37,8 @@ void take(VaeSettings& settings, const SavedState& saved, bool all) {
         return parts.size() == 1 ? parts[0] : 0;
     };
     if (settings.batch == 0) settings.batch = number("batch");
-    if (settings.images == 0) settings.images = saved.steps * settings.batch;
+    if (settings.images == 0 && settings.batch > 0 && saved.steps <= kMostSteps / settings.batch)
+        settings.images = saved.steps * settings.batch;
     if (settings.channels.empty()) settings.channels = parted(entry("channels"));
     if (settings.latent_channels == 0) settings.latent_channels = number("latent channels");
     const std::string weight = entry("kl weight");

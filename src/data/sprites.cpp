@@ -58,6 +58,7 @@ Box box_of(Tensor<const float> ink) {
 
 Sprite cropped(Tensor<const float> ink, int thing) {
     const Box box = box_of(ink);
+    if (box.bottom <= box.top) return {thing, 0, 0, {}, 0, 0};  // no ink
     Sprite sprite{thing, box.bottom - box.top, box.right - box.left, {}, 0, 0};
     for (int y = box.top; y < box.bottom; ++y)
         for (int x = box.left; x < box.right; ++x) sprite.cover.push_back(ink(y, x));
