@@ -1,6 +1,5 @@
 #pragma once
-// The autoencoder, for any kind of number: autoencoder.cpp makes it for the CPU's numbers,
-// autoencoder.cu for those on a GPU.
+// The autoencoder, for any kind of number: autoencoder.cpp makes it for the CPU's.
 #include "04_unet/unet_forward.hpp"
 #include "07_latent_vae/autoencoder.hpp"
 

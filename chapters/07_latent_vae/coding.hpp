@@ -11,7 +11,7 @@
 namespace diffusion {
 
 struct Coder {
-    std::string name;  ///< the class, and what the latents are: "AutoencoderKL, 8 times smaller"
+    std::string name;  ///< the class, and what its latents are: one line
     int in_channels, out_channels, latent_channels;
     int factor;  ///< a latent has 1 / factor of the rows and columns of its picture
     /// Pictures [N,H,W,in_channels] to latents [N,h,w,latent_channels] with their scale, the means

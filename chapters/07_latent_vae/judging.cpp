@@ -18,14 +18,17 @@ std::int64_t images_of(const std::string& preset) {
     return preset == "smoke" ? 2'000 : 60'000;
 }
 
-/// The judge of a file in the folder. Where there is none, or one of another version, `train` makes
-/// one.
+/// The judge of a file in the folder. Where there is none, one of another version or one that has
+/// learned from fewer pictures, `train` makes one.
 template <class Judge, class Train>
-Judge find_judge(const RunFolder& folder, const std::string& file, Train train) {
+Judge find_judge(const RunFolder& folder, const std::string& file, std::int64_t images,
+                 Train train) {
     const fs::path path = folder.path(file);
     if (fs::exists(path)) {
         try {
-            return Judge::load(path);
+            Judge judge = Judge::load(path);
+            if (judge.images() >= images * 9 / 10) return judge;  // of whole batches
+            fail(path.string(), ": has learned from ", judge.images(), " pictures, not ", images);
         } catch (const Error& error) {
             std::printf("note: %s; it is kept in %s, and another judge learns\n", error.what(),
                         set_aside(folder.dir(), std::span(&file, 1)).c_str());
@@ -46,16 +49,17 @@ SceneSets find_scenes(const std::string& data_dir, std::uint64_t seed) {
 
 SceneJudge find_scene_judge(const CommonOptions& common, const SceneSets& scenes,
                             const RunFolder& folder) {
-    return find_judge<SceneJudge>(folder, "scene_judge.safetensors", [&] {
-        return SceneJudge::train(scenes.train, images_of(common.preset), common.seed);
+    const std::int64_t images = images_of(common.preset);
+    return find_judge<SceneJudge>(folder, "scene_judge.safetensors", images, [&] {
+        return SceneJudge::train(scenes.train, images, common.seed);
     });
 }
 
 WordReader find_word_reader(const CommonOptions& common, const Words& words,
                             const RunFolder& folder) {
-    return find_judge<WordReader>(folder, "word_reader.safetensors", [&] {
-        return WordReader::train(words, 2 * images_of(common.preset), common.seed);
-    });
+    const std::int64_t images = 2 * images_of(common.preset);
+    return find_judge<WordReader>(folder, "word_reader.safetensors", images,
+                                  [&] { return WordReader::train(words, images, common.seed); });
 }
 
 namespace {

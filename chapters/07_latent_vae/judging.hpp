@@ -24,7 +24,7 @@ SceneJudge find_scene_judge(const CommonOptions& common, const SceneSets& scenes
 WordReader find_word_reader(const CommonOptions& common, const Words& words,
                             const RunFolder& folder);
 
-/// Trains the judges where they are not there, and writes how often they are right: judge.csv.
+/// Trains the judges where they are not there, and tells how often they are right.
 void run_judge(const CommonOptions& common, RunFolder& folder);
 
 }  // namespace diffusion

@@ -22,8 +22,9 @@ struct LatentScale {
     }
 };
 
-/// The scale that gives all numbers of some latents together the mean 0, if `centred`, and the
-/// deviation 1. Fails if they are all the same.
+/// The scale that gives all numbers of some latents together the mean square 1 and, if `centred`,
+/// the mean 0. Fails where there is none: on zeros, or if `centred` on numbers that are all the
+/// same.
 LatentScale measure_scale(Tensor<const float> latents, bool centred);
 
 /// (7.15) What a schedule's signal-to-noise ratio is multiplied by if what is noised has this

@@ -1,6 +1,6 @@
 #pragma once
 // A picture of a latent without its decoder: a linear map from its channels to red, green and blue,
-// an eighth of the size. Programs show it while they draw.
+// as small as the latent. Programs show it while they draw.
 #include <vector>
 
 #include "tensor/array.hpp"

@@ -18,16 +18,16 @@ bool run_train(const CommonOptions& common, const VaeSettings& settings, const D
                RunFolder& folder);
 
 struct CodingSettings {
-    std::filesystem::path model;                ///< a folder with an AutoencoderKL
+    std::filesystem::path model;                ///< a folder with an autoencoder of either class
     std::vector<std::filesystem::path> images;  ///< pictures, for encode and reconstruct
     std::filesystem::path latents;              ///< a .npy file, for decode
 };
 
-/// Writes the latents of the pictures, scaled, into latents.npy [N,h,w,c].
+/// Writes the latents of the pictures, scaled, into latent_1.npy, .. [1,h,w,c].
 void run_encode(const CommonOptions& common, const CodingSettings& settings, RunFolder& folder);
 /// Writes decoded_1.png, .. from such a file.
 void run_decode(const CommonOptions& common, const CodingSettings& settings, RunFolder& folder);
-/// Writes reconstructed.png: each picture beside what is left of it, and how far they differ.
+/// Writes reconstructed_1.png, ..: each picture beside what is left of it, and how far they differ.
 void run_reconstruct(const CommonOptions& common, const CodingSettings& settings,
                      RunFolder& folder);
 

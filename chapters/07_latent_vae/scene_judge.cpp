@@ -30,6 +30,7 @@ struct Quarters {
     Dataset covers;
 };
 Quarters take_quarters(Tensor<const float> canvases) {
+    require_canvases(canvases);
     const int count = canvases.size(0) * kQuarters;
     Quarters quarters;
     quarters.inked.resize(static_cast<std::size_t>(count));
@@ -92,28 +93,34 @@ double median(std::vector<double> values) {
 }  // namespace
 
 SceneJudge SceneJudge::train(const Scenes& scenes, std::int64_t images, std::uint64_t seed) {
-    constexpr int kCanvases = 20'000;  // about two things each
+    constexpr int kCanvases = 20'000, kAtOnce = 500;  // about two things each
     const std::size_t kinds = scenes.sprites().things.size();
-    std::vector<Scene> painted;
-    const Array<float> canvases = paint(scenes, 0, kCanvases, painted);
-    Quarters quarters = take_quarters(canvases.tensor());
     // Of the quarters those with a thing, and of each kind what is measured on them.
-    Dataset things = quarters.covers;
-    things.name = "scenes";
-    things.pixels.clear();
+    Dataset things;
     std::vector<std::vector<double>> slants(kinds), thicknesses(2 * kinds);
-    for (std::size_t n = 0; n < painted.size(); ++n) {
+    std::vector<Scene> painted;
+    Quarters quarters;
+    const auto take_things = [&](std::size_t n) {  // of canvas n of those painted
         for (const Thing& thing : painted[n].things) {
             const std::size_t i = kQuarters * n + static_cast<std::size_t>(thing.place);
             const auto kind = static_cast<std::size_t>(thing.thing);
-            const std::uint8_t* bytes = quarters.covers.pixels.data() + i * things.image_size();
-            things.pixels.insert(things.pixels.end(), bytes, bytes + things.image_size());
+            const std::uint8_t* bytes =
+                quarters.covers.pixels.data() + i * quarters.covers.image_size();
+            things.pixels.insert(things.pixels.end(), bytes, bytes + quarters.covers.image_size());
             things.labels.push_back(static_cast<std::uint8_t>(kind));
             const Tensor<const float> cover = quarters.inked[i].cover.tensor();
             if (thing.lean == Lean::none) slants[kind].push_back(slant_of(cover));
             thicknesses[by_size(kind, thing.size)].push_back(thickness_of(cover));
         }
+    };
+    for (int first = 0; first < kCanvases; first += kAtOnce) {
+        quarters = take_quarters(paint(scenes, first, kAtOnce, painted).tensor());
+        things.height = quarters.covers.height;
+        things.width = quarters.covers.width;
+        things.channels = quarters.covers.channels;
+        for (std::size_t n = 0; n < painted.size(); ++n) take_things(n);
     }
+    things.name = things.source = "scenes";
     things.count = static_cast<int>(things.labels.size());
     SceneJudge judge;
     for (const std::vector<double>& values : slants) judge.slant_.push_back(median(values));

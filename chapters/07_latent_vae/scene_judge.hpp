@@ -36,6 +36,7 @@ public:
     /// The features of the quarters' covers, one after the other: [N, 4 kFeatures].
     Array<float> features(Tensor<const float> canvases);
 
+    std::int64_t images() const { return classifier_->images; }  ///< that it learned from
     void save(const std::filesystem::path& path) const;
     static SceneJudge load(const std::filesystem::path& path);
 
@@ -47,8 +48,8 @@ private:
     std::optional<TrainedClassifier> classifier_;
 };
 
-/// How often what was read is what was painted, attribute by attribute, over scenes
-/// first .. first + count - 1. Weights are asked only of things that are said to be thin or thick.
+/// How often what was read is what was painted, attribute by attribute. Weights are asked only of
+/// things that are said to be thin or thick.
 struct SceneAgreement {
     double place = 0;  ///< of all quarters: whether something is there
     double thing = 0, colour = 0, size = 0, lean = 0, weight = 0;  ///< of things that are there

@@ -16,6 +16,13 @@ float distance(const float* a, const std::array<float, 3>& b) {
 
 }  // namespace
 
+void require_canvases(Tensor<const float> canvases) {
+    require(canvases.rank() == 4 && canvases.size(1) == kCanvas && canvases.size(2) == kCanvas &&
+                canvases.size(3) == 3,
+            "judge: pictures are ", canvases.shape(), ", expected [N,", kCanvas, ",", kCanvas,
+            ",3]");
+}
+
 bool is_near(const std::array<float, 3>& rgb, const std::array<float, 3>& other) {
     return distance(rgb.data(), other) <= kLeastContrast;
 }
@@ -57,6 +64,7 @@ Inked take_apart(Tensor<const float> picture) {
         inked.rgb[c] /= static_cast<float>(count);
         length += (inked.rgb[c] - inked.ground[c]) * (inked.rgb[c] - inked.ground[c]);
     }
+    if (length == 0) return inked;  // as much on one side of the ground as on the other
     for (int p = 0; p < pixels; ++p) {
         float along = 0;
         for (std::size_t c = 0; c < 3; ++c)

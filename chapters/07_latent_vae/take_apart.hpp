@@ -17,6 +17,9 @@ struct Inked {
 /// from it.
 Inked take_apart(Tensor<const float> picture);
 
+/// Fails unless these are canvases, [N,64,64,3].
+void require_canvases(Tensor<const float> canvases);
+
 /// Whether two colours differ by less than ink does from its ground.
 bool is_near(const std::array<float, 3>& rgb, const std::array<float, 3>& other);
 

@@ -24,7 +24,7 @@ struct VaeSettings {
 };
 
 /// What is still open is that of the state: the learning rate, and with `all`, where no preset is
-/// asked for, everything else.
+/// asked for, network, weight, batch and images.
 void take(VaeSettings& settings, const SavedState& saved, bool all);
 
 /// What is still open is the preset's, or the default.

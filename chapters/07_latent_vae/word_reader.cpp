@@ -20,6 +20,7 @@ struct Columns {
     Dataset covers;
 };
 Columns take_columns(Tensor<const float> canvases) {
+    require_canvases(canvases);
     Columns columns;
     columns.inked.resize(static_cast<std::size_t>(canvases.size(0)));
     Dataset& covers = columns.covers;
@@ -54,19 +55,28 @@ Columns take_columns(Tensor<const float> canvases) {
 }  // namespace
 
 WordReader WordReader::train(const Words& words, std::int64_t images, std::uint64_t seed) {
-    constexpr int kCanvases = 20'000;
-    Array<float> canvases({kCanvases, kCanvas, kCanvas, 3});
-    std::vector<Word> painted(kCanvases);
-    parallel_for(kCanvases, thread_count(), [&](int i) {
-        painted[static_cast<std::size_t>(i)] = words.word(i);
-        words.paint(painted[static_cast<std::size_t>(i)], canvases.tensor()[i]);
-    });
-    Dataset columns = take_columns(canvases.tensor()).covers;
-    columns.name = "words";
-    for (const Word& word : painted)
-        for (std::size_t i = 0; i < kGridLetters; ++i)
-            columns.labels.push_back(static_cast<std::uint8_t>(
-                i < word.text.size() ? kAlphabet.find(word.text[i]) : std::size_t{kNothing}));
+    require(words.spacing() == Spacing::grid, "reader of words: it learns from words on the grid");
+    constexpr int kCanvases = 20'000, kAtOnce = 500;
+    Dataset columns;
+    Array<float> canvases({kAtOnce, kCanvas, kCanvas, 3});
+    std::vector<Word> painted(kAtOnce);
+    for (int first = 0; first < kCanvases; first += kAtOnce) {
+        parallel_for(kAtOnce, thread_count(), [&](int i) {
+            painted[static_cast<std::size_t>(i)] = words.word(first + i);
+            words.paint(painted[static_cast<std::size_t>(i)], canvases.tensor()[i]);
+        });
+        const Dataset part = take_columns(canvases.tensor()).covers;
+        columns.height = part.height;
+        columns.width = part.width;
+        columns.channels = part.channels;
+        columns.count += part.count;
+        columns.pixels.insert(columns.pixels.end(), part.pixels.begin(), part.pixels.end());
+        for (const Word& word : painted)
+            for (std::size_t i = 0; i < kGridLetters; ++i)
+                columns.labels.push_back(static_cast<std::uint8_t>(
+                    i < word.text.size() ? kAlphabet.find(word.text[i]) : std::size_t{kNothing}));
+    }
+    columns.name = columns.source = "words";
     return WordReader(train_classifier(columns, images, seed));
 }
 

@@ -26,6 +26,7 @@ public:
     /// The features of the columns, one after the other: [N, kGridLetters kFeatures].
     Array<float> features(Tensor<const float> canvases);
 
+    std::int64_t images() const { return classifier_.images; }  ///< that it learned from
     void save(const std::filesystem::path& path) const { classifier_.save(path); }
     static WordReader load(const std::filesystem::path& path);
 

@@ -90,7 +90,7 @@ std::string random_text(Spacing spacing, Random& random) {
     return text;
 }
 
-/// Pen, slant and places of the letters. A letter's half width is at most a third of its height.
+/// Pen, slant and places of the letters. A letter's half width is at most 0.34 of its height.
 void choose_layout(Word& word, Spacing spacing, Random& random) {
     const auto gaps = static_cast<double>(word.text.size()) - 1;
     const bool free = spacing == Spacing::free;

@@ -61,6 +61,8 @@ public:
     /// A sentence that tells all of it, in one of many forms that `index` chooses.
     std::string caption(const Word& word, std::int64_t index) const;
 
+    Spacing spacing() const { return spacing_; }
+
 private:
     Spacing spacing_;
     std::uint64_t seed_;

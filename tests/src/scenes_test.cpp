@@ -65,6 +65,12 @@ TEST_CASE("slant and thickness of bars are what they were drawn with") {
     CHECK(thickness_of(nothing.tensor()) == 0);
 }
 
+TEST_CASE("a picture without ink is no sprite") {
+    Dataset digits = stroke_digits(20, 1);
+    std::fill_n(digits.pixels.begin(), digits.image_size(), std::uint8_t{0});
+    CHECK(digit_sprites(digits).sprites.size() == 19);
+}
+
 TEST_CASE("what a scene tells can be measured on its canvas: places, colours, sizes, slants") {
     Array<float> canvas(Shape{kCanvas, kCanvas, 3});
     int leaning = 0;
