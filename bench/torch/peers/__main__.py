@@ -88,7 +88,9 @@ def check_refusals(bin, table, peer, scratch):
     first, other = sorted(given)[0], max(tensors, key=lambda name: tensors[name].ndim)
     run = lambda folder, inputs: lambda: ours(bin, folder, inputs, scratch)
     without = lambda all, name: {other: tensor for other, tensor in all.items() if other != name}
-    for what, inputs, word in (("an input is missing", without(given, first), first),
+    missing = max(given) if peer.either else first
+    fewer = {"nonsense": torch.zeros(2)} if peer.either else without(given, first)
+    for what, inputs, word in (("an input is missing", fewer, missing),
                                ("an input too many", given | {"nonsense": torch.zeros(2)}, "nonsense"),
                                ("an input of another shape", given | {first: given[first][None].contiguous()}, first)):
         table.refusal(peer.name, what, [word], run(good, inputs))

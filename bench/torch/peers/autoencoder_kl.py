@@ -69,4 +69,4 @@ def run(model, given):
 
 
 PEER = Peer("AutoencoderKL", STORED + CHANGED + ODD, AutoencoderKL.from_config,
-            lambda folder, **more: AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False, **more), inputs, run)
+            lambda folder, **more: AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False, **more), inputs, run, either=True)

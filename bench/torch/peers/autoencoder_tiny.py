@@ -92,4 +92,4 @@ def run(model, given):
     return outputs
 
 
-PEER = Peer("AutoencoderTiny", STORED + CHANGED + ODD, make, load, inputs, run)
+PEER = Peer("AutoencoderTiny", STORED + CHANGED + ODD, make, load, inputs, run, either=True)

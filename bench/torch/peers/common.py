@@ -42,6 +42,7 @@ class Peer:
     load: callable
     inputs: callable
     run: callable
+    either: bool = False  # any one of the inputs will do
 
 
 def numbers(*seed):
