@@ -4,36 +4,19 @@
 #include <cmath>
 #include <memory>
 
-#include "02_gradients/tape_pool.hpp"
-#include "04_unet/denoising.hpp"
+#include "07_latent_vae/pieces.hpp"
 #include "07_latent_vae/tiny_file.hpp"
-#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
 
-constexpr int kPiece = 4;  // pictures that one core takes at a time at most
-
-/// y = f(x) for pictures or latents x [N, ...], in parallel pieces. `pixels`: of a picture.
+/// f of pictures or latents x [N, ...], as one array of the shape `result`.
 template <class F>
-Array<float> in_pieces(std::span<float> values, Tensor<const float> x, const Shape& result,
-                       int pixels, F f) {
+Array<float> made(std::span<float> values, Tensor<const float> x, const Shape& result, int pixels,
+                  F f) {
     Array<float> y(result);
-    const int count = x.size(0), threads = in_parallel() ? 1 : thread_count(),
-              size = std::clamp((count + threads - 1) / threads, 1,
-                                pictures_at_a_time(pixels, kPiece));
-    TapePool<float> tapes;
-    parallel_for((count + size - 1) / size, threads, [&](int piece) {
-        const TapePool<float>::Lent lent(tapes);
-        Tape<float>& tape = lent.tape();
-        tape.bind(values.data());
-        const int first = piece * size;
-        Shape shape = x.shape();
-        shape.n[0] = std::min(size, count - first);
-        const Tensor<float> part = tape.arena().make<float>(shape);
-        std::copy_n(x[first].data(), part.numel(), part.data());
-        const Tensor<float> made = f(tape.constant(part)).value();
-        std::copy_n(made.data(), made.numel(), y.tensor()[first].data());
+    in_pieces(values, x, pixels, [&](int first, Var<float> part) {
+        std::ranges::copy(f(part).value(), y.tensor()[first].data());
     });
     return y;
 }
@@ -48,7 +31,7 @@ Coder make_coder(Coder coder, std::span<float> values, LatentScale scale, Encode
                 "encode: pictures are ", x.shape(), ", expected [N,H,W,C] with multiples of ",
                 factor);
         const Shape shape{x.size(0), x.size(1) / factor, x.size(2) / factor, latent};
-        Array<float> z = in_pieces(values, x, shape, x.size(1) * x.size(2), encode);
+        Array<float> z = made(values, x, shape, x.size(1) * x.size(2), encode);
         scale.apply(z.tensor());
         return z;
     };
@@ -58,7 +41,7 @@ Coder make_coder(Coder coder, std::span<float> values, LatentScale scale, Encode
         std::ranges::copy(scaled, z.begin());
         scale.undo(z.tensor());
         const Shape shape{z.shape()[0], factor * z.shape()[1], factor * z.shape()[2], out};
-        return in_pieces(values, z.tensor(), shape, shape[1] * shape[2], decode);
+        return made(values, z.tensor(), shape, shape[1] * shape[2], decode);
     };
     return coder;
 }

@@ -43,8 +43,7 @@ Judge find_judge(const RunFolder& folder, const std::string& file, std::int64_t 
 
 SceneSets find_scenes(const std::string& data_dir, std::uint64_t seed) {
     const Split digits = find_split("mnist", data_dir);
-    return {Scenes(digit_sprites(digits.train), seed), Scenes(digit_sprites(digits.test), ~seed),
-            digits.train.source, checksum(digits.train)};
+    return {Scenes(digit_sprites(digits.train), seed), Scenes(digit_sprites(digits.test), ~seed)};
 }
 
 SceneJudge find_scene_judge(const CommonOptions& common, const SceneSets& scenes,

@@ -11,8 +11,6 @@ namespace diffusion {
 /// Scenes with the digits of the training set, and others with those of the test set.
 struct SceneSets {
     Scenes train, test;
-    std::string source;    ///< one line for the reader
-    std::string checksum;  ///< of the training digits
 };
 SceneSets find_scenes(const std::string& data_dir, std::uint64_t seed);
 

@@ -4,37 +4,24 @@
 #include <cmath>
 #include <memory>
 
-#include "02_gradients/tape_pool.hpp"
+#include "07_latent_vae/pieces.hpp"
 #include "data/shuffle.hpp"
-#include "kernels/threads.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
 
 LatentSet encode_posteriors(const AutoencoderModel& model, std::span<float> values,
                             Tensor<const float> pictures) {
-    constexpr int kPiece = 4;
     const Shape shape = model.autoencoder.latent_shape(pictures.shape());
     LatentSet set{Array<float>(shape), Array<float>(shape)};
-    TapePool<float> tapes;
-    const int count = pictures.size(0);
-    parallel_for((count + kPiece - 1) / kPiece, thread_count(), [&](int piece) {
-        const TapePool<float>::Lent lent(tapes);
-        Tape<float>& tape = lent.tape();
-        tape.bind(values.data());
-        const int first = piece * kPiece;
-        Shape part = pictures.shape();
-        part.n[0] = std::min(kPiece, count - first);
-        const Tensor<float> x = tape.arena().make<float>(part);
-        std::copy_n(pictures[first].data(), x.numel(), x.data());
-        const Posterior<float> posterior = model.autoencoder.encode(tape.constant(x));
+    const auto factor = static_cast<float>(model.scale.factor);
+    in_pieces(values, pictures, pixels_of(pictures.shape()), [&](int first, Var<float> x) {
+        const Posterior<float> posterior = model.autoencoder.encode(x);
         const Tensor<float> mean = posterior.mean.value();
-        const float* log_variance = posterior.log_variance.value().data();
         model.scale.apply(mean);
-        std::copy_n(mean.data(), mean.numel(), set.mean.tensor()[first].data());
-        float* deviation = set.deviation.tensor()[first].data();
-        for (std::ptrdiff_t i = 0; i < mean.numel(); ++i)
-            deviation[i] = static_cast<float>(model.scale.factor) * std::exp(log_variance[i] / 2);
+        std::ranges::copy(mean, set.mean.tensor()[first].data());
+        std::ranges::transform(posterior.log_variance.value(), set.deviation.tensor()[first].data(),
+                               [=](float v) { return factor * std::exp(v / 2); });
     });
     return set;
 }
