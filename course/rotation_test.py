@@ -67,13 +67,13 @@ class Rotation(unittest.TestCase):
         shutil.rmtree(self.tree / ".git")
         self.assertEqual(choose_format(self.tree), "csv")
 
-    def test_no_more_than_three_and_the_last_first(self):
+    def test_no_more_than_two_and_the_last_first(self):
         for number in (5, 1, 2, 3, 6):
             self.commit(NOON + number, f"chapters/{number:02}_x/a.cpp")
             self.commit(NOON + number + 1, "docs/a.md")
         chosen, why = choose(self.tree)
-        self.assertIn("changed within a day: 06, 03, 02; changed as well, and left for make prove: ", why)
-        self.assertEqual(len(chosen), 4)
+        self.assertIn("changed within a day: 06, 03; changed as well, and left for make prove: ", why)
+        self.assertEqual(len(chosen), 3)
 
     def test_all_where_there_is_no_history(self):
         every = [f"{n:02}" for n in range(1, 7)]

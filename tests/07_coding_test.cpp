@@ -85,7 +85,8 @@ TEST_CASE("(7.6) a latent set is drawn anew in every pass, around the scaled mea
     const LatentSet set = encode_posteriors(vae.model, vae.values, x.tensor());
     const Array<float> z = coder_of(vae.model, vae.values).encode(x.tensor());
     for (std::size_t i = 0; i < z.size(); ++i)
-        CHECK(set.mean.data()[i] == doctest::Approx(z.data()[i]).epsilon(1e-5));
+        CHECK(set.mean.data()[i] ==
+              doctest::Approx(static_cast<double>(z.data()[i])).epsilon(1e-5));
     Arena arena;
     Tape<float> tape(arena);
     tape.bind(vae.values.data());

@@ -27,8 +27,8 @@ TEST_CASE("a canvas is taken apart into its ground, its ink and how much each pi
     const Inked inked = take_apart(picture.tensor());
     CHECK(!inked.empty);
     for (std::size_t c = 0; c < 3; ++c) {
-        CHECK(inked.ground[c] == doctest::Approx(ground[c]));
-        CHECK(inked.rgb[c] == doctest::Approx(ink[c]));
+        CHECK(inked.ground[c] == doctest::Approx(static_cast<double>(ground[c])));
+        CHECK(inked.rgb[c] == doctest::Approx(static_cast<double>(ink[c])));
     }
     CHECK(inked.cover.tensor()(7, 4) == doctest::Approx(1));
     CHECK(inked.cover.tensor()(7, 5) == doctest::Approx(0.25));

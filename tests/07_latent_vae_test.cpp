@@ -252,7 +252,7 @@ TEST_CASE("(7.14) measured latents get the deviation 1, and the scale can be und
     CHECK(square / static_cast<double>(z.numel()) == doctest::Approx(1).epsilon(1e-5));
     centred.undo(scaled);
     for (std::ptrdiff_t i = 0; i < z.numel(); ++i)
-        CHECK(scaled.data()[i] == doctest::Approx(z.data()[i]).epsilon(1e-5));
+        CHECK(scaled.data()[i] == doctest::Approx(static_cast<double>(z.data()[i])).epsilon(1e-5));
     CHECK_THROWS_AS(measure_scale(memory.zeros<float>({3}), true), Error);
 }
 
@@ -286,7 +286,8 @@ TEST_CASE("(7.16) the preview finds a linear map, and of others the closest") {
         CHECK(preview.weight[i] == doctest::Approx(expected[i]).epsilon(1e-5));
     CHECK(preview.bias[1] == doctest::Approx(0.3).epsilon(1e-5));
     const Array<float> drawn = preview(z);
-    CHECK(drawn.tensor()(2, 1, 0, 0) == doctest::Approx(colour(2, 1, 0, 0)).epsilon(1e-4));
+    CHECK(drawn.tensor()(2, 1, 0, 0) ==
+          doctest::Approx(static_cast<double>(colour(2, 1, 0, 0))).epsilon(1e-4));
 }
 
 TEST_SUITE_END();

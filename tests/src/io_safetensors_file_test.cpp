@@ -159,7 +159,7 @@ TEST_CASE("safetensors: large tensors are read whole, by all threads, of every w
     std::string f32(4 * kCount, '\0'), bf16(2 * kCount, '\0'), f64(8 * kCount, '\0');
     for (std::size_t i = 0; i < kCount; ++i) {
         const auto half = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(values[i]) >> 16);
-        const double wide = values[i];
+        const auto wide = static_cast<double>(values[i]);
         std::memcpy(&f32[4 * i], &values[i], 4);
         std::memcpy(&bf16[2 * i], &half, 2);
         std::memcpy(&f64[8 * i], &wide, 8);
