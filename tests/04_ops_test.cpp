@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "04_unet/plain_ops.hpp"
 #include "support/exact.hpp"
 #include "support/varied.hpp"
+#include "tensor/array.hpp"
 
 using namespace diffusion;
 using Vars = std::vector<Var<double>>;
@@ -173,6 +175,51 @@ TEST_CASE("(4.1) a convolution without a bias, and with zeros after the image: V
                   return conv2d(v[0], v[1], {}, 1, {.image = v[2]});
               }) < kTolerance);
     }
+}
+
+TEST_CASE("(4.1) (4.5) images that the cache does not hold together have what each has by itself") {
+    constexpr int kImages = 3;
+    Arena memory;
+    const Shape shape{kImages, 64, 64, 24}, image{1, 64, 64, 24}, result{kImages, 64, 64, 16};
+    REQUIRE(2 * image.numel() > kNumbersInCache<float>);
+    const Tensor<float> x = normal<float>(memory, shape, 1),
+                        weight = normal<float>(memory, {3, 3, 24, 16}, 2),
+                        line = normal<float>(memory, {24}, 3),
+                        other = normal<float>(memory, result, 4),
+                        shift = normal<float>(memory, {kImages, 16}, 5),
+                        dy = normal<float>(memory, result, 6);
+    struct Results {
+        Array<float> y, dx, dweight, dline;
+    };
+    const auto convolved = [&](int first, int count) {
+        const Images some{first, count};
+        Arena arena;
+        Tape<float> tape(arena);
+        const Var<float> in = tape.leaf(some.of(x)), w = tape.leaf(weight), gain = tape.leaf(line);
+        const Var<float> y = conv2d(
+            normed(ConvInput<float>(in), {gain, tape.constant(line), 1, 1e-5, true}), w, {}, {},
+            {.shift = tape.constant(some.of(shift)), .image = tape.constant(some.of(other))});
+        tape.backward(y, some.of(dy));
+        const auto copy = [](Tensor<float> from) {
+            Array<float> to(from.shape());
+            std::ranges::copy(from, to.begin());
+            return to;
+        };
+        return Results{copy(y.value()), copy(in.grad()), copy(w.grad()), copy(gain.grad())};
+    };
+    const Results all = convolved(0, kImages);
+    Array<float> dweight(weight.shape()), dline(line.shape());
+    for (int n = 0; n < kImages; ++n) {
+        Results one = convolved(n, 1);
+        CHECK(std::ranges::equal(one.y.tensor(), all.y.tensor()[n]));
+        CHECK(std::ranges::equal(one.dx.tensor(), all.dx.tensor()[n]));
+        write_or_add(dweight.tensor(), 1.0f, one.dweight.tensor(), true);
+        write_or_add(dline.tensor(), 1.0f, one.dline.tensor(), true);
+    }
+    for (std::size_t i = 0; i < dweight.size(); ++i)
+        CHECK(std::abs(dweight.data()[i] - all.dweight.data()[i]) < 0.01f);
+    for (std::size_t i = 0; i < dline.size(); ++i)
+        CHECK(std::abs(dline.data()[i] - all.dline.data()[i]) < 0.05f);
 }
 
 namespace {

@@ -64,6 +64,21 @@ TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures 
     CHECK(read_csv(out / "vqvae/train.csv").rows.size() == 8);
 }
 
+TEST_CASE("canvases and what is said of them become a folder that is read again") {
+    const TemporaryFolder folder;
+    const fs::path out = folder / "out", again = folder / "again";
+    const ProcessResult shown = world().run({"canvases", "--n", "3"}, out);
+    CHECK(shown.exit_code == 0);
+    CHECK(fs::exists(out / "canvases.png"));
+    const std::string own = "folder:" + (out / "canvases").string();
+    CHECK(world().run({"canvases", "--n", "3", "--dataset", own}, again).exit_code == 0);
+    for (const char* file : {"00000.png", "00002.png", "captions.csv"})
+        CHECK(get_text(again / "canvases" / file) == get_text(out / "canvases" / file));
+    const ProcessResult none = world().run({"canvases", "--dataset", "emoji"}, out);
+    CHECK(none.exit_code == 1);
+    CHECK(contains(none.err, "no emoji in"));
+}
+
 TEST_CASE("a training that was stopped goes on to the same bits") {
     const TemporaryFolder folder;
     const std::vector<std::string> options = {"train", "--preset",     "smoke", "--images",

@@ -22,6 +22,7 @@ void norm_stage(Stage&);
 void training_stage(Stage&);
 void measuring_stage(Stage&);
 void sampling_stage(Stage&);
+void vae_stage(Stage&);
 void libraries_stage(Stage&);
 
 namespace {
@@ -45,6 +46,7 @@ constexpr StageOfChapter kStages[] = {
     {"04", "training", training_stage},
     {"05", "features and neighbours", measuring_stage},
     {"06", "the whole way", sampling_stage},
+    {"07", "an autoencoder", vae_stage},
 #ifdef DIFFUSION_LIBRARIES
     {"libraries", "cuBLAS and cuDNN beside ours", libraries_stage},
 #endif

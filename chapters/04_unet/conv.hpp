@@ -1,11 +1,18 @@
 #pragma once
 // The kernels of kernels/conv.hpp and kernels/group_norm.hpp for numbers on the GPU: see conv.cu,
 // norm.cu and attention.cu. Only .cu files include this header.
+#include <limits>
+
 #include "02_gradients/device_ops.hpp"
 #include "04_unet/attention.hpp"
 #include "04_unet/convolution.hpp"
 
 namespace diffusion {
+
+/// Kernels take whole batches: a GPU wants much to do at a time.
+template <>
+inline constexpr std::ptrdiff_t kNumbersInCache<cuda::Float> =
+    std::numeric_limits<std::ptrdiff_t>::max();
 
 // conv.cu
 template <>

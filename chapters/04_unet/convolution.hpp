@@ -2,6 +2,8 @@
 // Convolution and group norm on the tape, for any kind of number: image_ops.cpp makes them for the
 // CPU's, unet.cu for those on a GPU. The kernels that they call are in kernels/conv.hpp and
 // kernels/group_norm.hpp; and the sums of rows, below.
+#include <algorithm>
+
 #include "04_unet/image_ops.hpp"
 #include "kernels/group_norm.hpp"
 
@@ -15,10 +17,41 @@ Tensor<T> sum_of_rows(Var<T> bias, Var<T> shift);
 template <class T>
 void sum_of_rows_vjp(Tensor<T> dy, Var<T> bias, Var<T> shift, Arena& scratch);
 
+/// How many numbers of an image that is computed for one convolution the convolution should find
+/// in the second-level cache. Larger batches go through norm and convolution a few images at a
+/// time.
+template <class T>
+inline constexpr std::ptrdiff_t kNumbersInCache = std::ptrdiff_t{1} << 17;
+
+/// Some images of a batch.
+struct Images {
+    int first, count;
+
+    Shape shape(Shape all) const {
+        all.n[0] = count;
+        return all;
+    }
+    /// These of x, if x is there.
+    template <class T>
+    Tensor<T> of(Tensor<T> x) const {
+        return x && count < x.size(0) ? Tensor<T>(x[first].data(), shape(x.shape())) : x;
+    }
+};
+
+/// visit(images) for all images of a batch of this shape, as many at a time as the cache holds.
+template <class T, class Visit>
+void for_images_in_cache(const Shape& shape, Visit visit) {
+    const std::ptrdiff_t image = shape.numel() / std::max(1, shape[0]);
+    const int most = static_cast<int>(std::clamp<std::ptrdiff_t>(
+        kNumbersInCache<T> / std::max<std::ptrdiff_t>(1, image), 1, std::max(1, shape[0])));
+    for (int first = 0; first < shape[0]; first += most)
+        visit(Images{first, std::min(most, shape[0] - first)});
+}
+
 // ---- A norm: what the kernel is told of it, forward and back.
 
 template <class T>
-GroupNormInput<T> norm_input(const ConvInput<T>& x) {
+GroupNormInput<T> norm_input(const ConvInput<T>& x, Images images) {
     const Norm<T>& norm = x.norm;
     const Shape shape = x.shape();
     const Shape row{shape[3]};
@@ -26,74 +59,125 @@ GroupNormInput<T> norm_input(const ConvInput<T>& x) {
             norm.groups, " groups");
     require(norm.gain.shape() == row && norm.bias.shape() == row, "group_norm: x ends in ",
             shape[3], " channels, gain is ", norm.gain.shape(), ", bias is ", norm.bias.shape());
-    return {x.a.value(),       x.b ? x.b.value() : Tensor<T>(),
-            norm.gain.value(), norm.bias.value(),
-            norm.groups,       norm.eps,
+    return {images.of(x.a.value()),
+            x.b ? images.of(x.b.value()) : Tensor<T>(),
+            norm.gain.value(),
+            norm.bias.value(),
+            norm.groups,
+            norm.eps,
             norm.silu};
 }
 
+/// What the way back needs to know of x's norm.
 template <class T>
-GroupNormLines<T> norm_forward(const ConvInput<T>& x, Tensor<T> y) {
-    Tape<T>& tape = x.tape();
-    const GroupNormInput<T> in = norm_input(x);
-    const GroupNormLines<T> lines(y.size(0), y.size(3), in.groups, tape.numbers());
-    group_norm_forward(in, lines, y, tape.scratch());  // (4.5)
+GroupNormLines<T> norm_lines(const ConvInput<T>& x) {
+    const Shape shape = x.shape();
+    return {shape[0], shape[3], x.norm.groups, x.tape().numbers()};
+}
+template <class T>
+GroupNormLines<T> lines_of(const GroupNormLines<T>& all, Images images) {
+    GroupNormLines<T> lines;
+    lines.scale = images.of(all.scale), lines.shift = images.of(all.shift);
+    lines.mean = images.of(all.mean), lines.inverse = images.of(all.inverse);
     return lines;
 }
 
-/// With SiLU, y is written once more and dy is lost.
+/// Where the gradients of what is computed belong: each is written once, or added to.
 template <class T>
-void norm_vjp(const ConvInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> dy, Tensor<T> y) {
+GroupNormGradients<T> gradients_of(const ConvInput<T>& x) {
     GroupNormGradients<T> to;
     if (x.a.needs_grad()) to.a = x.a.grad_or_room(to.add_a);
     if (x.b.needs_grad()) to.b = x.b.grad_or_room(to.add_b);
     if (x.norm.gain.needs_grad()) to.gain = x.norm.gain.grad();
     if (x.norm.bias.needs_grad()) to.bias = x.norm.bias.grad();
-    group_norm_vjp(norm_input(x), lines, dy, y, to, x.tape().scratch());  // (4.6)
+    return to;
+}
+
+/// The norm of some images, to y, which has room for these.
+template <class T>
+void norm_forward(const ConvInput<T>& x, const GroupNormLines<T>& lines, Images images,
+                  Tensor<T> y) {
+    group_norm_forward(norm_input(x, images), lines_of(lines, images), y,
+                       x.tape().scratch());  // (4.5)
+}
+/// With SiLU, y is written once more and dy is lost.
+template <class T>
+void norm_vjp(const ConvInput<T>& x, const GroupNormLines<T>& lines, GroupNormGradients<T> to,
+              Images images, Tensor<T> dy, Tensor<T> y) {
+    to.a = images.of(to.a), to.b = images.of(to.b);
+    group_norm_vjp(norm_input(x, images), lines_of(lines, images), dy, y, to,
+                   x.tape().scratch());  // (4.6)
 }
 
 template <class T>
 Var<T> group_norm(Var<T> x, const std::type_identity_t<Norm<T>>& norm) {
     const ConvInput<T> in = normed(ConvInput<T>(x), norm);
     const Var<T> y = x.tape().result(x.shape(), in);
-    const GroupNormLines<T> lines = norm_forward(in, y.value());
-    x.tape().record(y, [=] { norm_vjp(in, lines, y.grad(), y.value()); });
+    const GroupNormLines<T> lines = norm_lines(in);
+    const Images all{0, x.size(0)};
+    norm_forward(in, lines, all, y.value());
+    x.tape().record(y, [=] { norm_vjp(in, lines, gradients_of(in), all, y.grad(), y.value()); });
     return y;
 }
 
 // ---- A convolution of an image that is still to be computed.
 
-/// Writes the image that the convolution reads. The lines are the norm's.
+/// Writes the images that the convolution reads.
 template <class T>
-GroupNormLines<T> compute_image(const ConvInput<T>& in, Tensor<T> y) {
-    if (in.normed()) return norm_forward(in, y);
-    upsample<T>(in.a.value(), y);  // (4.8)
-    return {};
-}
-/// Writes it once more, and adds to the gradients of what it is made of. dy is lost.
-template <class T>
-void compute_image_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> dy,
-                       Tensor<T> y) {
+void compute_images(const ConvInput<T>& in, const GroupNormLines<T>& lines, Images images,
+                    Tensor<T> y) {
     if (in.normed()) {
-        norm_vjp(in, lines, dy, y);
+        norm_forward(in, lines, images, y);
+    } else {
+        upsample<T>(images.of(in.a.value()), y);  // (4.8)
+    }
+}
+/// Writes them once more, and adds to the gradients of what they are made of. dy is lost.
+template <class T>
+void compute_images_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines,
+                        const GroupNormGradients<T>& to, Images images, Tensor<T> dy, Tensor<T> y) {
+    if (in.normed()) {
+        norm_vjp(in, lines, to, images, dy, y);
         return;
     }
-    upsample<T>(in.a.value(), y);
-    if (!in.a.needs_grad()) return;
-    bool add = true;
-    const Tensor<T> dx = in.a.grad_or_room(add);
-    upsample_vjp<T>(dy, add, dx);  // (4.8): a pixel that was copied to four places collects four
+    upsample<T>(images.of(in.a.value()), y);
+    // (4.8): a pixel that was copied to four places collects four
+    if (to.a) upsample_vjp<T>(dy, to.add_a, images.of(to.a));
+}
+
+/// What is added to these images of y.
+template <class T>
+Plus<T> plus_of(Plus<T> all, Images images, Tensor<T> y) {
+    all.row = all.row_of(images.first);
+    if (all.pixels != nullptr) all.pixels += images.first * (y.numel() / y.size(0));
+    return all;
+}
+
+template <class T>
+void convolve_computed(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> weight,
+                       ConvOptions options, const Plus<T>& plus, Tensor<T> y, Arena& scratch) {
+    for_images_in_cache<T>(in.shape(), [&](Images images) {
+        Arena::Scope scope(scratch);
+        const Tensor<T> x = scratch.template make<T>(images.shape(in.shape()));
+        compute_images(in, lines, images, x);
+        conv2d<T>(x, weight, options, images.of(y), scratch, plus_of(plus, images, y));  // (4.1)
+    });
 }
 
 template <class T>
 void convolve_computed_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Var<T> weight,
                            ConvOptions options, Tensor<T> dy, Arena& scratch) {
-    Arena::Scope scope(scratch);
-    const Tensor<T> x = scratch.template make<T>(in.shape()),
-                    dx = scratch.template make<T>(in.shape());
-    conv2d_data_vjp<T>(dy, weight.value(), options, false, dx, scratch);  // (4.2)
-    compute_image_vjp(in, lines, dx, x);
-    if (weight.needs_grad()) conv2d_weight_vjp<T>(x, dy, options, weight.grad(), scratch);  // (4.3)
+    const GroupNormGradients<T> to = gradients_of(in);
+    for_images_in_cache<T>(in.shape(), [&](Images images) {
+        Arena::Scope scope(scratch);
+        const Shape shape = images.shape(in.shape());
+        const Tensor<T> x = scratch.template make<T>(shape), dx = scratch.template make<T>(shape);
+        const Tensor<T> dy_part = images.of(dy);
+        conv2d_data_vjp<T>(dy_part, weight.value(), options, false, dx, scratch);  // (4.2)
+        compute_images_vjp(in, lines, to, images, dx, x);
+        if (weight.needs_grad())
+            conv2d_weight_vjp<T>(x, dy_part, options, weight.grad(), scratch);  // (4.3)
+    });
 }
 
 // ---- A convolution of one or two images that lie in memory: y = x_a W_a + x_b W_b.
@@ -167,11 +251,9 @@ Var<T> conv2d(std::type_identity_t<ConvInput<T>> in, Var<T> weight,
     const Var<T> y = added.in_place ? tape.alias(other, other.value(), in, weight, bias, shift)
                                     : tape.result(shape, in, weight, bias, shift, other);
     GroupNormLines<T> lines;
+    if (in.normed()) lines = norm_lines(in);
     if (computed) {
-        Arena::Scope scope(scratch);
-        const Tensor<T> x = scratch.template make<T>(in.shape());
-        lines = compute_image(in, x);
-        conv2d<T>(x, weight.value(), options, y.value(), scratch, plus);  // (4.1)
+        convolve_computed(in, lines, weight.value(), options, plus, y.value(), scratch);
     } else {
         convolve_stored(in, weight.value(), options, plus, y.value(), scratch);
     }

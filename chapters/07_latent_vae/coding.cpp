@@ -69,6 +69,7 @@ Coder coder_of(const AutoencoderModel& model, std::span<float> values) {
     const int factor = config.factor(), latent = config.latent_channels;
     return make_coder(
         {described(kAutoencoderKL, factor, latent),
+         model.data,
          config.in_channels,
          config.out_channels,
          latent,
@@ -93,6 +94,7 @@ Coder load_coder(const std::filesystem::path& folder) {
     const int factor = config.factor(), latent = config.latent_channels;
     return make_coder(
         {described(kAutoencoderTiny, factor, latent),
+         "",
          config.in_channels,
          config.out_channels,
          latent,

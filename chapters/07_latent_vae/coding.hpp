@@ -12,6 +12,7 @@ namespace diffusion {
 
 struct Coder {
     std::string name;  ///< the class, and what its latents are: one line
+    std::string data;  ///< the name of the data set that it learned; empty: not known
     int in_channels, out_channels, latent_channels;
     int factor;  ///< a latent has 1 / factor of the rows and columns of its picture
     /// Pictures [N,H,W,in_channels] to latents [N,h,w,latent_channels] with their scale, the means

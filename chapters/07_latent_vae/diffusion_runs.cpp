@@ -185,6 +185,8 @@ private:
 
     std::optional<LoadedAutoencoder> find_vae() const {
         if (settings_.pixels) return {};
+        require(settings_.scale_by == 1 || !settings_.vae.empty(),
+                "--scale-by: give the autoencoder's folder with --vae, and another --out");
         if (settings_.vae.empty()) return load_autoencoder(folder_.dir());
         const fs::path own = folder_.path(kPart), other = autoencoder_folder(settings_.vae);
         std::error_code ignored;
@@ -192,7 +194,9 @@ private:
             !fs::exists(own / kConfigFile) || fs::equivalent(own, other, ignored) || common_.resume,
             own.string(), ": holds an autoencoder already; give another --out for one of ",
             other.string());
-        return load_autoencoder(settings_.vae);
+        LoadedAutoencoder loaded = load_autoencoder(settings_.vae);
+        loaded.model.scale.factor *= settings_.scale_by;
+        return loaded;
     }
     /// What the autoencoder learned, unless another one is asked for.
     std::string dataset() const {

@@ -15,8 +15,9 @@ struct DiffusionSettings {
     bool pixels = false;        ///< of pictures, not of latents
     std::filesystem::path vae;  ///< empty: the run's own
     std::string dataset = {};   ///< as find_pictures has them; empty: what the autoencoder learned
-    int set = 0;                ///< latents that are encoded once; 0: the preset's
-    TrainSettings train;        ///< its dataset and --from are not used
+    double scale_by = 1;  ///< an experiment: as if the autoencoder's factor were so much larger
+    int set = 0;          ///< latents that are encoded once; 0: the preset's
+    TrainSettings train;  ///< its dataset and --from are not used
 };
 
 /// Trains chapter 4's UNet and writes the run's folder as a pipeline of the library diffusers,

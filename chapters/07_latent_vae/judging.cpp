@@ -1,8 +1,14 @@
 #include "07_latent_vae/judging.hpp"
 
+#include <algorithm>
 #include <cstdio>
+#include <optional>
 
+#include "05_measuring/frechet.hpp"
+#include "05_measuring/given_pictures.hpp"
+#include "07_latent_vae/coding.hpp"
 #include "data/find.hpp"
+#include "io/csv.hpp"
 #include "io/files.hpp"
 #include "io/set_aside.hpp"
 
@@ -10,8 +16,6 @@ namespace diffusion {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kAsked = 5000;  ///< canvases, for the table
 
 /// Quarters that a judge learns from.
 std::int64_t images_of(const std::string& preset) {
@@ -63,56 +67,125 @@ WordReader find_word_reader(const CommonOptions& common, const Words& words,
 
 namespace {
 
-/// Pictures 0 .. kAsked - 1 of a composer, and what is on them.
-template <class Paint>
-Array<float> painted(Paint paint) {
-    Array<float> canvases({kAsked, kCanvas, kCanvas, 3});
-    for (int i = 0; i < kAsked; ++i) paint(i, canvases.tensor()[i]);
-    return canvases;
-}
-
 using Rows = std::vector<std::pair<std::string, double>>;
 
-Rows judge_scenes(const CommonOptions& common, const RunFolder& folder) {
-    const SceneSets scenes = find_scenes(common.data, common.seed);
-    SceneJudge judge = find_scene_judge(common, scenes, folder);
-    std::vector<Scene> all;
-    const Array<float> canvases = painted([&](int i, Tensor<float> canvas) {
-        scenes.test.paint(all.emplace_back(scenes.test.scene(i)), canvas);
-    });
-    const SceneAgreement right = agreement(all, judge.read(canvases.tensor()));
-    return {{"scenes: place", right.place},   {"scenes: thing", right.thing},
-            {"scenes: colour", right.colour}, {"scenes: size", right.size},
-            {"scenes: lean", right.lean},     {"scenes: weight", right.weight},
-            {"scenes: ground", right.ground}, {"scenes: all", right.all}};
+/// Canvases and what is on them.
+template <class Truth>
+struct Painted {
+    std::vector<Truth> truth;
+    Array<float> canvases;
+};
+Painted<Scene> painted(const Scenes& scenes, int n) {
+    Painted<Scene> all{{}, Array<float>({n, kCanvas, kCanvas, 3})};
+    for (int i = 0; i < n; ++i)
+        scenes.paint(all.truth.emplace_back(scenes.scene(i)), all.canvases.tensor()[i]);
+    return all;
+}
+Painted<Word> painted(const Words& words, int n) {
+    Painted<Word> all{{}, Array<float>({n, kCanvas, kCanvas, 3})};
+    for (int i = 0; i < n; ++i)
+        words.paint(all.truth.emplace_back(words.word(i)), all.canvases.tensor()[i]);
+    return all;
 }
 
-Rows judge_words(const CommonOptions& common, const RunFolder& folder) {
-    const Words words(Spacing::grid, common.seed),
-        others(Spacing::grid, common.seed, Spelling::held_out);
-    WordReader reader = find_word_reader(common, words, folder);
-    std::vector<Word> all;
-    const Array<float> canvases = painted([&](int i, Tensor<float> canvas) {
-        others.paint(all.emplace_back(others.word(i)), canvas);
-    });
-    const WordAgreement right = agreement(all, reader.read(canvases.tensor()));
-    return {{"words: letters", right.letters},
-            {"words: words", right.words},
-            {"words: colour", right.colour},
-            {"words: ground", right.ground}};
+Rows rows_of(const SceneAgreement& right) {
+    return {{"place", right.place},   {"thing", right.thing}, {"colour", right.colour},
+            {"size", right.size},     {"lean", right.lean},   {"weight", right.weight},
+            {"ground", right.ground}, {"all", right.all}};
+}
+Rows rows_of(const WordAgreement& right) {
+    return {{"letters", right.letters},
+            {"words", right.words},
+            {"colour", right.colour},
+            {"ground", right.ground}};
+}
+
+/// Prints how often a judge is right, on canvases as they were painted and, if there is a coder, on
+/// what it makes of them.
+template <class Judge, class Truth>
+void tell(const char* kind, Judge& judge, const Painted<Truth>& all, const Coder* coder,
+          RunFolder& folder) {
+    const Rows right = rows_of(agreement(all.truth, judge.read(all.canvases.tensor())));
+    Rows again;
+    if (coder != nullptr) {
+        std::printf("%25s %10s\n", "painted", "decoded");
+        const Array<float> back = coder->decode(coder->encode(all.canvases.tensor()).tensor());
+        again = rows_of(agreement(all.truth, judge.read(back.tensor())));
+    }
+    for (std::size_t i = 0; i < right.size(); ++i) {
+        const std::string name = std::string(kind) + ": " + right[i].first;
+        std::printf("%-16s %6.2f %%", name.c_str(), 100 * right[i].second);
+        folder.number(name, right[i].second, "of what was painted is read");
+        if (coder != nullptr) {
+            std::printf("  %6.2f %%", 100 * again[i].second);
+            folder.number(name + ", decoded", again[i].second, "is read after coding");
+        }
+        std::printf("\n");
+    }
+}
+
+/// How far samples are from scenes as the judge sees them.
+void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
+                   const SceneSets& scenes, SceneJudge& judge, RunFolder& folder) {
+    constexpr int kReference = 20'000, kAtOnce = 2'000;
+    const Dataset samples = read_pictures(settings.samples);
+    require(samples.height == kCanvas && samples.width == kCanvas && samples.channels == 3,
+            settings.samples.string(), ": pictures of ", samples.height, " x ", samples.width,
+            " x ", samples.channels, ", expected canvases, 64 x 64 in colour");
+    Array<float> real({kReference, 4 * Classifier::kFeatures});
+    for (int first = 0; first < kReference; first += kAtOnce) {
+        Array<float> canvases({kAtOnce, kCanvas, kCanvas, 3});
+        for (int i = 0; i < kAtOnce; ++i)
+            scenes.train.paint(scenes.train.scene(first + i), canvases.tensor()[i]);
+        std::ranges::copy(judge.features(canvases.tensor()), real.tensor()[first].data());
+    }
+    const Gaussian reference = fit_gaussian(real.tensor());
+    const int n = std::min(settings.n, samples.count);
+    const auto measure = [&](const std::string& name, Tensor<const float> canvases) {
+        const Array<float> features = judge.features(canvases);
+        const double distance = frechet_distance(fit_gaussian(features.tensor()), reference);
+        const Interval range =
+            frechet_interval(features.tensor(), reference, distance, common.seed);
+        std::printf("%-16s %.3f (%.3f to %.3f), %d canvases\n", name.c_str(), distance, range.low,
+                    range.high, canvases.size(0));
+        folder.number("Frechet distance, " + name, distance,
+                      shortest(range.low) + " to " + shortest(range.high));
+    };
+    std::printf("Frechet distance to %d scenes:\n", kReference);
+    measure("other scenes", painted(scenes.test, n).canvases.tensor());
+    Array<float> x({n, kCanvas, kCanvas, 3});
+    for (int i = 0; i < n; ++i) decode(samples, i, false, x.tensor()[i]);
+    measure("samples", x.tensor());
 }
 
 }  // namespace
 
-void run_judge(const CommonOptions& common, RunFolder& folder) {
+void run_judge(const CommonOptions& common, const JudgingSettings& settings, RunFolder& folder) {
     const auto start = Clock::now();
-    banner("Chapter 7: the judges of canvases", {{"seed", std::to_string(common.seed)}});
+    std::optional<Coder> coder;
+    if (!settings.vae.empty()) coder.emplace(load_coder(settings.vae));
+    banner("Chapter 7: the judges of canvases",
+           {{"canvases", std::to_string(settings.n)}, {"seed", std::to_string(common.seed)}});
     folder.keep_earlier();
-    for (const Rows& rows : {judge_scenes(common, folder), judge_words(common, folder)}) {
-        for (const auto& [name, share] : rows) {
-            std::printf("%-16s %6.2f %%\n", name.c_str(), 100 * share);
-            folder.number(name, share, "of what was painted is read");
+    require(!coder || coder->data == "scenes" || coder->data == "words", settings.vae.string(),
+            ": an autoencoder of ",
+            coder && !coder->data.empty() ? coder->data : "pictures that it does not name",
+            "; the judges read scenes and words");
+    const Coder* one = coder ? &*coder : nullptr;
+    const SceneSets scenes = find_scenes(common.data, common.seed);
+    if (one == nullptr || one->data == "scenes") {
+        SceneJudge judge = find_scene_judge(common, scenes, folder);
+        if (!settings.samples.empty()) {
+            tell_distance(common, settings, scenes, judge, folder);
+        } else {
+            tell("scenes", judge, painted(scenes.test, settings.n), one, folder);
         }
+    }
+    if (settings.samples.empty() && (one == nullptr || one->data == "words")) {
+        const Words words(Spacing::grid, common.seed),
+            others(Spacing::grid, common.seed, Spelling::held_out);
+        WordReader reader = find_word_reader(common, words, folder);
+        tell("words", reader, painted(others, settings.n), one, folder);
     }
     folder.finish(seconds_since(start));
 }

@@ -22,7 +22,15 @@ SceneJudge find_scene_judge(const CommonOptions& common, const SceneSets& scenes
 WordReader find_word_reader(const CommonOptions& common, const Words& words,
                             const RunFolder& folder);
 
-/// Trains the judges where they are not there, and tells how often they are right.
-void run_judge(const CommonOptions& common, RunFolder& folder);
+struct JudgingSettings {
+    std::filesystem::path vae;      ///< a folder that load_coder opens, or empty
+    std::filesystem::path samples;  ///< pictures as chapter 5's read_pictures reads them, or empty
+    int n = 5000;                   ///< canvases
+};
+
+/// Trains the judges where they are not there, and tells how often they are right: on canvases as
+/// they were painted, and, of the kind that an autoencoder learned, on what it makes of them.
+/// Samples are held against scenes: the Frechet distance (5.7) of the judge's features.
+void run_judge(const CommonOptions& common, const JudgingSettings& settings, RunFolder& folder);
 
 }  // namespace diffusion

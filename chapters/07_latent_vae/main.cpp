@@ -1,4 +1,5 @@
 // Chapter 7's program: trains an autoencoder, and uses one on the reader's own pictures.
+#include "07_latent_vae/canvases.hpp"
 #include "07_latent_vae/diffusion_runs.hpp"
 #include "07_latent_vae/judging.hpp"
 #include "07_latent_vae/runs.hpp"
@@ -7,12 +8,12 @@
 namespace diffusion {
 namespace {
 
+constexpr const char* kPictureKinds =
+    "scenes (canvases with digits), emoji, words, free_words, mnist, fashion, cifar10, builtin or "
+    "folder:PATH";
+
 void add_train_options(CLI::App* command, VaeSettings& settings) {
-    command
-        ->add_option("--dataset", settings.dataset,
-                     "scenes (canvases with digits), words, free_words, mnist, fashion, cifar10, "
-                     "builtin or folder:PATH")
-        ->capture_default_str();
+    command->add_option("--dataset", settings.dataset, kPictureKinds)->capture_default_str();
     command
         ->add_option("--channels", settings.channels,
                      "of each level, the finest first: 16,32,64,64 (none: the preset's)")
@@ -50,6 +51,11 @@ void add_diffuse_options(CLI::App* command, DiffusionSettings& settings) {
     command->add_option("--vae", settings.vae, "folder of an autoencoder (otherwise --out)");
     command->add_option("--dataset", settings.dataset,
                         "as of train (none: what the autoencoder learned)");
+    command
+        ->add_option("--scale-by", settings.scale_by,
+                     "an experiment: latents as if the factor of --vae were so much larger (7.15)")
+        ->capture_default_str()
+        ->transform(above(0));
     command->add_option("--set", settings.set, "pictures to encode (0: the preset's)")
         ->capture_default_str()
         ->transform(at_least(0));
@@ -129,6 +135,7 @@ int main(int argc, char** argv) {
     add_common_options(app, common, "07_latent_vae");
     CLI::App* train = app.add_subcommand("train", "train an autoencoder");
     add_train_options(train, vae);
+    add_device_options(*train, where);
     CLI::App* diffuse = app.add_subcommand(
         "diffuse", "train a diffusion of latents: of the autoencoder in --out, or of --vae");
     add_diffuse_options(diffuse, diffusion);
@@ -148,6 +155,21 @@ int main(int argc, char** argv) {
     add_image_option(reconstruct, coding);
     CLI::App* judge = app.add_subcommand(
         "judge", "train the judge of canvases, and measure how often it is right");
+    JudgingSettings judging;
+    judge->add_option("--vae", judging.vae,
+                      "folder of an autoencoder: how much can still be read of what it decodes");
+    judge->add_option("--samples", judging.samples,
+                      "canvases that a model drew (.idx, .npy, or a folder of pictures): how far "
+                      "they are from scenes");
+    judge->add_option("--n", judging.n, "canvases")
+        ->capture_default_str()
+        ->transform(between(50, 100'000));
+    CanvasSettings canvases;
+    CLI::App* show = app.add_subcommand("canvases", "look at pictures that an autoencoder learns");
+    show->add_option("--dataset", canvases.dataset, kPictureKinds)->capture_default_str();
+    show->add_option("--n", canvases.n, "how many")
+        ->capture_default_str()
+        ->transform(between(1, 10'000));
     app.require_subcommand(0, 1);
 
     return run_app(app, argc, argv, [&] {
@@ -156,7 +178,8 @@ int main(int argc, char** argv) {
         const Device device = find_device(where);
         RunFolder folder(common.out, "07_latent_vae", "Pictures in few numbers");
         if (coding.model.empty()) coding.model = common.out;
-        if (*encode || *decode || *reconstruct || *judge || *sample) no_state_to_resume(common);
+        if (*encode || *decode || *reconstruct || *judge || *sample || *show)
+            no_state_to_resume(common);
         if (drawing.model.empty()) drawing.model = common.out;
         if (*diffuse) {
             run_diffuse(common, diffusion, device, folder);
@@ -169,7 +192,9 @@ int main(int argc, char** argv) {
         } else if (*reconstruct) {
             run_reconstruct(common, coding, folder);
         } else if (*judge) {
-            run_judge(common, folder);
+            run_judge(common, judging, folder);
+        } else if (*show) {
+            run_canvases(common, canvases, folder);
         } else if (run_train(common, vae, device, folder) && !*train &&
                    run_diffuse(common, diffusion, device, folder)) {
             drawing.steps = common.preset == "smoke" ? 4 : 25;

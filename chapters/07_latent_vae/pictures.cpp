@@ -3,6 +3,7 @@
 #include <memory>
 #include <utility>
 
+#include "data/emoji.hpp"
 #include "data/find.hpp"
 #include "data/scenes.hpp"
 #include "data/words.hpp"
@@ -10,62 +11,80 @@
 namespace diffusion {
 namespace {
 
-/// Canvas `index` of a composer, painted.
-using Paint = std::function<void(std::int64_t index, Tensor<float> canvas)>;
+/// What makes the canvases of a kind, as they are needed.
+struct Composer {
+    std::function<void(std::int64_t index, Tensor<float> canvas)> paint;
+    std::function<std::string(std::int64_t index)> caption;
 
-void paint_all(const Paint& paint, std::int64_t first, Tensor<float> canvases) {
-    for (int i = 0; i < canvases.size(0); ++i) paint(first + i, canvases[i]);
+    Array<float> painted(std::int64_t first, int count) const {
+        Array<float> canvases({count, kCanvas, kCanvas, 3});
+        for (int i = 0; i < count; ++i) paint(first + i, canvases.tensor()[i]);
+        return canvases;
+    }
+};
+
+Composer composer_of(SpriteSet sprites, std::uint64_t seed, Canvases which = Canvases::trained) {
+    const auto scenes = std::make_shared<const Scenes>(std::move(sprites), seed, which);
+    return {
+        [scenes](std::int64_t i, Tensor<float> canvas) { scenes->paint(scenes->scene(i), canvas); },
+        [scenes](std::int64_t i) { return scenes->caption(scenes->scene(i), i); }};
 }
 
-/// Pictures of a composer, which makes them as they are needed.
-Pictures composed(std::string name, std::string source, int batch, Paint train, Paint held_out) {
+Composer composer_of(Spacing spacing, std::uint64_t seed, Spelling spelling) {
+    const auto words = std::make_shared<const Words>(spacing, seed, spelling);
+    return {[words](std::int64_t i, Tensor<float> canvas) { words->paint(words->word(i), canvas); },
+            [words](std::int64_t i) { return words->caption(words->word(i), i); }};
+}
+
+Pictures composed(std::string name, std::string source, int batch, const Composer& train,
+                  const Composer& held_out) {
     Pictures pictures;
     pictures.name = std::move(name);
     pictures.source = std::move(source);
     pictures.height = pictures.width = kCanvas;
     pictures.channels = 3;
     pictures.identity = {{"data", pictures.name}};
-    pictures.train = [batch, train = std::move(train)](Arena& arena, std::int64_t step, int first,
-                                                       int count) {
+    pictures.train = [batch, train](Arena& arena, std::int64_t step, int first, int count) {
         Batch part;
         part.x0 = arena.make<float>({count, kCanvas, kCanvas, 3});
-        paint_all(train, step * batch + first, part.x0);
+        for (int i = 0; i < count; ++i) train.paint(step * batch + first + i, part.x0[i]);
         return part;
     };
-    pictures.held_out = [held_out = std::move(held_out)](std::int64_t first, int count) {
-        Array<float> canvases({count, kCanvas, kCanvas, 3});
-        paint_all(held_out, first, canvases.tensor());
-        return canvases;
+    const auto painted = [](const Composer& by) {
+        return [by](std::int64_t first, int count) { return by.painted(first, count); };
     };
+    pictures.learned = painted(train);
+    pictures.held_out = painted(held_out);
+    pictures.caption = train.caption;
     return pictures;
 }
 
 Pictures scene_pictures(const std::string& data_dir, int batch, std::uint64_t seed) {
     const Split digits = find_split("mnist", data_dir);
-    const auto paint = [](const Dataset& set, std::uint64_t of) {
-        return [scenes = std::make_shared<const Scenes>(digit_sprites(set), of)](
-                   std::int64_t index, Tensor<float> canvas) {
-            scenes->paint(scenes->scene(index), canvas);
-        };
-    };
     Pictures pictures =
         composed("scenes", "scenes, 64 x 64, of the digits of " + digits.train.source, batch,
-                 paint(digits.train, seed), paint(digits.test, ~seed));
+                 composer_of(digit_sprites(digits.train), seed),
+                 composer_of(digit_sprites(digits.test), ~seed));
     pictures.identity["data checksum"] = checksum(digits.train);
     return pictures;
 }
 
+Pictures emoji_pictures(const std::string& data_dir, int batch, std::uint64_t seed) {
+    const SpriteSet emoji = emoji_sprites(find_emoji(data_dir));
+    Pictures pictures = composed("emoji", "scenes, 64 x 64, of " + emoji.source, batch,
+                                 composer_of(emoji, seed), composer_of(emoji, ~seed));
+    pictures.identity["emoji"] = std::to_string(emoji.sprites.size());
+    pictures.unseen = [unseen = composer_of(emoji, seed, Canvases::unseen)](
+                          std::int64_t first, int count) { return unseen.painted(first, count); };
+    return pictures;
+}
+
 Pictures word_pictures(int batch, std::uint64_t seed, Spacing spacing) {
-    const auto paint = [=](Spelling spelling) {
-        return [words = std::make_shared<const Words>(spacing, seed, spelling)](
-                   std::int64_t index, Tensor<float> canvas) {
-            words->paint(words->word(index), canvas);
-        };
-    };
     const bool free = spacing == Spacing::free;
     return composed(free ? "free_words" : "words",
                     std::string("words, 64 x 64, ") + (free ? "anywhere" : "on a grid"), batch,
-                    paint(Spelling::trained), paint(Spelling::held_out));
+                    composer_of(spacing, seed, Spelling::trained),
+                    composer_of(spacing, seed, Spelling::held_out));
 }
 
 Pictures dataset_pictures(const std::string& kind, const std::string& data_dir, int batch,
@@ -82,12 +101,20 @@ Pictures dataset_pictures(const std::string& kind, const std::string& data_dir, 
     pictures.train = [split, source](Arena& arena, std::int64_t step, int first, int count) {
         return source(arena, step, first, count);
     };
-    pictures.held_out = [split, &test](std::int64_t first, int count) {
-        Array<float> x({count, test.height, test.width, test.channels});
-        for (int i = 0; i < count; ++i)
-            decode(test, static_cast<int>((first + i) % test.count), false, x.tensor()[i]);
-        return x;
+    const auto of = [split](const Dataset& set) {
+        return [split, &set](std::int64_t first, int count) {
+            Array<float> x({count, set.height, set.width, set.channels});
+            for (int i = 0; i < count; ++i)
+                decode(set, static_cast<int>((first + i) % set.count), false, x.tensor()[i]);
+            return x;
+        };
     };
+    pictures.learned = of(train);
+    pictures.held_out = of(test);
+    if (!train.captions.empty())
+        pictures.caption = [split](std::int64_t i) {
+            return split->train.captions[static_cast<std::size_t>(i % split->train.count)];
+        };
     return pictures;
 }
 
@@ -96,6 +123,7 @@ Pictures dataset_pictures(const std::string& kind, const std::string& data_dir, 
 Pictures find_pictures(const std::string& kind, const std::string& data_dir, int batch,
                        std::uint64_t seed) {
     if (kind == "scenes") return scene_pictures(data_dir, batch, seed);
+    if (kind == "emoji") return emoji_pictures(data_dir, batch, seed);
     if (kind == "words") return word_pictures(batch, seed, Spacing::grid);
     if (kind == "free_words") return word_pictures(batch, seed, Spacing::free);
     return dataset_pictures(kind, data_dir, batch, seed);

@@ -11,22 +11,29 @@
 namespace diffusion {
 
 struct Pictures {
-    std::string name;    ///< "scenes", or as find_dataset has it
+    std::string name;    ///< of what is composed its kind, or as find_dataset has it
     std::string source;  ///< one line for the reader
     int height = 0, width = 0, channels = 0;
     /// What a saved training must agree in.
     std::map<std::string, std::string> identity = {};
     Source train = {};
+    /// Pictures first .. first + count - 1 of the training set in its own order, [count,H,W,C], and
+    /// what is said of one of them. Of data sets without captions nothing is said.
+    std::function<Array<float>(std::int64_t first, int count)> learned = {};
+    std::function<std::string(std::int64_t index)> caption = {};
     /// Pictures first .. first + count - 1 of those that training does not see, [count,H,W,C].
     std::function<Array<float>(std::int64_t first, int count)> held_out = {};
+    /// Of emoji: canvases with none that is trained on.
+    std::function<Array<float>(std::int64_t first, int count)> unseen = {};
 };
 
 /// `kind`: "scenes" (canvases with digits, composed as they are needed; those that training does
-/// not see have other writers' digits), "words" or "free_words" (with words of a stroke alphabet;
-/// those that training does not see are held-out words), or a data set as find_dataset has them. A
+/// not see have other writers' digits), "emoji" (canvases with emoji; those that training does not
+/// see are other canvases), "words" or "free_words" (with words of a stroke alphabet; those that
+/// training does not see are held-out words), or a data set as find_dataset has them. A
 /// step's batch has `batch` pictures.
 inline bool is_composed(const std::string& kind) {  ///< of 64 x 64 pixels, in colour
-    return kind == "scenes" || kind == "words" || kind == "free_words";
+    return kind == "scenes" || kind == "emoji" || kind == "words" || kind == "free_words";
 }
 Pictures find_pictures(const std::string& kind, const std::string& data_dir, int batch,
                        std::uint64_t seed);

@@ -26,19 +26,8 @@ namespace fs = std::filesystem;
 constexpr int kShown = 10;              ///< pictures of a row
 constexpr int kMostJudged = 500;        ///< that training does not see, for the figures
 constexpr int kMostMeasured = 1000;     ///< of the training set, for the scale
+constexpr double kGivenUp = 0.01;       ///< nats; what a number of a latent costs that says nothing
 constexpr const char* kPart = "vqvae";  ///< its folder, as a pipeline of diffusers calls it
-
-/// The first n pictures of the training set, in its own order of samples.
-Array<float> training_pictures(const Pictures& pictures, int batch, int n) {
-    Array<float> x({n, pictures.height, pictures.width, pictures.channels});
-    for (int first = 0; first < n; first += batch) {
-        Arena arena;
-        const int count = std::min(batch, n - first);
-        const Tensor<float> part = pictures.train(arena, first / batch, 0, count).x0;
-        std::ranges::copy(part, x.tensor()[first].begin());
-    }
-    return x;
-}
 
 bool holds_autoencoder(const fs::path& folder) {
     return fs::exists(folder / kPart / kConfigFile);
@@ -76,7 +65,8 @@ public:
         return loop_.run(*device_.training(
             trainer_,
             {autoencoder_task(model_.autoencoder, pictures_.train, settings_.weight, common_.seed),
-             nullptr}));
+             autoencoder_on_gpu(model_.autoencoder, pictures_.train, settings_.weight,
+                                settings_.batch, common_.seed)}));
     }
 
     void report(bool finished) {
@@ -86,6 +76,7 @@ public:
             measure(originals.tensor());
             show_latents();
             show_prior();
+            show_walks();
         }
         folder_.number("training images", static_cast<double>(loop_.images()));
         folder_.finish(loop_.seconds());
@@ -98,8 +89,8 @@ private:
     /// What a run leaves: an autoencoder, and the diffusion that belongs to it.
     static TrainingFiles everything() {
         return {{"unet", "scheduler", "model_index.json", "state.safetensors", "train.csv"},
-                {"reconstructions.png", "latents.png", "prior.png", "latents.csv", "progress.png",
-                 "samples.png", "samples.idx", "samples.npy", "run.json"},
+                {"reconstructions.png", "latents.png", "prior.png", "walks.png", "latents.csv",
+                 "progress.png", "samples.png", "samples.idx", "samples.npy", "run.json"},
                 holds_autoencoder,
                 kPart};
     }
@@ -158,7 +149,7 @@ private:
 
     /// The model, with its scale as it is now.
     void save() {
-        const Array<float> x = training_pictures(pictures_, settings_.batch, measured());
+        const Array<float> x = pictures_.learned(0, measured());
         model_.scale = {1, 0};
         LatentSet set = encode_posteriors(model_, trainer_.average(), x.tensor());
         for (int n = 0; n < x.shape()[0]; ++n) {  // what diffusion sees are draws
@@ -200,42 +191,67 @@ private:
         const Array<float> y = now.decode(z.tensor());
         folder_.number("PSNR", mean_psnr(originals, y.tensor()),
                        "dB, " + std::to_string(judged()) + " pictures that training does not see");
+        if (pictures_.unseen) {
+            const Array<float> unseen = pictures_.unseen(0, judged()),
+                               back = now.decode(now.encode(unseen.tensor()).tensor());
+            folder_.number("PSNR of unseen emoji", mean_psnr(unseen.tensor(), back.tensor()), "dB");
+        }
         folder_.number("scaling factor", model_.scale.factor,
                        "1 / root mean square of the latents");
-        const double kl = measure_kl(originals);
+        const Array<double> price = prices(originals);
+        const double kl = std::accumulate(price.begin(), price.end(), 0.0);
+        const auto given_up = std::ranges::count_if(price, [](double k) { return k < kGivenUp; });
         folder_.number("KL", kl, "nats a picture");
-        std::printf("PSNR %.2f dB, KL %.0f nats a picture, scaling factor %.4f\n",
-                    mean_psnr(originals, y.tensor()), kl, model_.scale.factor);
-        CsvWriter table(folder_.path("latents.csv"), {"channel", "mean", "deviation"});
+        folder_.number("given up", static_cast<double>(given_up),
+                       "of " + std::to_string(price.size()) + " numbers of a latent, with a KL " +
+                           "below " + shortest(kGivenUp));
+        std::printf(
+            "PSNR %.2f dB, KL %.0f nats a picture, %td of %zu numbers given up, scaling factor "
+            "%.4f\n",
+            mean_psnr(originals, y.tensor()), kl, given_up, price.size(), model_.scale.factor);
+        CsvWriter table(folder_.path("latents.csv"), {"channel", "mean", "deviation", "kl"});
         const Tensor<const float> rows = z.tensor().rows();
         for (int c = 0; c < rows.size(1); ++c) {
-            double sum = 0, square = 0;
+            double sum = 0, square = 0, nats = 0;
             for (int p = 0; p < rows.size(0); ++p) {
                 const double v = static_cast<double>(rows(p, c));
                 sum += v;
                 square += v * v;
             }
+            for (std::size_t i = static_cast<std::size_t>(c); i < price.size();
+                 i += static_cast<std::size_t>(rows.size(1)))
+                nats += price.data()[i];
             const double mean = sum / rows.size(0);
             table.row({static_cast<double>(c), mean,
-                       std::sqrt(std::max(0.0, square / rows.size(0) - mean * mean))});
+                       std::sqrt(std::max(0.0, square / rows.size(0) - mean * mean)), nats});
         }
     }
 
-    /// (7.8), the mean over the pictures.
-    double measure_kl(Tensor<const float> originals) {
-        Array<float> kl(originals.size(0));
-        in_pieces(trainer_.average(), originals, pixels_of(originals.shape()),
-                  [&](int first, Var<float> x) {
-                      const Tensor<float> part = latent_kl(model_.autoencoder.encode(x)).value();
-                      std::ranges::copy(part, kl.data() + first);
-                  });
-        return std::accumulate(kl.begin(), kl.end(), 0.0) / originals.size(0);
+    /// (7.8) for each number of a latent, the mean over the pictures.
+    Array<double> prices(Tensor<const float> originals) {
+        const LatentSet set = encode_posteriors(model_, trainer_.average(), originals);
+        const int pictures = originals.size(0);
+        const auto numbers = static_cast<int>(set.mean.tensor()[0].numel());
+        Array<double> price(numbers);
+        for (int n = 0; n < pictures; ++n) {
+            for (int i = 0; i < numbers; ++i) {
+                const double mean = static_cast<double>(set.mean.tensor()[n].data()[i]) /
+                                        model_.scale.factor +
+                                    model_.scale.shift,
+                             deviation = static_cast<double>(set.deviation.tensor()[n].data()[i]) /
+                                         model_.scale.factor;
+                price.data()[i] +=
+                    (mean * mean + deviation * deviation - 2 * std::log(deviation) - 1) / 2 /
+                    pictures;
+            }
+        }
+        return price;
     }
 
     /// Pictures, the channels of their latents as grey pictures, a preview, and reconstructions.
     void show_latents() {
         const Coder now = coder();
-        const Array<float> learned = training_pictures(pictures_, settings_.batch, measured());
+        const Array<float> learned = pictures_.learned(0, measured());
         const Preview preview =
             fit_preview(now.encode(learned.tensor()).tensor(), learned.tensor());
         const Array<float> x = pictures_.held_out(0, kShown), z = now.encode(x.tensor()),
@@ -270,6 +286,36 @@ private:
         write_png(folder_.path("prior.png"),
                   image_grid(now.decode(z.tensor()).tensor(), kShown, 2));
         folder_.picture("prior.png", "Latents drawn from the prior, decoded.");
+    }
+
+    /// From one picture to another, through latents and by cross-fading.
+    void show_walks() {
+        constexpr int kWalks = 3;
+        const Coder now = coder();
+        std::vector<Image> rows;
+        for (int walk = 0; walk < kWalks; ++walk) {
+            const Array<float> ends = pictures_.held_out(2 * walk, 2),
+                               latents = now.encode(ends.tensor());
+            const auto between = [](const Array<float>& both) {
+                const Tensor<const float> a = both.tensor()[0], b = both.tensor()[1];
+                Shape shape = both.shape();
+                shape.n[0] = kShown;
+                Array<float> x(shape);
+                for (int k = 0; k < kShown; ++k) {
+                    const float part = static_cast<float>(k) / (kShown - 1);
+                    for (std::ptrdiff_t i = 0; i < a.numel(); ++i)
+                        x.tensor()[k].data()[i] = a.data()[i] + part * (b.data()[i] - a.data()[i]);
+                }
+                return x;
+            };
+            const Array<float> path = now.decode(between(latents).tensor()), faded = between(ends);
+            rows.push_back(image_grid(path.tensor(), kShown, 2));
+            rows.push_back(image_grid(faded.tensor(), kShown, 2));
+        }
+        write_png(folder_.path("walks.png"), stack_rows(rows));
+        folder_.picture("walks.png",
+                        "From one picture to another: through latents, decoded, and below it by "
+                        "cross-fading the pixels.");
     }
 
     const CommonOptions& common_;

@@ -1,6 +1,8 @@
 #pragma once
 // What an autoencoder is trained with: the evidence bound (7.2), per number of the picture.
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
 #include "04_unet/batch.hpp"
@@ -8,6 +10,10 @@
 #include "07_latent_vae/autoencoder.hpp"
 
 namespace diffusion {
+
+namespace cuda {
+class DeviceLoss;  // 04_unet/gpu_batch.hpp
+}
 
 /// (7.10) (7.11) The mean over pictures of (squared error + weight kl) / D, where D is the number
 /// of values in a picture; weight is 2 sigma^2. x and decoded [N,H,W,C], kl [N]; one number.
@@ -36,5 +42,9 @@ struct AutoencoderErrors {
 /// the result.
 Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
                                std::uint64_t seed, AutoencoderErrors* errors = nullptr);
+
+/// The same on a GPU. vae.cu defines it, and without_cuda.cpp where there is none.
+std::function<std::shared_ptr<cuda::DeviceLoss>()> autoencoder_on_gpu(
+    const Autoencoder& autoencoder, Source source, double weight, int batch, std::uint64_t seed);
 
 }  // namespace diffusion

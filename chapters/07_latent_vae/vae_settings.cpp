@@ -52,8 +52,8 @@ void take(VaeSettings& settings, const std::string& preset) {
         settings.channels = of.channels;
         if (!is_composed(settings.dataset)) settings.channels.pop_back();  // smaller: 28 x 28
     }
-    const bool words = is_composed(settings.dataset) && settings.dataset != "scenes";
-    if (settings.latent_channels == 0) settings.latent_channels = words ? 16 : 4;
+    const bool detailed = is_composed(settings.dataset) && settings.dataset != "scenes";
+    if (settings.latent_channels == 0) settings.latent_channels = detailed ? 16 : 4;
     if (settings.weight < 0) settings.weight = kWeight;
     if (settings.batch == 0) settings.batch = of.batch;
     if (settings.images == 0) settings.images = of.images;

@@ -43,6 +43,11 @@ const char* one_of(std::initializer_list<const char*> ways, Random& random) {
     return ways.begin()[below(random, ways.size())];
 }
 
+std::string with_article(const std::string& text) {
+    const bool vowel = std::string("aeio").find(text.front()) != std::string::npos;
+    return (vowel ? "an " : "a ") + text;
+}
+
 std::string with_ground(const std::string& text, int colour, Random& random) {
     const std::string ground = colour_name(colour), article = ground == "orange" ? "an " : "a ";
     switch (below(random, 4)) {

@@ -46,6 +46,8 @@ std::array<float, 3> shade(int colour, Random& random);
 
 std::string colour_name(int colour);
 const char* one_of(std::initializer_list<const char*> ways, Random& random);
+/// "a letter", "an orange letter"
+std::string with_article(const std::string& text);
 /// A caption that tells what is on the ground, and on which.
 std::string with_ground(const std::string& text, int ground, Random& random);
 

@@ -14,8 +14,9 @@ struct Dataset {
     std::string name;    ///< "mnist", "fashion", "cifar10", "builtin" or "folder"
     std::string source;  ///< one line for the reader: how many pictures, and where they came from
     int count = 0, height = 0, width = 0, channels = 0;
-    std::vector<std::uint8_t> pixels;  ///< [count, height, width, channels]
-    std::vector<std::uint8_t> labels;  ///< [count], or empty when the set has no labels
+    std::vector<std::uint8_t> pixels;        ///< [count, height, width, channels]
+    std::vector<std::uint8_t> labels;        ///< [count], or empty when the set has no labels
+    std::vector<std::string> captions = {};  ///< [count], or empty when nothing is said of them
 
     /// Bytes of one picture.
     std::size_t image_size() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "data/captions.hpp"
 #include "io/image.hpp"
 
 namespace diffusion {
@@ -25,7 +26,7 @@ std::string size_text(int height, int width, int channels) {
 
 }  // namespace
 
-Dataset read_image_folder(const fs::path& folder) {
+std::vector<fs::path> picture_files(const fs::path& folder) {
     std::error_code error;
     const fs::directory_iterator entries(folder, error);
     require(!error, folder.string(), ": ", error.message(), ", expected a folder of pictures");
@@ -35,7 +36,11 @@ Dataset read_image_folder(const fs::path& folder) {
     }
     require(!paths.empty(), folder.string(), ": no pictures, expected .png, .jpg or .jpeg files");
     std::sort(paths.begin(), paths.end());
+    return paths;
+}
 
+Dataset read_image_folder(const fs::path& folder) {
+    const std::vector<fs::path> paths = picture_files(folder);
     Dataset data;
     data.name = "folder";
     for (const fs::path& path : paths) {
@@ -53,7 +58,11 @@ Dataset read_image_folder(const fs::path& folder) {
         data.pixels.insert(data.pixels.end(), image.pixels.begin(), image.pixels.end());
         ++data.count;
     }
-    data.source = std::to_string(data.count) + " pictures from the folder " + folder.string();
+    data.captions = read_captions(folder, paths);
+    data.source = std::to_string(data.count) +
+                  (data.captions.empty() ? " pictures from the folder "
+                                         : " pictures with captions from the folder ") +
+                  folder.string();
     return data;
 }
 

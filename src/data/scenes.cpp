@@ -25,23 +25,12 @@ std::vector<Place> choose_places(int count, Random& random) {
     return left;
 }
 
-/// A thing without its place. Its colour differs from the ground.
-Thing choose_thing(std::size_t things, int ground, bool pair_held_out, Random& random) {
-    Thing thing;
-    do {
-        thing.thing = below(random, things);
-        thing.colour = below(random, kColours.size());
-    } while (!differ(thing.colour, ground) || held_out(thing.thing, thing.colour) != pair_held_out);
-    thing.size = static_cast<Size>(below(random, 2));
-    thing.lean = static_cast<Lean>(below(random, 3));
-    thing.weight = static_cast<Weight>(below(random, 3));
-    return thing;
-}
-
 /// How it is painted. The tangent of its slant, its height, and its middle, so that it stays in
 /// its quarter.
 Scene::Detail choose_detail(const Thing& thing, const Sprite& sprite, int index, Random& random) {
-    const double slant = thing.lean == Lean::left    ? between(random, -0.5, -0.3)
+    const bool coloured = thing.colour == kOwnColours;
+    const double slant = coloured                    ? 0
+                         : thing.lean == Lean::left  ? between(random, -0.5, -0.3)
                          : thing.lean == Lean::right ? between(random, 0.3, 0.5)
                                                      : between(random, -0.08, 0.08);
     const double wanted =
@@ -56,21 +45,32 @@ Scene::Detail choose_detail(const Thing& thing, const Sprite& sprite, int index,
         return kQuarter * (quarter + 0.5) + (room > 0 ? between(random, -room, room) : 0);
     };
     const double x = middle(place % 2, wide_per_high * height), y = middle(place / 2, height);
-    return {index, height, slant, x, y, shade(thing.colour, random)};
+    return {index, height, slant,
+            x,     y,      coloured ? std::array<float, 3>{} : shade(thing.colour, random)};
 }
 
-/// The sprite's cover at a point of its picture, between its pixels' middles; 0 outside.
-float cover_at(const Sprite& sprite, double x, double y) {
+/// How much a sprite covers, and with which colours, times how much.
+struct Laid {
+    float cover = 0;
+    std::array<float, 3> rgb{};
+};
+
+/// At a point of the sprite's picture, between its pixels' middles; nothing outside.
+void add_point(const Sprite& sprite, double x, double y, float weight, Laid& sum) {
     const double fx = std::floor(x - 0.5), fy = std::floor(y - 0.5);
     const auto wx = static_cast<float>(x - 0.5 - fx), wy = static_cast<float>(y - 0.5 - fy);
     const int column = static_cast<int>(fx), row = static_cast<int>(fy);
-    const auto at = [&](int r, int c) {
-        return r >= 0 && r < sprite.height && c >= 0 && c < sprite.width
-                   ? sprite.cover[static_cast<std::size_t>(r * sprite.width + c)]
-                   : 0.0f;
+    const auto add = [&](int r, int c, float part) {
+        if (r < 0 || r >= sprite.height || c < 0 || c >= sprite.width) return;
+        const auto at = static_cast<std::size_t>(r * sprite.width + c);
+        sum.cover += weight * part * sprite.cover[at];
+        for (std::size_t k = 0; k < 3 && !sprite.rgb.empty(); ++k)
+            sum.rgb[k] += weight * part * sprite.rgb[3 * at + k];
     };
-    return (1 - wy) * ((1 - wx) * at(row, column) + wx * at(row, column + 1)) +
-           wy * ((1 - wx) * at(row + 1, column) + wx * at(row + 1, column + 1));
+    add(row, column, (1 - wy) * (1 - wx));
+    add(row, column + 1, (1 - wy) * wx);
+    add(row + 1, column, wy * (1 - wx));
+    add(row + 1, column + 1, wy * wx);
 }
 
 /// Lays a sprite over the canvas. Each pixel is the mean of 2 x 2 points.
@@ -82,34 +82,42 @@ void lay(const Sprite& sprite, const Scene::Detail& detail, Tensor<float> canvas
     const auto inside = [&](double v) {
         return static_cast<int>(std::clamp<double>(std::floor(v), 0, kCanvas));
     };
-    const auto [r, g, b] = detail.rgb;
     for (int y = inside(detail.y - half_height); y < inside(detail.y + half_height + 1); ++y) {
         for (int x = inside(detail.x - half_width); x < inside(detail.x + half_width + 1); ++x) {
-            float cover = 0;
+            Laid laid;
             for (const double dy : {0.25, 0.75}) {
                 for (const double dx : {0.25, 0.75}) {
                     const double down = y + dy - detail.y;
                     const double across = x + dx - detail.x + shear * down;  // upright again
-                    cover += 0.25f * cover_at(sprite, sprite.width / 2.0 + scale * across,
-                                              sprite.height / 2.0 + scale * down);
+                    add_point(sprite, sprite.width / 2.0 + scale * across,
+                              sprite.height / 2.0 + scale * down, 0.25f, laid);
                 }
             }
-            if (cover == 0) continue;
+            if (laid.cover == 0) continue;
             float* pixel = &canvas(y, x, 0);
-            pixel[0] += cover * (r - pixel[0]);
-            pixel[1] += cover * (g - pixel[1]);
-            pixel[2] += cover * (b - pixel[2]);
+            for (std::size_t k = 0; k < 3; ++k) {
+                const float colour = sprite.rgb.empty() ? laid.cover * detail.rgb[k] : laid.rgb[k];
+                pixel[k] += colour - laid.cover * pixel[k];
+            }
         }
     }
 }
 
-/// "a large thin red seven leaning left"
+/// Whether a name is that of several things: "glasses", but neither "cactus" nor "compass".
+bool is_plural(const std::string& name) {
+    return name.size() > 2 && name.ends_with('s') &&
+           std::string("siu").find(name[name.size() - 2]) == std::string::npos;
+}
+
+/// "a large thin red seven leaning left", "a large rose", "small chopsticks"
 std::string phrase(const Thing& thing, const std::string& name, Random& random) {
-    std::string text = thing.size == Size::small ? one_of({"a small", "a little"}, random)
-                                                 : one_of({"a large", "a big"}, random);
+    std::string text = thing.size == Size::small ? one_of({"small", "little"}, random)
+                                                 : one_of({"large", "big"}, random);
+    if (thing.colour != kOwnColours || !is_plural(name)) text = "a " + text;
     if (thing.weight != Weight::none)
         text += thing.weight == Weight::thin ? " thin" : one_of({" thick", " bold"}, random);
-    text += " " + colour_name(thing.colour) + " " + name;
+    if (thing.colour != kOwnColours) text += " " + colour_name(thing.colour);
+    text += " " + name;
     if (thing.lean != Lean::none) {
         text += one_of({" leaning ", " slanted ", " that leans "}, random);
         text += thing.lean == Lean::left ? "left" : "right";
@@ -151,14 +159,34 @@ bool held_out(int thing, int colour) {
     return (3 * thing + colour) % static_cast<int>(kColours.size()) == 0;
 }
 
-Scenes::Scenes(SpriteSet sprites, std::uint64_t seed, Pairs pairs)
-    : sprites_(std::move(sprites)), by_weight_(sprites_.things.size()), seed_(seed), pairs_(pairs) {
+bool is_unseen_emoji(int thing) {
+    return thing % 16 == 5;
+}
+
+Scenes::Scenes(SpriteSet sprites, std::uint64_t seed, Canvases which)
+    : sprites_(std::move(sprites)), by_weight_(sprites_.things.size()), seed_(seed), which_(which) {
+    for (int thing = 0; thing < std::ssize(sprites_.things); ++thing)
+        if (!sprites_.coloured || is_unseen_emoji(thing) == (which == Canvases::unseen))
+            choice_.push_back(thing);
+    require(sprites_.coloured || which != Canvases::unseen, "scenes: every digit is trained on");
+    constexpr std::size_t kLeast =
+        16;  // any ground has some that are held out, and some that are not
+    require(!sprites_.coloured || sprites_.things.size() >= kLeast, "scenes: ", sprites_.source,
+            ", expected at least ", kLeast);
+    sort_by_weight();
+}
+
+void Scenes::sort_by_weight() {
     std::vector<std::vector<int>> of(sprites_.things.size());
     for (int i = 0; i < std::ssize(sprites_.sprites); ++i)
         of[static_cast<std::size_t>(sprites_.sprites[static_cast<std::size_t>(i)].thing)].push_back(
             i);
     for (std::size_t thing = 0; thing < of.size(); ++thing) {
         std::vector<int>& list = of[thing];
+        if (sprites_.coloured) {  // nothing is said of its weight
+            by_weight_[thing][static_cast<std::size_t>(Weight::none)] = list;
+            continue;
+        }
         require(list.size() >= 4, "scenes: ", sprites_.source, ": ", list.size(), " pictures of ",
                 sprites_.things[thing], ", expected at least 4");
         std::stable_sort(list.begin(), list.end(), [&](int a, int b) {
@@ -171,6 +199,26 @@ Scenes::Scenes(SpriteSet sprites, std::uint64_t seed, Pairs pairs)
         by_weight_[thing] = {std::vector<int>(list.begin(), thin), std::vector<int>(thin, thick),
                              std::vector<int>(thick, list.end())};
     }
+}
+
+Thing Scenes::choose_thing(int ground, bool pair_held_out, Random& random) const {
+    Thing thing;
+    if (sprites_.coloured) {
+        thing.colour = kOwnColours;
+        do {
+            thing.thing = any_of(choice_, random);
+        } while (held_out(thing.thing, ground) != pair_held_out && which_ != Canvases::unseen);
+        thing.size = static_cast<Size>(below(random, 2));
+        return thing;
+    }
+    do {
+        thing.thing = any_of(choice_, random);
+        thing.colour = below(random, kColours.size());
+    } while (!differ(thing.colour, ground) || held_out(thing.thing, thing.colour) != pair_held_out);
+    thing.size = static_cast<Size>(below(random, 2));
+    thing.lean = static_cast<Lean>(below(random, 3));
+    thing.weight = static_cast<Weight>(below(random, 3));
+    return thing;
 }
 
 const std::vector<int>& Scenes::sprites_of(int thing, Weight weight) const {
@@ -196,8 +244,8 @@ Scene Scenes::scene(std::int64_t index) const {
     scene.ground_rgb = shade(scene.ground, random);
     const int count = 1 + below(random, 3), odd = below(random, static_cast<std::size_t>(count));
     for (const Place place : choose_places(count, random)) {
-        const bool pair = pairs_ == Pairs::held_out && std::ssize(scene.things) == odd;
-        Thing thing = choose_thing(sprites_.things.size(), scene.ground, pair, random);
+        const bool pair = which_ == Canvases::held_out && std::ssize(scene.things) == odd;
+        Thing thing = choose_thing(scene.ground, pair, random);
         thing.place = place;
         scene.details.push_back(choose_sprite(thing, random));
         scene.things.push_back(thing);

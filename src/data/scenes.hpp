@@ -1,7 +1,7 @@
 #pragma once
-// Scenes: square canvases with one to three digits on a coloured ground, of which a caption can
-// tell everything. Canvas i of a seed is always the same one, whoever asks for it, so that any
-// number of them can be streamed and none is stored.
+// Scenes: square canvases with one to three digits or emoji on a coloured ground, of which a
+// caption can tell everything. Canvas i of a seed is always the same one, whoever asks for it, so
+// that any number of them can be streamed and none is stored.
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -17,14 +17,16 @@ namespace diffusion {
 enum class Place { top_left, top_right, bottom_left, bottom_right };
 inline constexpr std::array kPlaces = {"top left", "top right", "bottom left", "bottom right"};
 
-/// What is said of a thing, besides its weight. A lean has a middle that is not said, where it
-/// could not be told for sure.
+/// What is said of a thing, besides its weight; of an emoji only its size. A lean has a middle that
+/// is not said, where it could not be told for sure.
 enum class Size { small, large };
 enum class Lean { left, none, right };
 
+inline constexpr int kOwnColours = -1;
+
 struct Thing {
     int thing = 0;   ///< an index into SpriteSet::things
-    int colour = 0;  ///< an index into kColours
+    int colour = 0;  ///< an index into kColours; of an emoji kOwnColours
     Place place = Place::top_left;
     Size size = Size::small;
     Lean lean = Lean::none;
@@ -45,18 +47,25 @@ struct Scene {
     std::array<float, 3> ground_rgb{};
 };
 
-/// One in eight pairs of a digit and a colour is never trained on, so that it can be asked whether
-/// a model has learned what a colour is, or only which coloured digits there are. Each digit and
-/// each colour but for that is met in training.
+/// One in eight pairs of a digit and its colour, or of an emoji and the ground that it stands on,
+/// is never trained on, so that it can be asked whether a model has learned what a colour is, or
+/// only which coloured digits there are. Each digit and each colour but for that is met in
+/// training.
 bool held_out(int thing, int colour);
+/// One in sixteen emoji is never trained on at all.
+bool is_unseen_emoji(int thing);
 
-/// Which canvases are drawn: none with a held-out pair, or only such that have one.
-enum class Pairs { trained, held_out };
+/// Which canvases are drawn.
+enum class Canvases {
+    trained,   ///< without a held-out pair
+    held_out,  ///< each with a held-out pair
+    unseen     ///< of emoji that are not trained on
+};
 
 class Scenes {
 public:
     /// Thin and thick are the quarters of each digit's sprites that are thinnest and thickest.
-    Scenes(SpriteSet sprites, std::uint64_t seed, Pairs pairs = Pairs::trained);
+    Scenes(SpriteSet sprites, std::uint64_t seed, Canvases which = Canvases::trained);
 
     /// Canvas `index`, from 0.
     Scene scene(std::int64_t index) const;
@@ -70,15 +79,19 @@ public:
     const SpriteSet& sprites() const { return sprites_; }
 
 private:
+    void sort_by_weight();
     const std::vector<int>& sprites_of(int thing, Weight weight) const;
+    /// A thing without its place, whose pair with a colour is held out, or not.
+    Thing choose_thing(int ground, bool pair_held_out, Random& random) const;
     /// A sprite for the thing, and how it is painted. Where none is found that is large and fits
     /// into a quarter, the thing becomes small.
     Scene::Detail choose_sprite(Thing& thing, Random& random) const;
 
     SpriteSet sprites_;
+    std::vector<int> choice_;                                 ///< the things that are shown
     std::vector<std::array<std::vector<int>, 3>> by_weight_;  ///< by thing and Weight
     std::uint64_t seed_;
-    Pairs pairs_;
+    Canvases which_;
 };
 
 }  // namespace diffusion

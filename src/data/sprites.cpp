@@ -58,8 +58,8 @@ Box box_of(Tensor<const float> ink) {
 
 Sprite cropped(Tensor<const float> ink, int thing) {
     const Box box = box_of(ink);
-    if (box.bottom <= box.top) return {thing, 0, 0, {}, 0, 0};  // no ink
-    Sprite sprite{thing, box.bottom - box.top, box.right - box.left, {}, 0, 0};
+    if (box.bottom <= box.top) return {.thing = thing};  // no ink
+    Sprite sprite{.thing = thing, .height = box.bottom - box.top, .width = box.right - box.left};
     for (int y = box.top; y < box.bottom; ++y)
         for (int x = box.left; x < box.right; ++x) sprite.cover.push_back(ink(y, x));
     const Tensor<const float> cover(sprite.cover.data(), {sprite.height, sprite.width});
@@ -87,7 +87,10 @@ void take_off_figures(std::vector<Sprite>& sprites) {
 SpriteSet digit_sprites(const Dataset& digits) {
     require(digits.channels == 1 && std::ssize(digits.labels) == digits.count,
             "digits: ", digits.source, " are not grey pictures with labels");
-    SpriteSet set{"digits", digits.source, {kDigits.begin(), kDigits.end()}, {}};
+    SpriteSet set{.name = "digits",
+                  .source = digits.source,
+                  .things = {kDigits.begin(), kDigits.end()},
+                  .sprites = {}};
     const std::size_t size = digits.image_size();
     std::vector<float> ink(size);
     for (int i = 0; i < digits.count; ++i) {

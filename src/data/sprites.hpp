@@ -1,5 +1,6 @@
 #pragma once
-// What can be put on a canvas: digits, whose colour, size and slant can be chosen.
+// What can be put on a canvas: digits, whose colour, size and slant can be chosen, and pictures
+// that have colours of their own (emoji.hpp).
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,14 +13,18 @@ namespace diffusion {
 struct Sprite {
     int thing = 0;  ///< what it shows, an index into SpriteSet::things
     int height = 0, width = 0;
-    std::vector<float> cover;  ///< [height,width]: the part of each pixel that it covers, 0 to 1
-    double slant = 0;          ///< of a digit: what it leans, see slant_of, beyond its figure's own
-    double thickness = 0;      ///< of a digit: of its strokes, see thickness_of
+    std::vector<float> cover =
+        {};                ///< [height,width]: the part of each pixel that it covers, 0 to 1
+    double slant = 0;      ///< of a digit: what it leans, see slant_of, beyond its figure's own
+    double thickness = 0;  ///< of a digit: of its strokes, see thickness_of
+    std::vector<float> rgb = {};  ///< [height,width,3], in [-1,1], times cover; empty: one colour,
+                                  ///< which is chosen on the canvas
 };
 
 struct SpriteSet {
-    std::string name;                 ///< "digits"
+    std::string name;                 ///< "digits" or "emoji"
     std::string source;               ///< one line for the reader
+    bool coloured = false;            ///< the sprites have colours of their own
     std::vector<std::string> things;  ///< "zero" .. "nine", or what the pictures show
     std::vector<Sprite> sprites;
 };

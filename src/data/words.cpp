@@ -183,6 +183,7 @@ std::string Words::caption(const Word& word, std::int64_t index) const {
                                             : one_of({" letters", " characters"}, random));
     const std::string quoted = "\"" + word.text + "\"";
     const bool one = word.text.size() == 1;
+    if (one) kind = with_article(kind);
     std::string text;
     switch (below(random, 3)) {
         case 0:

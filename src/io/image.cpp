@@ -84,6 +84,25 @@ Image turned(Image stored, int orientation) {
     return shown;
 }
 
+/// A picture's file, unpacked as it is stored, or to as many channels as are asked for (0: its
+/// own).
+struct Decoded {
+    int orientation = 0, height = 0, width = 0, channels = 0;
+    std::unique_ptr<stbi_uc, void (*)(void*)> bytes{nullptr, stbi_image_free};
+
+    Decoded(const fs::path& path, int wanted) {
+        const std::vector<std::byte> file = read_file(path);
+        require(file.size() <= std::numeric_limits<int>::max(), path.string(),
+                ": too large for a picture: ", file.size(), " bytes");
+        orientation = look_at_picture(file, path.string());
+        bytes.reset(stbi_load_from_memory(reinterpret_cast<const stbi_uc*>(file.data()),
+                                          static_cast<int>(file.size()), &width, &height, &channels,
+                                          wanted));
+        if (!bytes)
+            fail(path.string(), ": not a picture that can be read: ", stbi_failure_reason());
+    }
+};
+
 }  // namespace
 
 void check_image(const Image& image, const std::string& where) {
@@ -96,30 +115,29 @@ void check_image(const Image& image, const std::string& where) {
 }
 
 Image read_image(const fs::path& path) {
-    const std::vector<std::byte> file = read_file(path);
-    require(file.size() <= std::numeric_limits<int>::max(), path.string(),
-            ": too large for a picture: ", file.size(), " bytes");
-    const int orientation = look_at_picture(file, path.string());
-    const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
-    int width = 0, height = 0, found = 0;
-    const std::unique_ptr<stbi_uc, void (*)(void*)> decoded(
-        stbi_load_from_memory(bytes, static_cast<int>(file.size()), &width, &height, &found, 0),
-        stbi_image_free);
-    if (!decoded) fail(path.string(), ": not a picture that can be read: ", stbi_failure_reason());
-
+    const Decoded file(path, 0);
+    const int found = file.channels, channels = found <= 2 ? 1 : 3;
     const bool has_alpha = found == 2 || found == 4;
-    const int channels = found <= 2 ? 1 : 3;
-    Image image = canvas(path.string().c_str(), height, width, channels);
+    Image image = canvas(path.string().c_str(), file.height, file.width, channels);
     const std::size_t pixels = image.pixels.size() / static_cast<std::size_t>(channels);
     for (std::size_t i = 0; i < pixels; ++i) {
-        const stbi_uc* in = decoded.get() + i * static_cast<std::size_t>(found);
+        const stbi_uc* in = file.bytes.get() + i * static_cast<std::size_t>(found);
         std::uint8_t* out = image.pixels.data() + i * static_cast<std::size_t>(channels);
         const int alpha = has_alpha ? in[channels] : 255;
         for (int k = 0; k < channels; ++k) {
             out[k] = static_cast<std::uint8_t>((in[k] * alpha + 255 * (255 - alpha) + 127) / 255);
         }
     }
-    return turned(std::move(image), orientation);
+    return turned(std::move(image), file.orientation);
+}
+
+Image read_cutout(const fs::path& path) {
+    constexpr int kColourAndCover = 4;
+    const Decoded file(path, kColourAndCover);
+    Image image{file.height, file.width, kColourAndCover, {}};
+    const std::size_t bytes = bytes_of(file.height, file.width, kColourAndCover);
+    image.pixels.assign(file.bytes.get(), file.bytes.get() + bytes);
+    return turned(std::move(image), file.orientation);
 }
 
 void write_png(const fs::path& path, const Image& image) {

@@ -10,7 +10,7 @@
 
 namespace diffusion {
 
-/// Bytes [H,W,C], rows from the top; C = 1 (grey) or 3 (red, green, blue).
+/// Bytes [H,W,C], rows from the top; C = 1 (grey) or 3 (red, green, blue); 4 only of read_cutout.
 struct Image {
     int height = 0, width = 0, channels = 0;
     std::vector<std::uint8_t> pixels;
@@ -20,6 +20,10 @@ struct Image {
 /// are reduced to 8 bits; transparent pixels are laid on white. Error, with the path, for anything
 /// else, for a damaged file, and for a side of more than 16384 pixels.
 Image read_image(const std::filesystem::path& path);
+
+/// The same with its transparency: four channels, red, green, blue, and how much is covered, from 0
+/// to 255.
+Image read_cutout(const std::filesystem::path& path);
 
 /// Writes 8-bit PNG, atomically.
 void write_png(const std::filesystem::path& path, const Image& image);

@@ -63,29 +63,6 @@ bool few(int outputs) {
     return outputs <= Simd<T>::width / 4;
 }
 
-/// The same for few outputs: a scalar product of the window with the weights [O,K,K*C] of each
-/// output, registers full of channels.
-template <class T>
-void convolve_padded_few(Tensor<T> padded, Tensor<T> weight, int stride, Tensor<T> y,
-                         bool accumulate, const T* plus) {
-    using V = typename Simd<T>::Vector;
-    const int kernel = weight.size(1), row = y.size(1) * y.size(2);
-    in_parts(y.size(0) * row, 4 * row, [&](int begin, int end) {
-        for (int at = begin; at < end; ++at) {
-            const int i = at / row, j = at % row / y.size(2), o = at % y.size(2);
-            V sums[3] = {};
-            for (int u = 0; u < kernel; ++u) {
-                const T* window = &padded(stride * i + u, stride * j, 0);
-                for_each_register<T>(weight.size(2), [&](int c, auto load, auto) {
-                    sums[u] += load(window + c) * load(&weight(o, u, c));
-                });
-            }
-            y(i, j, o) = sum_of_elements<T>(sums[0] + sums[1] + sums[2]) +
-                         (plus != nullptr ? plus[o] : T(0)) + (accumulate ? y(i, j, o) : T(0));
-        }
-    });
-}
-
 /// Whether Winograd's way pays for images x: for a few channels its transformations cost more than
 /// they save.
 template <class T>
@@ -149,31 +126,16 @@ void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, ConvOptions option
         return;
     }
     std::array<Packed<T>, 3> rows{};
-    Tensor<T> by_output;
-    if (few<T>(outputs)) {
-        by_output = scratch.make<T>({outputs, kernel, k});
-        for (int u = 0; u < kernel; ++u) {
-            for (int c = 0; c < k; ++c) {
-                for (int o = 0; o < outputs; ++o)
-                    by_output(o, u, c) = weight[u].data()[c * outputs + o];
-            }
-        }
-    } else {
-        for (int u = 0; u < kernel; ++u) {
-            rows[static_cast<std::size_t>(u)] =
-                pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
-        }
+    for (int u = 0; u < kernel; ++u) {
+        rows[static_cast<std::size_t>(u)] =
+            pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
     }
     for (int n = 0; n < x.size(0); ++n) {
         Arena::Scope image(scratch);
         const Tensor<T> padded = spread(x[n], options.before(kernel), 1,
                                         padded_size(x.size(1), kernel, stride, y.size(1)),
                                         padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
-        if (by_output) {
-            convolve_padded_few(padded, by_output, stride, y[n], accumulate, plus.row_of(n));
-        } else {
-            convolve_padded(padded, rows, kernel, stride, y[n], accumulate, plus.row_of(n));
-        }
+        convolve_padded(padded, rows, kernel, stride, y[n], accumulate, plus.row_of(n));
     }
 }
 

@@ -138,7 +138,7 @@ TEST_CASE("thin digits are thinner than thick ones of their kind") {
 
 TEST_CASE(
     "pairs that are held out are never trained on, all others are, and tests have only them") {
-    const Scenes other(digit_sprites(stroke_digits(1000, 1)), 1, Pairs::held_out);
+    const Scenes other(digit_sprites(stroke_digits(1000, 1)), 1, Canvases::held_out);
     std::set<std::pair<int, int>> met;
     for (int i = 0; i < 4000; ++i) {
         for (const Thing& thing : scenes().scene(i).things) {
