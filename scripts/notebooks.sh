@@ -33,6 +33,13 @@ np.save(sys.argv[1], np.random.default_rng(4).standard_normal((8, 28, 28, 1), dt
     # shellcheck disable=SC2086
     "$bin/06_ddim" sample $from --sampler ddim --steps 20 --grid late --out "$out/twenty_steps"
 fi
+# Four latents of NumPy's, decoded.
+if [ -x "$bin/07_latent_vae" ]; then
+    mkdir -p "$out/decoded"
+    "$python" -c 'import sys, numpy as np
+np.save(sys.argv[1], np.random.default_rng(4).standard_normal((4, 8, 8, 4), dtype=np.float32))' "$out/decoded/latents.npy"
+    "$bin/07_latent_vae" decode --model "$out/07_latent_vae" --latents "$out/decoded/latents.npy" --out "$out/decoded"
+fi
 export NOTEBOOKS_STRICT=1 PYDEVD_DISABLE_FILE_VALIDATION=1
 
 for notebook in notebooks/*.ipynb; do

@@ -19,7 +19,7 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
                                                 {"quick", {{16, 32, 64, 64}, 16, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 16, 64'000}},
+                                                {"standard", {{16, 32, 64, 64}, 16, 80'000}},
                                                 {"long", {{16, 32, 64, 64}, 16, 640'000}}};
 constexpr double kLearningRate = 2e-3, kWeight = 1e-4;
 

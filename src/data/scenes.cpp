@@ -113,7 +113,12 @@ bool is_plural(const std::string& name) {
 std::string phrase(const Thing& thing, const std::string& name, Random& random) {
     std::string text = thing.size == Size::small ? one_of({"small", "little"}, random)
                                                  : one_of({"large", "big"}, random);
-    if (thing.colour != kOwnColours || !is_plural(name)) text = "a " + text;
+    if (thing.colour == kOwnColours) {
+        if (name.starts_with("large ") || name.starts_with("small "))
+            return "a " + name;  // "large blue diamond", of whatever size
+        if (is_plural(name)) return text + " " + name;
+    }
+    text = "a " + text;
     if (thing.weight != Weight::none)
         text += thing.weight == Weight::thin ? " thin" : one_of({" thick", " bold"}, random);
     if (thing.colour != kOwnColours) text += " " + colour_name(thing.colour);

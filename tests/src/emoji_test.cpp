@@ -134,6 +134,24 @@ TEST_CASE("some emoji, and some pairs of emoji and ground, are never trained on"
     CHECK(met.size() == 30);
 }
 
+TEST_CASE("names of several things have no article, and names with a size no second one") {
+    SpriteSet set = sprites();
+    set.things.assign(set.things.size(), "glasses");
+    set.things[0] = "large blue diamond";
+    const Scenes scenes(set, 1);
+    for (int i = 0; i < 200; ++i) {
+        const Scene scene = scenes.scene(i);
+        const std::string caption = scenes.caption(scene, i);
+        CAPTURE(caption);
+        for (const char* wrong :
+             {"a small glasses", "a little glasses", "a large glasses", "a big glasses",
+              "large large", "big large", "small large", "little large"})
+            CHECK(!contains(caption, wrong));
+        if (scene.things.size() == 1 && scene.things[0].thing == 0)
+            CHECK(contains(caption, "a large blue diamond"));
+    }
+}
+
 TEST_CASE("folders that hold no emoji are refused, and what was looked for is said") {
     const TemporaryFolder folder;
     CHECK(find_emoji(squares().path().string()) == squares().path());
