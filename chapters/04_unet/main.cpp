@@ -1,7 +1,6 @@
 // Chapter 4's program: trains a UNet, draws with it, or (without a subcommand) both.
 #include "04_unet/runs.hpp"
-#include "app/app.hpp"
-#include "app/ranges.hpp"
+#include "04_unet/train_options.hpp"
 
 namespace diffusion {
 namespace {
@@ -17,51 +16,8 @@ void add_size_options(CLI::App* command, TrainSettings& settings) {
         "begin with the weights of this model, and with its network, schedule and "
         "prediction: trains it further, or on other data (a network of this program's own "
         "kind; with --resume it may be left out)");
-    command->add_option("--base", settings.base, "channels of the first level (0: the preset's)")
-        ->capture_default_str()
-        ->transform(at_least(0));
-    command
-        ->add_option("--multipliers", settings.multipliers,
-                     "channels of each level, in units of base: 1,2,2 (none: the preset's)")
-        ->delimiter(',')
-        ->transform(at_least(1));
-    command->add_option("--images", settings.images, "training images (0: the preset's)")
-        ->capture_default_str()
-        ->transform(between(std::int64_t{0}, kMostSteps));
-    command->add_option("--batch", settings.batch, "images per step (0: the preset's)")
-        ->capture_default_str()
-        ->transform(at_least(0));
-}
-
-/// How it is learned.
-void add_learning_options(CLI::App* command, TrainSettings& settings) {
-    command
-        ->add_option("--optimizer", settings.optimizer, "muon (for the weight matrices), or adam")
-        ->capture_default_str()
-        ->check(CLI::IsMember({"muon", "adam"}));
-    command
-        ->add_option("--learning-rate", settings.learning_rate,
-                     "at its highest; with --resume another one counts from there on")
-        ->default_str(as_written(kLearningRate))
-        ->transform(above(0));
-    command->add_option("--save-every", settings.save_every, "steps between checkpoints")
-        ->capture_default_str()
-        ->transform(at_least(1));
-}
-
-/// What the loss asks for, and at which times.
-void add_objective_options(CLI::App* command, TrainSettings& settings) {
-    command->add_option("--schedule", settings.schedule, "how fast noise comes in")
-        ->default_str(kSchedule)
-        ->check(CLI::IsMember(kScheduleNames));
-    command->add_option("--prediction", settings.prediction, "what the network is asked for")
-        ->default_str(kPrediction)
-        ->check(CLI::IsMember(model_predictions()));
-    command
-        ->add_option("--time-power", settings.time_power,
-                     "1: all times equally often; less: more late")
-        ->capture_default_str()
-        ->transform(between(0.1, 10.0));
+    add_network_options(command, settings);
+    add_length_options(command, settings);
 }
 
 void add_drawing_options(CLI::App* command, SampleSettings& settings) {

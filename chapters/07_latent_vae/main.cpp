@@ -1,9 +1,9 @@
 // Chapter 7's program: trains an autoencoder, and uses one on the reader's own pictures.
+#include "04_unet/train_options.hpp"
 #include "07_latent_vae/canvases.hpp"
 #include "07_latent_vae/diffusion_runs.hpp"
 #include "07_latent_vae/judging.hpp"
 #include "07_latent_vae/runs.hpp"
-#include "app/ranges.hpp"
 
 namespace diffusion {
 namespace {
@@ -26,23 +26,8 @@ void add_train_options(CLI::App* command, VaeSettings& settings) {
         ->add_option("--kl-weight", settings.weight,
                      "w of (7.10), beside a sum of squared errors (none: the preset's)")
         ->transform(at_least(0.0));
-    command->add_option("--images", settings.images, "training images (0: the preset's)")
-        ->capture_default_str()
-        ->transform(between(std::int64_t{0}, kMostSteps));
-    command->add_option("--batch", settings.batch, "images per step (0: the preset's)")
-        ->capture_default_str()
-        ->transform(at_least(0));
-    command
-        ->add_option("--optimizer", settings.optimizer, "muon (for the weight matrices), or adam")
-        ->capture_default_str()
-        ->check(CLI::IsMember({"muon", "adam"}));
-    command
-        ->add_option("--learning-rate", settings.learning_rate,
-                     "at its highest; with --resume another one counts from there on")
-        ->transform(above(0));
-    command->add_option("--save-every", settings.save_every, "steps between checkpoints")
-        ->capture_default_str()
-        ->transform(at_least(1));
+    add_length_options(command, settings);
+    add_learning_options(command, settings);
 }
 
 void add_diffuse_options(CLI::App* command, DiffusionSettings& settings) {
@@ -59,35 +44,10 @@ void add_diffuse_options(CLI::App* command, DiffusionSettings& settings) {
     command->add_option("--set", settings.set, "pictures to encode (0: the preset's)")
         ->capture_default_str()
         ->transform(at_least(0));
-    command->add_option("--base", train.base, "channels of the first level (0: the preset's)")
-        ->capture_default_str()
-        ->transform(at_least(0));
-    command
-        ->add_option("--multipliers", train.multipliers,
-                     "channels of each level, in units of base: 1,2 (none: the preset's)")
-        ->delimiter(',')
-        ->transform(at_least(1));
-    command->add_option("--images", train.images, "training images (0: the preset's)")
-        ->capture_default_str()
-        ->transform(between(std::int64_t{0}, kMostSteps));
-    command->add_option("--batch", train.batch, "images per step (0: the preset's)")
-        ->capture_default_str()
-        ->transform(at_least(0));
-    command->add_option("--learning-rate", train.learning_rate, "at its highest")
-        ->default_str(as_written(kLearningRate))
-        ->transform(above(0));
-    command->add_option("--schedule", train.schedule, "how fast noise comes in")
-        ->default_str(kSchedule)
-        ->check(CLI::IsMember(kScheduleNames));
-    command->add_option("--prediction", train.prediction, "what the network is asked for")
-        ->default_str(kPrediction)
-        ->check(CLI::IsMember(model_predictions()));
-    command->add_option("--time-power", train.time_power, "1: all times equally often")
-        ->capture_default_str()
-        ->transform(between(0.1, 10.0));
-    command->add_option("--save-every", train.save_every, "steps between checkpoints")
-        ->capture_default_str()
-        ->transform(at_least(1));
+    add_network_options(command, train);
+    add_length_options(command, train);
+    add_learning_options(command, train);
+    add_objective_options(command, train);
 }
 
 void add_sample_options(CLI::App* command, LatentDrawSettings& settings) {

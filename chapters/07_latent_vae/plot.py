@@ -7,8 +7,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-FIGURES = ["reconstructions.png", "latents.png", "prior.png", "walks.png", "progress.png", "samples.png", "sweep.png", "collapse.png",
-           "scale.png", "scenes.png", "emoji.png", "words.png"]
+FIGURES = ["reconstructions.png", "latents.png", "prior.png", "walks.png", "scenes.png", "emoji.png", "words.png"]
 
 
 def numbers(folder):

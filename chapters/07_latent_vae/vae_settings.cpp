@@ -6,6 +6,7 @@
 
 #include "04_unet/denoising.hpp"
 #include "04_unet/model.hpp"
+#include "04_unet/train_settings.hpp"
 #include "io/csv.hpp"
 
 namespace diffusion {
@@ -19,9 +20,9 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
                                                 {"quick", {{16, 32, 64, 64}, 16, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 16, 80'000}},
+                                                {"standard", {{16, 32, 64, 64}, 16, 88'000}},
                                                 {"long", {{16, 32, 64, 64}, 16, 640'000}}};
-constexpr double kLearningRate = 2e-3, kWeight = 1e-4;
+constexpr double kWeight = 1e-4;
 
 }  // namespace
 
