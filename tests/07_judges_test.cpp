@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "07_latent_vae/scene_judge.hpp"
 #include "07_latent_vae/take_apart.hpp"
@@ -69,6 +70,19 @@ TEST_CASE("the judge of scenes reads what was painted, by other hands than it le
     const SceneAgreement same = agreement(painted, again.read(canvases.tensor()));
     CHECK(same.all == right.all);
     CHECK((again.features(canvases.tensor()) == judge.features(canvases.tensor())));
+
+    // What a distance looks at has colours: with red and blue exchanged they are exchanged there.
+    Array<float> exchanged = canvases;
+    for (std::size_t i = 0; i < exchanged.size(); i += 3)
+        std::swap(exchanged.data()[i], exchanged.data()[i + 2]);
+    const Array<float> seen = judge.features(canvases.tensor()),
+                       other = judge.features(exchanged.tensor());
+    constexpr int kOfQuarter = Classifier::kFeatures + 3, kGround = SceneJudge::kFeatures - 3;
+    for (int n = 0; n < 400; ++n)
+        for (const int first : {kGround, kOfQuarter - 3, 4 * kOfQuarter - 3})
+            for (int c = 0; c < 3; ++c)
+                CHECK(std::abs(seen.tensor()(n, first + c) - other.tensor()(n, first + 2 - c)) <
+                      1e-5f);
 
     std::rotate(painted.begin(), painted.begin() + 1, painted.end());  // another canvas's truth
     const SceneAgreement wrong = agreement(painted, again.read(canvases.tensor()));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The runs behind the lesson's figures: the autoencoder and the diffusion of the preset standard, the sweep of the KL's weight,
-# wrong scales, and a diffusion of pixels to compare with; an hour and a quarter.
+# wrong scales, and a diffusion of pixels to compare with; two hours.
 #
 #   chapters/07_latent_vae/figures.sh BIN_DIR
 set -euo pipefail

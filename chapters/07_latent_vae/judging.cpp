@@ -132,7 +132,7 @@ void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
     require(samples.height == kCanvas && samples.width == kCanvas && samples.channels == 3,
             settings.samples.string(), ": pictures of ", samples.height, " x ", samples.width,
             " x ", samples.channels, ", expected canvases, 64 x 64 in colour");
-    Array<float> real({kReference, 4 * Classifier::kFeatures});
+    Array<float> real({kReference, SceneJudge::kFeatures});
     for (int first = 0; first < kReference; first += kAtOnce) {
         Array<float> canvases({kAtOnce, kCanvas, kCanvas, 3});
         for (int i = 0; i < kAtOnce; ++i)

@@ -159,9 +159,18 @@ std::vector<ReadScene> SceneJudge::read(Tensor<const float> canvases) {
 }
 
 Array<float> SceneJudge::features(Tensor<const float> canvases) {
-    Predictions named = judge(*classifier_, take_quarters(canvases).covers);
-    Array<float> features({canvases.size(0), kQuarters * Classifier::kFeatures});
-    std::ranges::copy(named.features, features.begin());
+    const Quarters quarters = take_quarters(canvases);
+    const Predictions named = judge(*classifier_, quarters.covers);
+    Array<float> features({canvases.size(0), kFeatures});
+    for (int n = 0; n < canvases.size(0); ++n) {
+        float* to = features.tensor()[n].data();
+        for (int i = kQuarters * n; i < kQuarters * (n + 1); ++i) {
+            to = std::copy_n(named.rows()[i].data(), Classifier::kFeatures, to);
+            const Inked& inked = quarters.inked[static_cast<std::size_t>(i)];
+            for (std::size_t c = 0; c < 3; ++c) *to++ = inked.empty ? 0 : inked.rgb[c];
+        }
+        std::ranges::copy(take_apart(canvases[n]).ground, to);
+    }
     return features;
 }
 

@@ -33,7 +33,9 @@ public:
 
     /// canvases [N,64,64,3].
     std::vector<ReadScene> read(Tensor<const float> canvases);
-    /// The features of the quarters' covers, one after the other: [N, 4 kFeatures].
+    /// What a distance between sets of canvases looks at, [N, kFeatures]: of each quarter the
+    /// classifier's features of its cover and the colour of its ink, and the ground's colour.
+    static constexpr int kFeatures = 4 * (Classifier::kFeatures + 3) + 3;
     Array<float> features(Tensor<const float> canvases);
 
     std::int64_t images() const { return classifier_->images; }  ///< that it learned from
