@@ -64,6 +64,46 @@ TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures 
     CHECK(read_csv(out / "vqvae/train.csv").rows.size() == 8);
 }
 
+TEST_CASE("latents of a wrong scale are an experiment, which writes down what it did") {
+    const TemporaryFolder folder;
+    const fs::path wrong = folder / "wrong";
+    const auto factor = [](const fs::path& out) {
+        return read_json(out / "vqvae/config.json")["scaling_factor"].get<double>();
+    };
+    const std::vector<std::string> options = {"diffuse", "--preset", "smoke", "--scale-by", "4"};
+    CHECK(contains(world().run(options, wrong).err, "--scale-by: give the autoencoder's folder"));
+    std::vector<std::string> with_vae = options;
+    with_vae.insert(with_vae.end(), {"--vae", world().out.string()});
+    CHECK(world().run(with_vae, wrong).exit_code == 0);
+    CHECK(factor(wrong) == doctest::Approx(4 * factor(world().out)));
+    CHECK(world().run({"sample", "--n", "2", "--steps", "2"}, wrong).exit_code == 0);
+}
+
+TEST_CASE("the judges read what an autoencoder decodes, and measure how far samples are") {
+    const TemporaryFolder folder;
+    const fs::path out = folder / "judge";
+    const std::vector<std::string> few = {"judge", "--preset", "smoke", "--n", "60"};
+    const auto asked = [&](const char* option, const fs::path& of) {
+        std::vector<std::string> arguments = few;
+        arguments.insert(arguments.end(), {option, of.string()});
+        return world().run(arguments, out);
+    };
+    const ProcessResult decoded = asked("--vae", world().out);
+    CHECK(decoded.exit_code == 0);
+    CHECK(contains(decoded.out, "decoded"));
+    CHECK(contains(decoded.out, "scenes: thing"));
+    CHECK(!contains(decoded.out, "words:"));
+    REQUIRE(world().run({"canvases", "--n", "60"}, folder / "real").exit_code == 0);
+    const ProcessResult distance = asked("--samples", folder / "real/canvases");
+    CHECK(distance.exit_code == 0);
+    CHECK(contains(distance.out, "Frechet distance to 1000 scenes"));
+    CHECK(contains(distance.out, "60 canvases"));
+    write_png(folder / "small.png", {8, 8, 3, std::vector<std::uint8_t>(192)});
+    fs::create_directory(folder / "small");
+    fs::rename(folder / "small.png", folder / "small" / "a.png");
+    CHECK(contains(asked("--samples", folder / "small").err, "pictures of 8 x 8 x 3, expected"));
+}
+
 TEST_CASE("canvases and what is said of them become a folder that is read again") {
     const TemporaryFolder folder;
     const fs::path out = folder / "out", again = folder / "again";

@@ -127,13 +127,14 @@ void tell(const char* kind, Judge& judge, const Painted<Truth>& all, const Coder
 /// How far samples are from scenes as the judge sees them.
 void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
                    const SceneSets& scenes, SceneJudge& judge, RunFolder& folder) {
-    constexpr int kReference = 20'000, kAtOnce = 2'000;
+    constexpr int kAtOnce = 1000;
+    const int reference_size = common.preset == "smoke" ? kAtOnce : 20 * kAtOnce;
     const Dataset samples = read_pictures(settings.samples);
     require(samples.height == kCanvas && samples.width == kCanvas && samples.channels == 3,
             settings.samples.string(), ": pictures of ", samples.height, " x ", samples.width,
             " x ", samples.channels, ", expected canvases, 64 x 64 in colour");
-    Array<float> real({kReference, SceneJudge::kFeatures});
-    for (int first = 0; first < kReference; first += kAtOnce) {
+    Array<float> real({reference_size, SceneJudge::kFeatures});
+    for (int first = 0; first < reference_size; first += kAtOnce) {
         Array<float> canvases({kAtOnce, kCanvas, kCanvas, 3});
         for (int i = 0; i < kAtOnce; ++i)
             scenes.train.paint(scenes.train.scene(first + i), canvases.tensor()[i]);
@@ -151,7 +152,7 @@ void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
         folder.number("Frechet distance, " + name, distance,
                       shortest(range.low) + " to " + shortest(range.high));
     };
-    std::printf("Frechet distance to %d scenes:\n", kReference);
+    std::printf("Frechet distance to %d scenes:\n", reference_size);
     measure("other scenes", painted(scenes.test, n).canvases.tensor());
     Array<float> x({n, kCanvas, kCanvas, 3});
     for (int i = 0; i < n; ++i) decode(samples, i, false, x.tensor()[i]);
