@@ -4,10 +4,10 @@
 usage: emoji.py FOLDER [FONT [ANNOTATIONS]]
 
 FOLDER gets CODE.png for every emoji of one character that has a name, and captions.csv: file, caption (the name), keywords. The
-pictures are the font's own bytes. What the folder holds already is replaced; a folder that holds other files is refused.
+pictures are the font's own bytes. A folder that this program filled is replaced; one that holds anything else is refused.
 """
 import csv
-import os
+import re
 import shutil
 import sys
 import tempfile
@@ -36,6 +36,13 @@ def pictures_of(path):
     return {chr(code): strike[glyph].imageData for code, glyph in font.getBestCmap().items() if glyph in strike}
 
 
+def is_ours(folder):
+    """Whether a folder holds what this program writes, and nothing else."""
+    table = folder / "captions.csv"
+    return (table.is_file() and table.read_text(encoding="utf-8").startswith(",".join(COLUMNS) + "\n")
+            and all(path == table or re.fullmatch(r"[0-9a-f]{5}\.png", path.name) for path in folder.iterdir()))
+
+
 def unpack(folder, font, annotations):
     names, pictures = names_of(annotations), pictures_of(font)
     with open(folder / "captions.csv", "w", newline="", encoding="utf-8") as file:
@@ -56,7 +63,9 @@ def main():
     for path in (font, annotations):
         if not path.is_file():
             sys.exit(f"emoji: {path}: is not there")
-    if folder.exists() and any(folder.iterdir()) and not (folder / "captions.csv").is_file():
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        sys.exit(f"emoji: {folder}: is no folder")
+    if folder.exists() and any(folder.iterdir()) and not is_ours(folder):
         sys.exit(f"emoji: {folder}: holds other files, expected a folder of its own")
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=".emoji-", dir=folder.parent))
@@ -64,8 +73,13 @@ def main():
         count = unpack(new, font, annotations)
         new.chmod(0o755)
         if folder.exists():
-            shutil.rmtree(folder)
-        os.rename(new, folder)
+            folder.rename(old := new.with_name(new.name + "-old"))
+            new.rename(folder)
+            shutil.rmtree(old)
+        else:
+            new.rename(folder)
+    except Exception as error:  # a font or a table of another kind
+        sys.exit(f"emoji: {font} and {annotations}: cannot be unpacked: {type(error).__name__}: {error}")
     finally:
         shutil.rmtree(new, ignore_errors=True)
     print(f"emoji: {count} pictures and captions.csv in {folder}")

@@ -104,6 +104,22 @@ TEST_CASE("the judges read what an autoencoder decodes, and measure how far samp
     CHECK(contains(asked("--samples", folder / "small").err, "pictures of 8 x 8 x 3, expected"));
 }
 
+TEST_CASE(
+    "a diffusion of pixels draws, also beside an autoencoder that it has nothing to do with") {
+    const TemporaryFolder folder;
+    const fs::path out = folder / "run";
+    fs::create_directory(out);
+    fs::copy(world().out / "vqvae", out / "vqvae", fs::copy_options::recursive);
+    const ProcessResult trained =
+        world().run({"diffuse", "--pixels", "--preset", "smoke", "--images", "32"}, out);
+    INFO(trained.err);
+    CHECK(trained.exit_code == 0);
+    const ProcessResult drawn = world().run({"sample", "--n", "2", "--steps", "2"}, out);
+    INFO(drawn.err);
+    CHECK(drawn.exit_code == 0);
+    CHECK(contains(drawn.out, "pixels"));
+}
+
 TEST_CASE("canvases and what is said of them become a folder that is read again") {
     const TemporaryFolder folder;
     const fs::path out = folder / "out", again = folder / "again";

@@ -1,7 +1,7 @@
 #pragma once
 // Convolution and group norm on the tape, for any kind of number: image_ops.cpp makes them for the
 // CPU's, unet.cu for those on a GPU. The kernels that they call are in kernels/conv.hpp and
-// kernels/group_norm.hpp; and the sums of rows, below.
+// kernels/group_norm.hpp; the sums of rows are declared below.
 #include <algorithm>
 
 #include "04_unet/image_ops.hpp"

@@ -1,5 +1,7 @@
 #include "07_latent_vae/autoencoder.hpp"
 
+#include <algorithm>
+
 #include "07_latent_vae/autoencoder_forward.hpp"
 
 namespace diffusion {
@@ -16,15 +18,18 @@ UNetConfig norms_of(const AutoencoderConfig& config) {
 }  // namespace
 
 void AutoencoderConfig::check() const {
-    require(in_channels > 0 && out_channels > 0 && latent_channels > 0,
+    require(std::min({in_channels, out_channels, latent_channels}) > 0 &&
+                std::max({in_channels, out_channels, latent_channels}) <= kWidest,
             "autoencoder: ", in_channels, " channels in, ", out_channels, " out, ", latent_channels,
             " of the latent");
-    require(!channels.empty() && blocks > 0, "autoencoder: ", channels.size(), " levels of ",
-            blocks, " blocks");
+    require(!channels.empty() && levels() <= kMostLevels && blocks > 0,
+            "autoencoder: ", channels.size(), " levels of ", blocks, " blocks, expected 1 to ",
+            kMostLevels, " levels");
     require(groups > 0 && eps > 0, "autoencoder: ", groups, " groups, eps ", eps);
     for (int i = 0; i < levels(); ++i)
-        require(channels_at(i) > 0 && channels_at(i) % groups == 0, "autoencoder: level ", i,
-                " has ", channels_at(i), " channels, expected a multiple of ", groups);
+        require(channels_at(i) > 0 && channels_at(i) <= kWidest && channels_at(i) % groups == 0,
+                "autoencoder: level ", i, " has ", channels_at(i),
+                " channels, expected a multiple of ", groups);
 }
 
 MiddleBlock::MiddleBlock(ParameterList& list, const std::string& name, int channels, bool attends,

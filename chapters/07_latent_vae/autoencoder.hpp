@@ -24,6 +24,8 @@ struct AutoencoderConfig {
     bool quant = true;             ///< a 1x1 convolution after the encoder [use_quant_conv]
     bool post_quant = true;        ///< and before the decoder [use_post_quant_conv]
 
+    static constexpr int kMostLevels = 14, kWidest = 65'536;  ///< of a layer
+
     int levels() const { return static_cast<int>(channels.size()); }
     int channels_at(int level) const { return channels[static_cast<std::size_t>(level)]; }
     /// A latent has 1 / factor() of the rows and columns of its picture.

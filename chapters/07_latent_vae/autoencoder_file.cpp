@@ -12,9 +12,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr WholeRange kWidths = {1, 65'536};  ///< of a layer
-constexpr std::size_t kMostLevels = 14;      ///< as of chapter 4's UNet
-constexpr WholeRange kSides = {1, 16'384};   ///< of pictures
+constexpr WholeRange kWidths = {1, AutoencoderConfig::kWidest};
+constexpr WholeRange kSides = {1, 16'384};  ///< of pictures
 constexpr const char *kDown = "DownEncoderBlock2D", *kUp = "UpDecoderBlock2D";
 
 /// The only kind of block, once for each level.
@@ -53,8 +52,9 @@ AutoencoderSettings read_autoencoder_settings(const Config& file) {
     config.latent_channels = file.number("latent_channels", kWidths, 4);
     config.channels = file.has("block_out_channels") ? file.numbers("block_out_channels", kWidths)
                                                      : std::vector<int>{64};
-    if (config.channels.empty() || config.channels.size() > kMostLevels)
-        file.refuse("block_out_channels", "1 to " + std::to_string(kMostLevels) + " levels");
+    if (config.channels.empty() || config.levels() > AutoencoderConfig::kMostLevels)
+        file.refuse("block_out_channels",
+                    "1 to " + std::to_string(AutoencoderConfig::kMostLevels) + " levels");
     config.blocks = file.number("layers_per_block", {1, 100}, 1);
     config.groups = file.number("norm_num_groups", kWidths, 32);
     config.middle_attention = file.flag("mid_block_add_attention", true);

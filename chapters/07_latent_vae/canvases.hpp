@@ -13,7 +13,8 @@ struct CanvasSettings {
 };
 
 /// Writes pictures as canvases/00000.png and so on, what is said of each in canvases/captions.csv,
-/// and all on one sheet: canvases.png. The folder canvases is such as --dataset folder: reads.
+/// and up to 60 of them on one sheet: canvases.png. An earlier folder is kept. The folder canvases
+/// is such as --dataset folder: reads.
 void run_canvases(const CommonOptions& common, const CanvasSettings& settings, RunFolder& folder);
 
 }  // namespace diffusion

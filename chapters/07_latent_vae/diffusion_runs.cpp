@@ -1,6 +1,7 @@
 #include "07_latent_vae/diffusion_runs.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <map>
@@ -14,6 +15,7 @@
 #include "io/csv.hpp"
 #include "io/files.hpp"
 #include "io/image.hpp"
+#include "io/json.hpp"
 
 namespace diffusion {
 namespace {
@@ -83,8 +85,15 @@ void require_same_latents(const LoadedModel& loaded, const AutoencoderModel& vae
     }
 }
 
+/// Whether a folder's pipeline names an autoencoder, and it is there. (One of pixels may have been
+/// trained beside an autoencoder that it does not name.)
 bool has_autoencoder(const fs::path& folder) {
-    return fs::exists(folder / kPart / kConfigFile) || fs::exists(folder / "vae" / kConfigFile);
+    const fs::path index = folder / "model_index.json";
+    if (!fs::exists(index)) return false;
+    const nlohmann::json pipeline = read_json(index);
+    return std::ranges::any_of(std::array{kPart, "vae"}, [&](const char* part) {
+        return pipeline.contains(part) && fs::exists(folder / part / kConfigFile);
+    });
 }
 
 /// A diffusion model ready to draw, with the autoencoder where it draws latents.
@@ -201,6 +210,8 @@ private:
     /// What the autoencoder learned, unless another one is asked for.
     std::string dataset() const {
         if (!settings_.dataset.empty()) return settings_.dataset;
+        require(!vae_ || vae_->model.data != "folder",
+                "the autoencoder learned a folder of pictures: name it with --dataset folder:PATH");
         return vae_ && !vae_->model.data.empty() ? vae_->model.data : "scenes";
     }
     Shape latent_shape() const {

@@ -10,6 +10,7 @@
 #include "data/find.hpp"
 #include "io/csv.hpp"
 #include "io/files.hpp"
+#include "io/image.hpp"
 #include "io/set_aside.hpp"
 
 namespace diffusion {
@@ -22,17 +23,17 @@ std::int64_t images_of(const std::string& preset) {
     return preset == "smoke" ? 2'000 : 60'000;
 }
 
-/// The judge of a file in the folder. Where there is none, one of another version or one that has
-/// learned from fewer pictures, `train` makes one.
-template <class Judge, class Train>
-Judge find_judge(const RunFolder& folder, const std::string& file, std::int64_t images,
+/// The judge of a file in the folder. Where there is none, a damaged one or one that has learned
+/// less or something else, `train` makes one.
+template <class Judge, class HasLearned, class Train>
+Judge find_judge(const RunFolder& folder, const std::string& file, HasLearned has_learned,
                  Train train) {
     const fs::path path = folder.path(file);
     if (fs::exists(path)) {
         try {
             Judge judge = Judge::load(path);
-            if (judge.images() >= images * 9 / 10) return judge;  // of whole batches
-            fail(path.string(), ": has learned from ", judge.images(), " pictures, not ", images);
+            if (has_learned(judge)) return judge;
+            fail(path.string(), ": has learned less, or from other pictures");
         } catch (const Error& error) {
             std::printf("note: %s; it is kept in %s, and another judge learns\n", error.what(),
                         set_aside(folder.dir(), std::span(&file, 1)).c_str());
@@ -53,16 +54,19 @@ SceneSets find_scenes(const std::string& data_dir, std::uint64_t seed) {
 SceneJudge find_scene_judge(const CommonOptions& common, const SceneSets& scenes,
                             const RunFolder& folder) {
     const std::int64_t images = images_of(common.preset);
-    return find_judge<SceneJudge>(folder, "scene_judge.safetensors", images, [&] {
-        return SceneJudge::train(scenes.train, images, common.seed);
-    });
+    return find_judge<SceneJudge>(
+        folder, "scene_judge.safetensors",
+        [&](const SceneJudge& j) { return j.has_learned(scenes.train, images, common.seed); },
+        [&] { return SceneJudge::train(scenes.train, images, common.seed); });
 }
 
 WordReader find_word_reader(const CommonOptions& common, const Words& words,
                             const RunFolder& folder) {
     const std::int64_t images = 2 * images_of(common.preset);
-    return find_judge<WordReader>(folder, "word_reader.safetensors", images,
-                                  [&] { return WordReader::train(words, images, common.seed); });
+    return find_judge<WordReader>(
+        folder, "word_reader.safetensors",
+        [&](const WordReader& reader) { return reader.has_learned(images, common.seed); },
+        [&] { return WordReader::train(words, images, common.seed); });
 }
 
 namespace {
@@ -110,6 +114,7 @@ void tell(const char* kind, Judge& judge, const Painted<Truth>& all, const Coder
     if (coder != nullptr) {
         std::printf("%25s %10s\n", "painted", "decoded");
         const Array<float> back = coder->decode(coder->encode(all.canvases.tensor()).tensor());
+        require_finite(back.tensor(), "judge: what the autoencoder decodes");
         again = rows_of(agreement(all.truth, judge.read(back.tensor())));
     }
     for (std::size_t i = 0; i < right.size(); ++i) {
@@ -173,8 +178,8 @@ void run_judge(const CommonOptions& common, const JudgingSettings& settings, Run
             coder && !coder->data.empty() ? coder->data : "pictures that it does not name",
             "; the judges read scenes and words");
     const Coder* one = coder ? &*coder : nullptr;
-    const SceneSets scenes = find_scenes(common.data, common.seed);
     if (one == nullptr || one->data == "scenes") {
+        const SceneSets scenes = find_scenes(common.data, common.seed);
         SceneJudge judge = find_scene_judge(common, scenes, folder);
         if (!settings.samples.empty()) {
             tell_distance(common, settings, scenes, judge, folder);

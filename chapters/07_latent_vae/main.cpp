@@ -77,6 +77,27 @@ void add_image_option(CLI::App* command, CodingSettings& settings) {
     command->add_option("--image", settings.images, "PNG or JPEG files")->required();
 }
 
+void add_judge_options(CLI::App* command, JudgingSettings& settings) {
+    CLI::Option* vae = command->add_option(
+        "--vae", settings.vae,
+        "folder of an autoencoder: how much can still be read of what it decodes");
+    command
+        ->add_option("--samples", settings.samples,
+                     "canvases that a model drew (.idx, .npy, or a folder of pictures): how far "
+                     "they are from scenes")
+        ->excludes(vae);
+    command->add_option("--n", settings.n, "canvases")
+        ->capture_default_str()
+        ->transform(between(50, 20'000));
+}
+
+void add_canvas_options(CLI::App* command, CanvasSettings& settings) {
+    command->add_option("--dataset", settings.dataset, kPictureKinds)->capture_default_str();
+    command->add_option("--n", settings.n, "how many")
+        ->capture_default_str()
+        ->transform(between(1, 10'000));
+}
+
 }  // namespace
 }  // namespace diffusion
 
@@ -116,20 +137,10 @@ int main(int argc, char** argv) {
     CLI::App* judge = app.add_subcommand(
         "judge", "train the judge of canvases, and measure how often it is right");
     JudgingSettings judging;
-    judge->add_option("--vae", judging.vae,
-                      "folder of an autoencoder: how much can still be read of what it decodes");
-    judge->add_option("--samples", judging.samples,
-                      "canvases that a model drew (.idx, .npy, or a folder of pictures): how far "
-                      "they are from scenes");
-    judge->add_option("--n", judging.n, "canvases")
-        ->capture_default_str()
-        ->transform(between(50, 100'000));
+    add_judge_options(judge, judging);
     CanvasSettings canvases;
     CLI::App* show = app.add_subcommand("canvases", "look at pictures that an autoencoder learns");
-    show->add_option("--dataset", canvases.dataset, kPictureKinds)->capture_default_str();
-    show->add_option("--n", canvases.n, "how many")
-        ->capture_default_str()
-        ->transform(between(1, 10'000));
+    add_canvas_options(show, canvases);
     app.require_subcommand(0, 1);
 
     return run_app(app, argc, argv, [&] {

@@ -73,7 +73,7 @@ Pictures emoji_pictures(const std::string& data_dir, int batch, std::uint64_t se
     const SpriteSet emoji = emoji_sprites(find_emoji(data_dir));
     Pictures pictures = composed("emoji", "scenes, 64 x 64, of " + emoji.source, batch,
                                  composer_of(emoji, seed), composer_of(emoji, ~seed));
-    pictures.identity["emoji"] = std::to_string(emoji.sprites.size());
+    pictures.identity["data checksum"] = emoji.checksum;
     pictures.unseen = [unseen = composer_of(emoji, seed, Canvases::unseen)](
                           std::int64_t first, int count) { return unseen.painted(first, count); };
     return pictures;
@@ -96,6 +96,7 @@ Pictures dataset_pictures(const std::string& kind, const std::string& data_dir, 
                       .height = train.height,
                       .width = train.width,
                       .channels = train.channels,
+                      .count = train.count,
                       .identity = {{"data", train.name}, {"data checksum", checksum(train)}}};
     const Source source = picture_source(train, {.batch = batch, .flip = false, .seed = seed});
     pictures.train = [split, source](Arena& arena, std::int64_t step, int first, int count) {
@@ -111,6 +112,7 @@ Pictures dataset_pictures(const std::string& kind, const std::string& data_dir, 
     };
     pictures.learned = of(train);
     pictures.held_out = of(test);
+    if (train.name == "folder") pictures.others = "pictures of the training set";
     if (!train.captions.empty())
         pictures.caption = [split](std::int64_t i) {
             return split->train.captions[static_cast<std::size_t>(i % split->train.count)];

@@ -35,8 +35,8 @@ def stack(paths, labels, path):
     pictures = [plt.imread(p) for p in paths]
     heights = [picture.shape[0] for picture in pictures]
     width = pictures[0].shape[1]
-    figure, axes = plt.subplots(len(pictures), 1, figsize=(width / 100 + 1.2, sum(heights) / 100 + 0.1), height_ratios=heights)
-    for place, picture, label in zip(axes, pictures, labels):
+    figure, axes = plt.subplots(len(pictures), 1, figsize=(width / 100 + 1.2, sum(heights) / 100 + 0.1), height_ratios=heights, squeeze=False)
+    for place, picture, label in zip(axes.flat, pictures, labels):
         place.imshow(picture, interpolation="nearest", aspect="auto")
         place.set_xticks([])
         place.set_yticks([])
@@ -75,16 +75,17 @@ def plot(out_dir, figure_dir):
         if folder.is_dir():
             sheet(folder, figures / f"{kind}.png")
             captions[f"{kind}.png"] = f"Canvases with their captions: {kind}."
-    runs = sorted((folder for folder in out.glob("sweep/*") if (folder / "run.json").is_file()), key=lambda f: float(f.name))
+    finished = lambda folder: (folder / "run.json").is_file() and "PSNR" in numbers(folder)
+    runs = sorted(filter(finished, out.glob("sweep/*")), key=lambda folder: float(folder.name))
     if runs:
         sweep(runs, figures / "sweep.png")
         captions["sweep.png"] = "The weight of the KL against what is kept."
-        last = [next(reversed(sorted((folder / "vqvae").glob("progress_*.png")))) for folder in runs]
+        last = [folder / "vqvae" / "progress_8.png" for folder in runs]
         stack(last, [f"w = {folder.name}" for folder in runs], figures / "collapse.png")
         captions["collapse.png"] = "Reconstructions under rising weights of the KL, at equal training."
     scales = sorted((folder for folder in out.glob("scale/*") if (folder / "progress.png").is_file()), key=lambda f: float(f.name))
     if scales:
-        last = [next(reversed(sorted(folder.glob("progress_*.png")))) for folder in scales]
+        last = [folder / "progress_8.png" for folder in scales]
         stack(last, [f"factor x {folder.name}" for folder in scales], figures / "scale.png")
         captions["scale.png"] = "Diffusion of latents with a wrong scaling factor, at equal training."
     return captions

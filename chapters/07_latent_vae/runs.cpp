@@ -88,11 +88,15 @@ public:
 private:
     /// What a run leaves: an autoencoder, and the diffusion that belongs to it.
     static TrainingFiles everything() {
-        return {{"unet", "scheduler", "model_index.json", "state.safetensors", "train.csv"},
-                {"reconstructions.png", "latents.png", "prior.png", "walks.png", "latents.csv",
-                 "progress.png", "samples.png", "samples.idx", "samples.npy", "run.json"},
-                holds_autoencoder,
-                kPart};
+        TrainingFiles files = {
+            {"unet", "scheduler", "model_index.json", "state.safetensors", "train.csv"},
+            {"reconstructions.png", "latents.png", "prior.png", "walks.png", "latents.csv",
+             "progress.png", "samples.png", "samples.idx", "samples.npy", "run.json"},
+            holds_autoencoder,
+            kPart};
+        for (int part = 1; part <= kDrawings; ++part)  // the diffusion's
+            files.others.push_back("progress_" + std::to_string(part) + ".png");
+        return files;
     }
 
     /// The settings with what they leave open; on the way to them saved_ is found.
@@ -180,8 +184,8 @@ private:
         }
         write_png(folder_.path("reconstructions.png"), stack_rows(rows));
         folder_.picture("reconstructions.png",
-                        "Pictures that training does not see, and what is left of them after each "
-                        "eighth of the training.");
+                        "Above " + pictures_.others +
+                            ", below what is left of them after each eighth of the training.");
     }
 
     /// What is lost, what it costs, and how latents are distributed.
@@ -190,7 +194,7 @@ private:
         const Array<float> z = now.encode(originals);
         const Array<float> y = now.decode(z.tensor());
         folder_.number("PSNR", mean_psnr(originals, y.tensor()),
-                       "dB, " + std::to_string(judged()) + " pictures that training does not see");
+                       "dB, " + std::to_string(judged()) + " " + pictures_.others);
         if (pictures_.unseen) {
             const Array<float> unseen = pictures_.unseen(0, judged()),
                                back = now.decode(now.encode(unseen.tensor()).tensor());

@@ -94,6 +94,8 @@ double median(std::vector<double> values) {
 
 SceneJudge SceneJudge::train(const Scenes& scenes, std::int64_t images, std::uint64_t seed) {
     constexpr int kCanvases = 20'000, kAtOnce = 500;  // about two things each
+    require(!scenes.sprites().coloured, "scene judge: it reads digits, not ",
+            scenes.sprites().source);
     const std::size_t kinds = scenes.sprites().things.size();
     // Of the quarters those with a thing, and of each kind what is measured on them.
     Dataset things;
@@ -127,7 +129,13 @@ SceneJudge SceneJudge::train(const Scenes& scenes, std::int64_t images, std::uin
     for (const std::vector<double>& values : thicknesses)
         judge.thickness_.push_back(median(values));
     judge.classifier_ = train_classifier(things, images, seed);
+    judge.classifier_->checksum = scenes.sprites().checksum;
     return judge;
+}
+
+bool SceneJudge::has_learned(const Scenes& scenes, std::int64_t images, std::uint64_t seed) const {
+    return classifier_->images >= images && classifier_->seed == std::to_string(seed) &&
+           classifier_->checksum == scenes.sprites().checksum;
 }
 
 std::vector<ReadScene> SceneJudge::read(Tensor<const float> canvases) {

@@ -38,7 +38,8 @@ public:
     static constexpr int kFeatures = 4 * (Classifier::kFeatures + 3) + 3;
     Array<float> features(Tensor<const float> canvases);
 
-    std::int64_t images() const { return classifier_->images; }  ///< that it learned from
+    /// Whether it has learned as a call of `train` would teach it, or longer.
+    bool has_learned(const Scenes& scenes, std::int64_t images, std::uint64_t seed) const;
     void save(const std::filesystem::path& path) const;
     static SceneJudge load(const std::filesystem::path& path);
 

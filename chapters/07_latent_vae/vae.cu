@@ -45,8 +45,8 @@ struct DrawVjp {
     }
 };
 
-/// (7.8): a block for each picture. Near variance 1 a term is a small difference of large numbers,
-/// so each is made in double, as on the CPU.
+/// (7.8): a block for each picture. Near mean 0 and variance 1 the parts of a term nearly cancel,
+/// so each is computed in double, as on the CPU.
 __global__ void price(const float* mean, const float* log_variance, int numbers, float* kl) {
     __shared__ float shared[33];
     uninitialised(shared);

@@ -35,7 +35,7 @@ Var<T> autoencoder_loss(Var<T> decoded, Tensor<std::type_identity_t<T>> x, Var<T
 }
 
 Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
-                               std::uint64_t seed, AutoencoderErrors* errors) {
+                               std::uint64_t seed) {
     return [=, &autoencoder, source = std::move(source)](Tape<float>& tape, std::int64_t step,
                                                          int first, int count) {
         const Tensor<float> x = source(tape.arena(), step, first, count).x0;
@@ -45,14 +45,7 @@ Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, do
             fill_normal(eps[i], Random(seed, Purpose::noise, static_cast<std::uint32_t>(step),
                                        static_cast<std::uint32_t>(first + i)));
         const Var<float> decoded = autoencoder.decode(draw_latent<float>(posterior, eps));
-        const Var<float> kl = latent_kl(posterior);
-        const WeightedError<float> error = picture_errors(decoded, x);
-        for (int i = 0; errors != nullptr && i < count; ++i) {
-            const auto k = static_cast<std::size_t>(first + i);
-            errors->square.at(k) = static_cast<double>(error.of_sample(i));
-            errors->kl.at(k) = static_cast<double>(kl.value()(i));
-        }
-        return with_kl(error.loss, x, kl, weight);
+        return autoencoder_loss(decoded, x, latent_kl(posterior), weight);
     };
 }
 

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <vector>
 
 #include "04_unet/batch.hpp"
 #include "04_unet/trainer.hpp"
@@ -29,19 +28,11 @@ inline double weight_of_mean(double weight, std::int64_t d, std::int64_t D) {
     // <<<
 }
 
-/// Of each picture of a batch: the mean of its squared errors, and its KL in nats.
-struct AutoencoderErrors {
-    std::vector<double> square, kl;
-    explicit AutoencoderErrors(int batch)
-        : square(static_cast<std::size_t>(batch)), kl(square.size()) {}
-};
-
 /// (7.11) as the trainer wants it: the source's pictures are encoded, a latent is drawn for each,
-/// and that is decoded. The noise of sample k of step s depends on the seed, s and k alone.
-/// `errors` receives the details of the last step, if given; it, and the autoencoder, must outlive
-/// the result.
+/// and that is decoded. The noise of sample k of step s depends on the seed, s and k alone. The
+/// autoencoder must outlive the result.
 Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
-                               std::uint64_t seed, AutoencoderErrors* errors = nullptr);
+                               std::uint64_t seed);
 
 /// The same on a GPU. vae.cu defines it, and without_cuda.cpp where there is none.
 std::function<std::shared_ptr<cuda::DeviceLoss>()> autoencoder_on_gpu(

@@ -20,7 +20,7 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
                                                 {"quick", {{16, 32, 64, 64}, 16, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 16, 88'000}},
+                                                {"standard", {{16, 32, 64, 64}, 16, 80'000}},
                                                 {"long", {{16, 32, 64, 64}, 16, 640'000}}};
 constexpr double kWeight = 1e-4;
 
@@ -68,6 +68,7 @@ AutoencoderSettings autoencoder_of(const VaeSettings& settings, const Pictures& 
     config.latent_channels = settings.latent_channels;
     config.channels = settings.channels;
     result.scale = {1, 0};
+    config.check();
     const int factor = config.factor();
     require(pictures.height % factor == 0 && pictures.width % factor == 0, pictures.source,
             ": pictures of ", pictures.height, " x ", pictures.width, " are not halved evenly ",

@@ -99,11 +99,8 @@ std::vector<ReadWord> WordReader::read(Tensor<const float> canvases) {
     return words;
 }
 
-Array<float> WordReader::features(Tensor<const float> canvases) {
-    const Predictions named = judge(classifier_, take_columns(canvases).covers);
-    Array<float> features({canvases.size(0), kGridLetters * Classifier::kFeatures});
-    std::ranges::copy(named.features, features.begin());
-    return features;
+bool WordReader::has_learned(std::int64_t images, std::uint64_t seed) const {
+    return classifier_.images >= images && classifier_.seed == std::to_string(seed);
 }
 
 WordReader WordReader::load(const std::filesystem::path& path) {

@@ -23,10 +23,9 @@ public:
 
     /// canvases [N,64,64,3].
     std::vector<ReadWord> read(Tensor<const float> canvases);
-    /// The features of the columns, one after the other: [N, kGridLetters kFeatures].
-    Array<float> features(Tensor<const float> canvases);
 
-    std::int64_t images() const { return classifier_.images; }  ///< that it learned from
+    /// Whether it has learned as a call of `train` would teach it, or longer.
+    bool has_learned(std::int64_t images, std::uint64_t seed) const;
     void save(const std::filesystem::path& path) const { classifier_.save(path); }
     static WordReader load(const std::filesystem::path& path);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <system_error>
 
 #include "io/files.hpp"
 #include "io/json.hpp"
@@ -54,9 +53,9 @@ std::vector<std::string> captions_of_table(const fs::path& path,
                 " fields, expected ", rows.front().fields.size());
         const std::string &name = row.fields[file], said = trimmed(row.fields[caption]);
         require(!said.empty(), place, ": the caption is empty");
-        std::error_code ignored;
-        require(fs::exists(path.parent_path() / name, ignored), place, ": there is no picture ",
-                in_quotes(name));
+        require(
+            std::ranges::any_of(pictures, [&](const fs::path& p) { return p.filename() == name; }),
+            place, ": there is no picture ", in_quotes(name));
         require(of.emplace(name, said).second, place, ": a second caption of ", in_quotes(name));
     }
     std::vector<std::string> captions;

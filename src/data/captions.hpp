@@ -25,8 +25,8 @@ std::string as_field(std::string_view text);
 /// What is said of each of these pictures, in their order. Either the folder holds captions.csv,
 /// whose first line names its columns, "file" and "caption" among them, or there is NAME.txt beside
 /// each picture NAME.png, of which line breaks and spaces around the text are left out. Empty if
-/// the folder has no captions. Fails if a picture has none, two or an empty one, and if one belongs
-/// to a picture that is not there.
+/// the folder has no captions. Fails if a picture has none, two or an empty one, and if a line of
+/// the table belongs to a picture that is not there.
 std::vector<std::string> read_captions(const std::filesystem::path& folder,
                                        std::span<const std::filesystem::path> pictures);
 

@@ -70,6 +70,20 @@ Sprite reduced(const Seen& from, int thing) {
     return sprite;
 }
 
+/// Of names, covers and colours.
+std::string checksum_of(const SpriteSet& set) {
+    Dataset all;
+    for (const Sprite& sprite : set.sprites) {
+        const std::string& name = set.things[static_cast<std::size_t>(sprite.thing)];
+        all.pixels.insert(all.pixels.end(), name.begin(), name.end());
+        for (const std::vector<float>* numbers : {&sprite.cover, &sprite.rgb})
+            for (const float v : *numbers) all.pixels.push_back(to_byte(v));
+    }
+    all.count = all.height = all.channels = 1;
+    all.width = static_cast<int>(all.pixels.size());
+    return checksum(all);
+}
+
 }  // namespace
 
 fs::path find_emoji(const std::string& data_dir) {
@@ -94,6 +108,7 @@ SpriteSet emoji_sprites(const fs::path& folder) {
     const std::vector<fs::path> paths = picture_files(folder);
     SpriteSet set{.name = "emoji",
                   .source = std::to_string(paths.size()) + " emoji of " + folder.string(),
+                  .checksum = {},
                   .coloured = true,
                   .things = read_captions(folder, paths),
                   .sprites = {}};
@@ -105,6 +120,7 @@ SpriteSet emoji_sprites(const fs::path& folder) {
         require(seen.height > 0, path.string(), ": is transparent everywhere");
         set.sprites.push_back(reduced(seen, static_cast<int>(set.sprites.size())));
     }
+    set.checksum = checksum_of(set);
     return set;
 }
 

@@ -103,10 +103,16 @@ void lay(const Sprite& sprite, const Scene::Detail& detail, Tensor<float> canvas
     }
 }
 
-/// Whether a name is that of several things: "glasses", but neither "cactus" nor "compass".
+/// Whether a name is that of several things: "glasses" and "people hugging", but neither "cactus"
+/// nor "compass", nor "nest with eggs".
 bool is_plural(const std::string& name) {
-    return name.size() > 2 && name.ends_with('s') &&
-           std::string("siu").find(name[name.size() - 2]) == std::string::npos;
+    if (name.starts_with("people ")) return true;
+    std::string head = name;  // what it is, without what it has or does
+    for (const char* then : {" with ", " of ", " in ", " on ", " over ", " showing ", " holding ",
+                             " lifting ", " and "})
+        head = head.substr(0, head.find(then));
+    return head.size() > 2 && head.ends_with('s') && !head.ends_with("rhinoceros") &&
+           std::string("siu").find(head[head.size() - 2]) == std::string::npos;
 }
 
 /// "a large thin red seven leaning left", "a large rose", "small chopsticks"

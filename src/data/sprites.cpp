@@ -89,6 +89,7 @@ SpriteSet digit_sprites(const Dataset& digits) {
             "digits: ", digits.source, " are not grey pictures with labels");
     SpriteSet set{.name = "digits",
                   .source = digits.source,
+                  .checksum = checksum(digits),
                   .things = {kDigits.begin(), kDigits.end()},
                   .sprites = {}};
     const std::size_t size = digits.image_size();

@@ -24,6 +24,7 @@ struct Sprite {
 struct SpriteSet {
     std::string name;                 ///< "digits" or "emoji"
     std::string source;               ///< one line for the reader
+    std::string checksum;             ///< tells two sets of one name apart
     bool coloured = false;            ///< the sprites have colours of their own
     std::vector<std::string> things;  ///< "zero" .. "nine", or what the pictures show
     std::vector<Sprite> sprites;

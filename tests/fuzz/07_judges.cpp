@@ -9,15 +9,19 @@ namespace diffusion::fuzz {
 
 std::vector<std::string> seeds() {
     return {
+        "model=scene judge\ndata=scenes\nchecksum=00000000\nimages=60000\nseed=1",
         "model=classifier\ndata=scenes\nchecksum=00000000\nheight=32\nwidth=32\nchannels=1\n"
-        "classes=10\nimages=60000\nseed=1\nversion=1\nthickness=0.1,0.2",
+        "classes=10\nimages=60000\nseed=1",
         "model=classifier\ndata=words\nchecksum=\nheight=9999\nwidth=9999\nchannels=9999\nclasses="
         "36\nimages=999999999\nseed="};
 }
 
 void check(const std::string& input) {
     const auto path = folder() / "judge.safetensors";
-    Safetensors file;
+    // Of ten digits, and of both sizes of each.
+    const std::vector<float> slants(10, 0.1f), thicknesses(20, 0.1f);
+    Safetensors file{{{"measured.slant", {10}, slants}, {"measured.thickness", {20}, thicknesses}},
+                     {}};
     for (std::size_t at = 0; at < input.size();) {
         const std::size_t end = std::min(input.find('\n', at), input.size());
         const std::string line = input.substr(at, end - at);

@@ -91,5 +91,8 @@ TEST_CASE("captions that are missing, double, empty or of no picture are refused
     CHECK(refused("file,caption\na.png,x\n") == ": says nothing of b.png");
     CHECK(refused("file,caption\na.png,x\nb.png,\" \"\n") == ": line 3: the caption is empty");
     CHECK(refused("file,caption\na.png,x\na.png,y\n") == ": line 3: a second caption of \"a.png\"");
+    for (const char* other : {"", "captions.csv", "../a.png"})
+        CHECK(contains(refused(("file,caption\n" + std::string(other) + ",x\n").c_str()),
+                       ": line 2: there is no picture"));
     CHECK(refused("file,caption\nc.png,x\n") == ": line 2: there is no picture \"c.png\"");
 }

@@ -138,17 +138,25 @@ TEST_CASE("names of several things have no article, and names with a size no sec
     SpriteSet set = sprites();
     set.things.assign(set.things.size(), "glasses");
     set.things[0] = "large blue diamond";
+    set.things[1] = "nest with eggs";
+    set.things[2] = "people hugging";
     const Scenes scenes(set, 1);
     for (int i = 0; i < 200; ++i) {
         const Scene scene = scenes.scene(i);
         const std::string caption = scenes.caption(scene, i);
         CAPTURE(caption);
-        for (const char* wrong :
-             {"a small glasses", "a little glasses", "a large glasses", "a big glasses",
-              "large large", "big large", "small large", "little large"})
+        for (const char* wrong : {"a small glasses", "a little glasses", "a large glasses",
+                                  "a big glasses", "large large", "big large", "small large",
+                                  "little large", "a small people", "a large people"})
             CHECK(!contains(caption, wrong));
         if (scene.things.size() == 1 && scene.things[0].thing == 0)
             CHECK(contains(caption, "a large blue diamond"));
+        if (scene.things.size() == 1 && scene.things[0].thing == 1) {
+            const bool has_article =
+                contains(caption, "a small nest") || contains(caption, "a little nest") ||
+                contains(caption, "a large nest") || contains(caption, "a big nest");
+            CHECK(has_article);
+        }
     }
 }
 
