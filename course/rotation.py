@@ -4,8 +4,8 @@
 usage: rotation.py [TREE]           prints 02,04 (for --chapters of prove.py and museum.py), and to stderr why
        rotation.py --format [TREE]  prints the kind of file whose reader is fuzzed (for scripts/fuzz.sh): each in its turn
 
-- Chapters that the commits of the last day (before the newest commit) changed, their tests and exhibits among them; at most two,
-  those changed last first.
+- Of the chapters that the commits of the last day (before the newest commit) changed, their tests and exhibits among them, the one
+  that was changed last.
 - One of the others, which changes with every commit and every day. So it is for what belongs to no chapter (src, cmake, course).
 - All, where git knows no history: in a copy without it, and in a clone that is too shallow to show a day.
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from regions import Fault, chapter_folders, in_one_line
 
 ROOT = Path(__file__).resolve().parent.parent
-DAY, MOST = 24 * 60 * 60, 2
+DAY, MOST = 24 * 60 * 60, 1
 
 
 def git(tree, *arguments):
