@@ -7,6 +7,7 @@
 #include <numeric>
 #include <optional>
 
+#include "02_gradients/ops.hpp"
 #include "04_unet/training_loop.hpp"
 #include "07_latent_vae/coding.hpp"
 #include "07_latent_vae/latent_set.hpp"
@@ -231,24 +232,25 @@ private:
         }
     }
 
-    /// (7.8) for each number of a latent, the mean over the pictures.
+    /// (7.8) for each number of a latent by itself, the mean over the pictures.
     Array<double> prices(Tensor<const float> originals) {
-        const LatentSet set = encode_posteriors(model_, trainer_.average(), originals);
         const int pictures = originals.size(0);
-        const auto numbers = static_cast<int>(set.mean.tensor()[0].numel());
+        const auto numbers =
+            static_cast<int>(model_.autoencoder.latent_shape(originals.shape()).numel() / pictures);
+        Array<float> each({pictures, numbers});
+        in_pieces(trainer_.average(), originals, pixels_of(originals.shape()),
+                  [&](int first, Var<float> x) {
+                      const Posterior<float> q = model_.autoencoder.encode(x);
+                      const Shape apart{x.size(0) * numbers, 1, 1, 1};
+                      const Tensor<float> kl =
+                          latent_kl<float>({reshape(q.mean, apart), reshape(q.log_variance, apart)})
+                              .value();
+                      std::ranges::copy(kl, each.tensor()[first].data());
+                  });
         Array<double> price(numbers);
-        for (int n = 0; n < pictures; ++n) {
-            for (int i = 0; i < numbers; ++i) {
-                const double mean = static_cast<double>(set.mean.tensor()[n].data()[i]) /
-                                        model_.scale.factor +
-                                    model_.scale.shift,
-                             deviation = static_cast<double>(set.deviation.tensor()[n].data()[i]) /
-                                         model_.scale.factor;
-                price.data()[i] +=
-                    (mean * mean + deviation * deviation - 2 * std::log(deviation) - 1) / 2 /
-                    pictures;
-            }
-        }
+        for (int n = 0; n < pictures; ++n)
+            for (int i = 0; i < numbers; ++i)
+                price.data()[i] += static_cast<double>(each.tensor()(n, i)) / pictures;
         return price;
     }
 

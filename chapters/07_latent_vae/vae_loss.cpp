@@ -7,31 +7,17 @@
 #include "tensor/random.hpp"
 
 namespace diffusion {
-namespace {
-
-/// The mean squared error of each picture and of all, each of which counts the same.
-template <class T>
-WeightedError<T> picture_errors(Var<T> decoded, Tensor<T> x) {
-    const Tensor<T> ones = decoded.tape().numbers().template make<T>({x.size(0)});
-    fill(ones, T(1));
-    return weighted_mse(decoded, x, ones);
-}
-
-/// (7.11), its two terms.
-template <class T>
-Var<T> with_kl(Var<T> mean_square, Tensor<T> x, Var<T> kl, double weight) {
-    const double numbers = static_cast<double>(x.numel());  // of all pictures: N D
-    return add(mean_square, scale(sum(kl), static_cast<T>(weight / numbers)));
-}
-
-}  // namespace
 
 template <class T>
 Var<T> autoencoder_loss(Var<T> decoded, Tensor<std::type_identity_t<T>> x, Var<T> kl,
                         double weight) {
     require(kl.shape() == Shape{x.size(0)}, "autoencoder_loss: x is ", x.shape(), ", the KL ",
             kl.shape());
-    return with_kl(picture_errors(decoded, x).loss, x, kl, weight);
+    const Tensor<T> ones = decoded.tape().numbers().template make<T>({x.size(0)});
+    fill(ones, T(1));
+    const double numbers = static_cast<double>(x.numel());  // of all pictures: N D
+    return add(weighted_mse(decoded, x, ones).loss,
+               scale(sum(kl), static_cast<T>(weight / numbers)));  // (7.11)
 }
 
 Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
