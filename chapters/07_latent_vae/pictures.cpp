@@ -61,11 +61,11 @@ Pictures composed(std::string name, std::string source, int batch, const Compose
 
 Pictures scene_pictures(const std::string& data_dir, int batch, std::uint64_t seed) {
     const Split digits = find_split("mnist", data_dir);
+    const SpriteSet sprites = digit_sprites(digits.train);
     Pictures pictures =
-        composed("scenes", "scenes, 64 x 64, of the digits of " + digits.train.source, batch,
-                 composer_of(digit_sprites(digits.train), seed),
-                 composer_of(digit_sprites(digits.test), ~seed));
-    pictures.identity["data checksum"] = checksum(digits.train);
+        composed("scenes", "scenes, 64 x 64, of the digits of " + sprites.source, batch,
+                 composer_of(sprites, seed), composer_of(digit_sprites(digits.test), ~seed));
+    pictures.identity["data checksum"] = sprites.checksum;
     return pictures;
 }
 

@@ -180,8 +180,8 @@ Scenes::Scenes(SpriteSet sprites, std::uint64_t seed, Canvases which)
         if (!sprites_.coloured || is_unseen_emoji(thing) == (which == Canvases::unseen))
             choice_.push_back(thing);
     require(sprites_.coloured || which != Canvases::unseen, "scenes: every digit is trained on");
-    constexpr std::size_t kLeast =
-        16;  // any ground has some that are held out, and some that are not
+    // So that any ground has some that are held out with it, and some that are not.
+    constexpr std::size_t kLeast = 16;
     require(!sprites_.coloured || sprites_.things.size() >= kLeast, "scenes: ", sprites_.source,
             ", expected at least ", kLeast);
     sort_by_weight();

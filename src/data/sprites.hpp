@@ -13,12 +13,12 @@ namespace diffusion {
 struct Sprite {
     int thing = 0;  ///< what it shows, an index into SpriteSet::things
     int height = 0, width = 0;
-    std::vector<float> cover =
-        {};                ///< [height,width]: the part of each pixel that it covers, 0 to 1
+    /// [height,width]: the part of each pixel that it covers, 0 to 1.
+    std::vector<float> cover = {};
     double slant = 0;      ///< of a digit: what it leans, see slant_of, beyond its figure's own
     double thickness = 0;  ///< of a digit: of its strokes, see thickness_of
-    std::vector<float> rgb = {};  ///< [height,width,3], in [-1,1], times cover; empty: one colour,
-                                  ///< which is chosen on the canvas
+    /// [height,width,3], in [-1,1], times cover; empty: one colour, which is chosen on the canvas.
+    std::vector<float> rgb = {};
 };
 
 struct SpriteSet {
