@@ -173,6 +173,20 @@ void bench_convolutions(const Machine& machine, Table& table) {
         });
     convolutions(machine, table, "3x3, stride 2", {{28, 32, 32, 3, 2}, {14, 64, 64, 3, 2}}, false,
                  forward, data, weights);
+    // x holds the doubled image; the small one is a quarter of its memory.
+    const auto small = [](Worker& m) {
+        return Tensor<float>(m.x.data(),
+                             {m.x.size(0), m.x.size(1) / 2, m.x.size(2) / 2, m.x.size(3)});
+    };
+    convolutions(
+        machine, table, "3x3, doubled", {{28, 64, 64}, {32, 64, 64}, {64, 32, 32}}, false,
+        [small](Worker& m, int) { conv2d_doubled<float>(small(m), m.w, m.y, m.scratch); },
+        [small](Worker& m, int) {
+            conv2d_doubled_vjp<float>(small(m), m.w, m.y, {small(m), false, {}}, m.scratch);
+        },
+        [small](Worker& m, int) {
+            conv2d_doubled_vjp<float>(small(m), m.w, m.y, {{}, false, m.w}, m.scratch);
+        });
     convolutions(machine, table, "1x1",
                  {{28, 96, 32, 1},
                   {28, 64, 32, 1},

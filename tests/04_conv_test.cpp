@@ -7,6 +7,7 @@
 #include "04_unet/winograd.hpp"
 #include "kernels/conv.hpp"
 #include "kernels/winograd.hpp"
+#include "kernels/winograd_doubled.hpp"
 #include "support/exact.hpp"
 #include "support/varied.hpp"
 #include "tensor/random.hpp"
@@ -274,6 +275,80 @@ TEST_CASE_TEMPLATE("(4.17) (4.18) (4.19) Winograd's convolution and VJPs equal p
         CHECK(difference(dx, dx2, 9 * s.o) < 10);
         winograd_weight_vjp<T>(x, dy, dw, scratch);
         CHECK(difference(dw, dw2, s.n * s.h * s.w) < 10);
+    }
+}
+
+TEST_CASE("(4.20) five products give a row of four of a doubled picture, 25 a tile of sixteen") {
+    Arena memory;
+    const Tensor<double> d = memory.make<double>({4, 4, 1}), w = memory.make<double>({3, 3, 1, 1}),
+                         large = memory.make<double>({8, 8, 1}), y = memory.make<double>({8, 8, 1}),
+                         zero = memory.zeros<double>({1});
+    fill_normal(d, Random(varied_seed(24), Purpose::test, 1));
+    fill_normal(w, Random(varied_seed(24), Purpose::test, 2));
+    plain::upsample(d, large);
+    plain::convolution(large, w, zero, {}, y);
+    const plain::DoubledWinograd doubled;
+    Eigen::Matrix4d patch;
+    Eigen::Matrix3d kernel;
+    for (int i = 0; i < 16; ++i) patch(i / 4, i % 4) = d.data()[i];
+    for (int i = 0; i < 9; ++i) kernel(i / 3, i % 3) = w.data()[i];
+    const Eigen::Matrix4d tile = doubled.tile(patch, kernel);
+    for (int i = 0; i < 16; ++i)
+        CHECK(tile(i / 4, i % 4) == doctest::Approx(y(2 + i / 4, 2 + i % 4, 0)).epsilon(1e-12));
+    const Eigen::Vector4d of_row = doubled.row(patch.row(1).transpose(), kernel.row(2).transpose());
+    for (int i = 0; i < 4; ++i) {
+        double expected = 0;  // output i reads the doubled pixels i + 1 .. i + 3 of a a b b c c d d
+        for (int v = 0; v < 3; ++v) expected += kernel(2, v) * patch(1, (i + 1 + v) / 2);
+        CHECK(of_row(i) == doctest::Approx(expected).epsilon(1e-12));
+    }
+}
+
+TEST_CASE_TEMPLATE("(4.20) a convolution of a doubled picture and its VJPs equal plain loops", T,
+                   float, double) {
+    struct Case {
+        int n, h, w, c, o;
+    };
+    // The last two do not consist of whole tiles, or have few channels.
+    for (const Case s : {Case{1, 4, 4, 16, 16}, Case{3, 8, 12, 33, 20}, Case{9, 4, 8, 17, 48},
+                         Case{2, 28, 28, 64, 32}, Case{2, 6, 7, 16, 16}, Case{2, 8, 8, 2, 16}}) {
+        CAPTURE(s.h);
+        CAPTURE(s.c);
+        Numbers<T> numbers;
+        Arena& memory = numbers.memory;
+        Arena scratch;
+        const Tensor<T> x = numbers.normal({s.n, (s.h + 1) / 2, (s.w + 1) / 2, s.c}),
+                        weight = numbers.normal({3, 3, s.c, s.o}),
+                        dy = numbers.normal({s.n, s.h, s.w, s.o}), y = numbers.normal(dy.shape()),
+                        row = numbers.normal({s.n, s.o});
+        const Tensor<double> x2 = numbers.exact(x), weight2 = numbers.exact(weight),
+                             large = memory.make<double>({s.n, s.h, s.w, s.c}),
+                             y2 = memory.make<double>(y.shape()),
+                             dlarge = memory.zeros<double>(large.shape()),
+                             dx2 = memory.zeros<double>(x.shape()),
+                             dw2 = memory.zeros<double>(weight.shape());
+        for (int n = 0; n < s.n; ++n) plain::upsample(x2[n], large[n]);
+        convolve(large, weight2, {}, y2);
+        convolve_vjp(numbers.exact(dy), large, weight2, {}, dlarge, dw2);
+        for (int n = 0; n < s.n; ++n) plain::upsample_vjp(dlarge[n], dx2[n]);
+        conv2d_doubled<T>(x, weight, y, scratch);
+        CHECK(difference(y, y2, 9 * s.c) < 10);
+        conv2d_doubled<T>(x, weight, y, scratch, {row.data(), s.o});
+        CHECK(difference(y, plus(y2, row, {}, memory), 9 * s.c) < 10);
+        const Tensor<double> twice = plus(y2, row, y, memory);
+        conv2d_doubled<T>(x, weight, y, scratch, {row.data(), s.o, y.data()});
+        CHECK(difference(y, twice, 9 * s.c) < 10);
+        // Alone and together, written and added to.
+        const Tensor<T> dx = numbers.normal(x.shape()), dw = memory.zeros<T>(weight.shape());
+        conv2d_doubled_vjp<T>(x, weight, dy, {dx, false, {}}, scratch);
+        CHECK(difference(dx, dx2, 9 * s.o) < 10);
+        conv2d_doubled_vjp<T>(x, weight, dy, {{}, true, dw}, scratch);
+        CHECK(difference(dw, dw2, s.n * s.h * s.w) < 10);
+        const Tensor<T> dx3 = memory.zeros<T>(x.shape()), dw3 = memory.zeros<T>(weight.shape());
+        for (int i = 0; i < 2; ++i) conv2d_doubled_vjp<T>(x, weight, dy, {dx3, true, dw3}, scratch);
+        for (double& v : dx2) v *= 2;
+        for (double& v : dw2) v *= 2;
+        CHECK(difference(dx3, dx2, 9 * s.o) < 10);
+        CHECK(difference(dw3, dw2, s.n * s.h * s.w) < 10);
     }
 }
 

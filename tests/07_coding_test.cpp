@@ -9,6 +9,7 @@
 #include "07_latent_vae/latent_set.hpp"
 #include "07_latent_vae/pictures.hpp"
 #include "07_latent_vae/tiny_file.hpp"
+#include "io/image.hpp"
 #include "io/json.hpp"
 #include "support/file_checks.hpp"
 #include "support/temporary_folder.hpp"
@@ -199,9 +200,30 @@ TEST_CASE("settings that are not understood are refused by name") {
 
 TEST_CASE("pictures of all kinds: streams repeat, and those held out are others") {
     const TemporaryFolder folder;
-    for (const char* kind : {"scenes", "words", "free_words", "builtin"}) {
+    fs::create_directory(folder / "emoji");
+    std::string captions = "file,caption\n";
+    for (int i = 0; i < 32; ++i) {  // some of 32 are among those that are not trained on
+        const std::string name = std::to_string(i) + ".png";
+        write_png(folder / "emoji" / name,
+                  {8, 8, 3, std::vector<std::uint8_t>(192, static_cast<std::uint8_t>(7 * i))});
+        captions += name + ",a grey square called " + std::to_string(i) + "\n";
+    }
+    put_text(folder / "emoji" / "captions.csv", captions);
+    const std::string own = "folder:" + (folder / "emoji").string();
+    for (const std::string& kind :
+         {std::string("scenes"), std::string("words"), std::string("free_words"),
+          std::string("builtin"), std::string("emoji"), own}) {
         CAPTURE(kind);
-        const Pictures pictures = find_pictures(kind, "", 4, 7);
+        const Pictures pictures =
+            find_pictures(kind, kind == "emoji" ? folder.path().string() : "", 4, 7);
+        CHECK(static_cast<bool>(pictures.unseen) == (kind == "emoji"));
+        CHECK(static_cast<bool>(pictures.caption) == (kind != "builtin"));
+        if (kind == own) {  // there are no others, and it is said
+            CHECK(pictures.others == "pictures of the training set");
+            CHECK(pictures.caption(3).starts_with("a grey square called"));
+            CHECK(pictures.caption(35) == pictures.caption(3));
+            continue;
+        }
         Arena arena;
         const Tensor<float> batch = pictures.train(arena, 3, 0, 4).x0;
         REQUIRE(batch.shape() == Shape{4, pictures.height, pictures.width, pictures.channels});

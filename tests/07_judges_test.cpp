@@ -7,6 +7,7 @@
 #include "07_latent_vae/scene_judge.hpp"
 #include "07_latent_vae/take_apart.hpp"
 #include "07_latent_vae/word_reader.hpp"
+#include "data/painted.hpp"
 #include "data/strokes.hpp"
 #include "support/file_checks.hpp"
 #include "support/temporary_folder.hpp"
@@ -49,12 +50,7 @@ TEST_CASE("the judge of scenes reads what was painted, by other hands than it le
     const Scenes scenes(digit_sprites(stroke_digits(3000, 1)), 1),
         others(digit_sprites(stroke_digits(1000, 2)), 2);
     SceneJudge judge = SceneJudge::train(scenes, 24'000, 1);
-    std::vector<Scene> painted;
-    Array<float> canvases({400, kCanvas, kCanvas, 3});
-    for (int i = 0; i < 400; ++i) {
-        painted.push_back(others.scene(i));
-        others.paint(painted.back(), canvases.tensor()[i]);
-    }
+    auto [painted, canvases] = paint_canvases(others, 0, 400);
     const SceneAgreement right = agreement(painted, judge.read(canvases.tensor()));
     CHECK(right.place > 0.99);
     CHECK(right.thing > 0.97);
@@ -94,12 +90,7 @@ TEST_CASE("the judge of scenes reads what was painted, by other hands than it le
 TEST_CASE("the reader of words spells what was painted, also words that it never met") {
     const Words words(Spacing::grid, 1), others(Spacing::grid, 2, Spelling::held_out);
     WordReader reader = WordReader::train(words, 24'000, 1);
-    std::vector<Word> painted;
-    Array<float> canvases({400, kCanvas, kCanvas, 3});
-    for (int i = 0; i < 400; ++i) {
-        painted.push_back(others.word(i));
-        others.paint(painted.back(), canvases.tensor()[i]);
-    }
+    auto [painted, canvases] = paint_canvases(others, 0, 400);
     const WordAgreement right = agreement(painted, reader.read(canvases.tensor()));
     CHECK(right.letters > 0.99);
     CHECK(right.words > 0.97);

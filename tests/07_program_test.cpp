@@ -1,6 +1,7 @@
 // Chapter 7: the program, from outside.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -76,6 +77,7 @@ TEST_CASE("latents of a wrong scale are an experiment, which writes down what it
     with_vae.insert(with_vae.end(), {"--vae", world().out.string()});
     CHECK(world().run(with_vae, wrong).exit_code == 0);
     CHECK(factor(wrong) == doctest::Approx(4 * factor(world().out)));
+    CHECK(read_json(wrong / "run.json")["settings"]["signal-to-noise times"] == "16");
     CHECK(world().run({"sample", "--n", "2", "--steps", "2"}, wrong).exit_code == 0);
 }
 
@@ -93,11 +95,34 @@ TEST_CASE("the judges read what an autoencoder decodes, and measure how far samp
     CHECK(contains(decoded.out, "decoded"));
     CHECK(contains(decoded.out, "scenes: thing"));
     CHECK(!contains(decoded.out, "words:"));
+    const auto number = [&](const std::string& name) {
+        const nlohmann::json result = read_json(out / "run.json");
+        for (const auto& entry : result.at("numbers"))
+            if (entry.at("name") == name) return entry.at("value").get<double>();
+        FAIL("no number ", name);
+        return 0.0;
+    };
+    CHECK(number("scenes: ground") > 0.95);  // of pixels, so it needs no training
+    CHECK(number("scenes: place") > 0.95);
+    CHECK(number("scenes: thing") > 0.2);  // of ten; of 2,000 quarters there is little to learn
+    // An autoencoder that has seen 64 canvases leaves nothing that could be read.
+    CHECK(number("scenes: all, decoded") < 0.1);
+    CHECK(number("scenes: thing, decoded") < number("scenes: thing"));
     REQUIRE(world().run({"canvases", "--n", "60"}, folder / "real").exit_code == 0);
     const ProcessResult distance = asked("--samples", folder / "real/canvases");
     CHECK(distance.exit_code == 0);
     CHECK(contains(distance.out, "Frechet distance to 1000 scenes"));
     CHECK(contains(distance.out, "60 canvases"));
+    // Canvases of the training set are as near to it as others, but for the chance of 60.
+    CHECK(number("Frechet distance, other scenes") > 0);
+    CHECK(number("Frechet distance, samples") < 2 * number("Frechet distance, other scenes"));
+    fs::create_directory(folder / "grey");
+    for (int i = 0; i < 60; ++i)
+        write_png(folder / "grey" / (std::to_string(i) + ".png"),
+                  {64, 64, 3, std::vector<std::uint8_t>(3 * 64 * 64, 128)});
+    const double real = number("Frechet distance, samples");
+    CHECK(asked("--samples", folder / "grey").exit_code == 0);
+    CHECK(number("Frechet distance, samples") > 2 * real);
     write_png(folder / "small.png", {8, 8, 3, std::vector<std::uint8_t>(192)});
     fs::create_directory(folder / "small");
     fs::rename(folder / "small.png", folder / "small" / "a.png");
@@ -219,6 +244,41 @@ TEST_CASE("pictures of any size are encoded, decoded and reconstructed, and cut 
         folder / "coded");
     CHECK(small.exit_code == 1);
     CHECK(contains(small.err, "small.png: a picture of 7 x 9 pixels, expected 8 at least"));
+}
+
+TEST_CASE("a pipeline in half precision is half as large and opens as before") {
+    const TemporaryFolder folder;
+    const fs::path half = folder / "half";
+    const auto halve = [&](const fs::path& from) {
+        return run_program({"halve", "--model", from.string(), "--out", half.string()});
+    };
+    const ProcessResult made = halve(world().out);
+    CHECK(made.exit_code == 0);
+    CHECK(contains(made.out, "rounding changed them by up to"));
+    for (const char* part : {"vqvae", "unet"}) {
+        const auto size = [&](const fs::path& of) {
+            return static_cast<double>(
+                fs::file_size(of / part / "diffusion_pytorch_model.safetensors"));
+        };
+        CHECK(size(half) < 0.6 * size(world().out));
+    }
+    CHECK(!fs::exists(half / "vqvae" / "state.safetensors"));
+    const auto drawn = [&](const fs::path& model, const char* to) {
+        CHECK(world()
+                  .run({"sample", "--model", model.string(), "--n", "2", "--steps", "2",
+                        "--save-npy"},
+                       folder / to)
+                  .exit_code == 0);
+        return read_npy(folder / to / "samples.npy").values;
+    };
+    const auto a = drawn(world().out, "a"), b = drawn(half, "b");
+    REQUIRE(a.size() == b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) CHECK(std::abs(a[i] - b[i]) < 0.02f);
+    CHECK(halve(world().out).err.find("is there already") != std::string::npos);
+    fs::remove_all(half);
+    CHECK(contains(halve(folder / "nothing").err, "is no folder"));
+    fs::create_directory(folder / "empty");
+    CHECK(contains(halve(folder / "empty").err, "holds no diffusion_pytorch_model.safetensors"));
 }
 
 TEST_CASE("drawing decodes latents; the same seed gives the same bytes") {

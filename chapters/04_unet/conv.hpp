@@ -25,6 +25,13 @@ template <>
 void conv2d_weight_vjp(Tensor<const cuda::Float> x, Tensor<const cuda::Float> dy,
                        ConvOptions options, Tensor<cuda::Float> dweight, Arena& scratch);
 template <>
+void conv2d_doubled(Tensor<const cuda::Float> x, Tensor<const cuda::Float> weight,
+                    Tensor<cuda::Float> y, Arena& scratch, Plus<cuda::Float> plus);
+template <>
+void conv2d_doubled_vjp(Tensor<const cuda::Float> x, Tensor<const cuda::Float> weight,
+                        Tensor<const cuda::Float> dy, const DoubledGradients<cuda::Float>& to,
+                        Arena& scratch);
+template <>
 void upsample(Tensor<const cuda::Float> x, Tensor<cuda::Float> y);
 template <>
 void upsample_vjp(Tensor<const cuda::Float> dy, bool add, Tensor<cuda::Float> dx);

@@ -120,30 +120,7 @@ Var<T> group_norm(Var<T> x, const std::type_identity_t<Norm<T>>& norm) {
     return y;
 }
 
-// ---- A convolution of an image that is still to be computed.
-
-/// Writes the images that the convolution reads.
-template <class T>
-void compute_images(const ConvInput<T>& in, const GroupNormLines<T>& lines, Images images,
-                    Tensor<T> y) {
-    if (in.normed()) {
-        norm_forward(in, lines, images, y);
-    } else {
-        upsample<T>(images.of(in.a.value()), y);  // (4.8)
-    }
-}
-/// Writes them once more, and adds to the gradients of what they are made of. dy is lost.
-template <class T>
-void compute_images_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines,
-                        const GroupNormGradients<T>& to, Images images, Tensor<T> dy, Tensor<T> y) {
-    if (in.normed()) {
-        norm_vjp(in, lines, to, images, dy, y);
-        return;
-    }
-    upsample<T>(images.of(in.a.value()), y);
-    // (4.8): a pixel that was copied to four places collects four
-    if (to.a) upsample_vjp<T>(dy, to.add_a, images.of(to.a));
-}
+// ---- A convolution of an image that is still to be normalised.
 
 /// What is added to these images of y.
 template <class T>
@@ -154,19 +131,19 @@ Plus<T> plus_of(Plus<T> all, Images images, Tensor<T> y) {
 }
 
 template <class T>
-void convolve_computed(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> weight,
-                       ConvOptions options, const Plus<T>& plus, Tensor<T> y, Arena& scratch) {
+void convolve_normed(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> weight,
+                     ConvOptions options, const Plus<T>& plus, Tensor<T> y, Arena& scratch) {
     for_images_in_cache<T>(in.shape(), [&](Images images) {
         Arena::Scope scope(scratch);
         const Tensor<T> x = scratch.template make<T>(images.shape(in.shape()));
-        compute_images(in, lines, images, x);
+        norm_forward(in, lines, images, x);
         conv2d<T>(x, weight, options, images.of(y), scratch, plus_of(plus, images, y));  // (4.1)
     });
 }
 
 template <class T>
-void convolve_computed_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Var<T> weight,
-                           ConvOptions options, Tensor<T> dy, Arena& scratch) {
+void convolve_normed_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Var<T> weight,
+                         ConvOptions options, Tensor<T> dy, Arena& scratch) {
     const GroupNormGradients<T> to = gradients_of(in);
     for_images_in_cache<T>(in.shape(), [&](Images images) {
         Arena::Scope scope(scratch);
@@ -174,10 +151,20 @@ void convolve_computed_vjp(const ConvInput<T>& in, const GroupNormLines<T>& line
         const Tensor<T> x = scratch.template make<T>(shape), dx = scratch.template make<T>(shape);
         const Tensor<T> dy_part = images.of(dy);
         conv2d_data_vjp<T>(dy_part, weight.value(), options, false, dx, scratch);  // (4.2)
-        compute_images_vjp(in, lines, to, images, dx, x);
+        norm_vjp(in, lines, to, images, dx, x);
         if (weight.needs_grad())
             conv2d_weight_vjp<T>(x, dy_part, options, weight.grad(), scratch);  // (4.3)
     });
+}
+
+// ---- A convolution of an image that is doubled (4.8).
+
+template <class T>
+void convolve_doubled_vjp(const ConvInput<T>& in, Var<T> weight, Tensor<T> dy, Arena& scratch) {
+    DoubledGradients<T> to;
+    if (in.a.needs_grad()) to.x = in.a.grad_or_room(to.add_x);
+    if (weight.needs_grad()) to.weight = weight.grad();
+    conv2d_doubled_vjp<T>(in.a.value(), weight.value(), dy, to, scratch);
 }
 
 // ---- A convolution of one or two images that lie in memory: y = x_a W_a + x_b W_b.
@@ -229,7 +216,6 @@ Var<T> conv2d(std::type_identity_t<ConvInput<T>> in, Var<T> weight,
     Arena& scratch = tape.scratch();
     const Shape shape = conv2d_shape(in.shape(), weight.shape(), options);
     const int images = shape[0], outputs = shape[3];
-    const bool computed = in.normed() || in.doubled();
     const Var<T> shift = added.shift, other = added.image;
     require(!bias || bias.shape() == Shape{outputs}, "conv2d: bias is ",
             bias ? bias.shape() : Shape{}, ", expected [", outputs, "]");
@@ -239,7 +225,8 @@ Var<T> conv2d(std::type_identity_t<ConvInput<T>> in, Var<T> weight,
             ", what is added to it ", other ? other.shape() : Shape{});
     require(!added.in_place || (other && !in.reads(other.value().data())),
             "conv2d: in_place needs an image to add to that is not its input");
-    require(computed || !in.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
+    require(in.normed() || !in.b || weight.size(0) == 1, "conv2d: joined images need K = 1");
+    require(!in.doubled() || options.stride == 1, "conv2d: a doubled image needs stride 1");
 
     Plus<T> plus;
     if (bias) plus.row = bias.value().data();
@@ -252,15 +239,19 @@ Var<T> conv2d(std::type_identity_t<ConvInput<T>> in, Var<T> weight,
                                     : tape.result(shape, in, weight, bias, shift, other);
     GroupNormLines<T> lines;
     if (in.normed()) lines = norm_lines(in);
-    if (computed) {
-        convolve_computed(in, lines, weight.value(), options, plus, y.value(), scratch);
+    if (in.normed()) {
+        convolve_normed(in, lines, weight.value(), options, plus, y.value(), scratch);
+    } else if (in.doubled()) {
+        conv2d_doubled<T>(in.a.value(), weight.value(), y.value(), scratch, plus);  // (4.8)
     } else {
         convolve_stored(in, weight.value(), options, plus, y.value(), scratch);
     }
     tape.record(y, [=, &scratch] {
         sum_of_rows_vjp(y.grad(), bias, shift, scratch);
-        if (computed) {
-            convolve_computed_vjp(in, lines, weight, options, y.grad(), scratch);
+        if (in.normed()) {
+            convolve_normed_vjp(in, lines, weight, options, y.grad(), scratch);
+        } else if (in.doubled()) {
+            convolve_doubled_vjp(in, weight, y.grad(), scratch);
         } else {
             convolve_stored_vjp(in, weight, options, y.grad(), scratch);
         }

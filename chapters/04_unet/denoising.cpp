@@ -11,8 +11,11 @@
 namespace diffusion {
 namespace {
 
-constexpr int kPiece =
-    8;  // pictures that one core takes at a time at most: their activations stay near it
+/// Pictures that one core takes at a time: few enough that their activations stay near it, and more
+/// of small ones (latents), beside which the weights of a layer are large.
+int pictures_of_a_piece(int pixels) {
+    return pictures_at_a_time(pixels, pixels <= 16 * 16 ? 16 : 8);
+}
 
 std::uint32_t narrow(std::int64_t n) {
     return static_cast<std::uint32_t>(n);
@@ -92,7 +95,7 @@ Denoiser<float> network_denoiser(NetworkOf<float> network, Prediction prediction
     return [=, network = std::move(network), condition = without_pictures(condition)](
                Tensor<const float> xt, const Moment& at, Tensor<float> x0) {
         const int images = xt.size(0), threads = in_parallel() ? 1 : thread_count();
-        const int most = pictures_at_a_time(pixels_of(xt.shape()), kPiece),
+        const int most = pictures_of_a_piece(pixels_of(xt.shape())),
                   size = std::clamp((images + threads - 1) / threads, 1, most),
                   pieces = (images + size - 1) / size;
         check_level(prediction, at.level);

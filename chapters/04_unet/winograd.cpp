@@ -64,4 +64,29 @@ Eigen::Matrix3d Winograd::weight_vjp(const Eigen::Matrix<double, 6, 6>& d,
     return G.transpose() * V.cwiseProduct(dM) * G;  // (4.19)
 }
 
+DoubledWinograd::DoubledWinograd() {
+    S << 1, 0, -1, 0,     // a - c
+        0, 1, 1, 0,       // b + c
+        0, -1, 1, 0,      // c - b
+        0, -1, 1, 0,      // the same
+        0, -1, 0, 1;      // d - b
+    F << 1, 0, 0,         // g0
+        0.5, 0.5, 0.5,    // (g0 + g1 + g2) / 2
+        -0.5, -0.5, 0.5,  // (g2 - g0 - g1) / 2
+        -0.5, 0.5, 0.5,   // (g1 + g2 - g0) / 2
+        0, 0, 1;          // g2
+    C << 1, 1, 0, -1, 0,  // y0 = m0 + m1 - m3
+        0, 1, 1, 0, 0,    // y1 = m1 + m2
+        0, 1, 0, 1, 0,    // y2 = m1 + m3
+        0, 1, -1, 0, 1;   // y3 = m1 - m2 + m4
+}
+
+Eigen::Vector4d DoubledWinograd::row(const Eigen::Vector4d& d, const Eigen::Vector3d& w) const {
+    return C * (F * w).cwiseProduct(S * d);  // (4.20)
+}
+
+Eigen::Matrix4d DoubledWinograd::tile(const Eigen::Matrix4d& d, const Eigen::Matrix3d& w) const {
+    return C * (F * w * F.transpose()).cwiseProduct(S * d * S.transpose()) * C.transpose();
+}
+
 }  // namespace diffusion::plain

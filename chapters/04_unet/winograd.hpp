@@ -22,4 +22,16 @@ struct Winograd {
                                const Eigen::Matrix4d& dy) const;
 };
 
+/// (4.20) A tile of a doubled picture's convolution in 25 multiplications, from the 4 x 4 pixels of
+/// the small picture that it depends on: rows a, b, c and d, of which b and c are doubled in it.
+struct DoubledWinograd {
+    Eigen::Matrix<double, 4, 5> C;  ///< 5 products to 4 outputs
+    Eigen::Matrix<double, 5, 3> F;  ///< 3 weights to the factors of 5 products
+    Eigen::Matrix<double, 5, 4> S;  ///< 4 pixels to the sums that they multiply
+
+    DoubledWinograd();
+    Eigen::Vector4d row(const Eigen::Vector4d& d, const Eigen::Vector3d& w) const;
+    Eigen::Matrix4d tile(const Eigen::Matrix4d& d, const Eigen::Matrix3d& w) const;
+};
+
 }  // namespace diffusion::plain

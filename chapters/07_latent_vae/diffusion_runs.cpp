@@ -257,6 +257,8 @@ private:
             {"multipliers", joined(train().multipliers)},
             {"learning rate", train().learning_rate}};
         for (const auto& [name, value] : told) folder_.setting(name, value);
+        const std::string snr = shortest(snr_factor(settings_.scale_by));
+        if (settings_.scale_by != 1) folder_.setting("signal-to-noise times", snr);  // (7.15)
         banner("Chapter 7: diffusion of " + what,
                {{"data", pictures_.source},
                 {"device", device_.name},

@@ -8,6 +8,7 @@
 #include "05_measuring/given_pictures.hpp"
 #include "07_latent_vae/coding.hpp"
 #include "data/find.hpp"
+#include "data/painted.hpp"
 #include "io/csv.hpp"
 #include "io/files.hpp"
 #include "io/image.hpp"
@@ -73,25 +74,6 @@ namespace {
 
 using Rows = std::vector<std::pair<std::string, double>>;
 
-/// Canvases and what is on them.
-template <class Truth>
-struct Painted {
-    std::vector<Truth> truth;
-    Array<float> canvases;
-};
-Painted<Scene> painted(const Scenes& scenes, int n) {
-    Painted<Scene> all{{}, Array<float>({n, kCanvas, kCanvas, 3})};
-    for (int i = 0; i < n; ++i)
-        scenes.paint(all.truth.emplace_back(scenes.scene(i)), all.canvases.tensor()[i]);
-    return all;
-}
-Painted<Word> painted(const Words& words, int n) {
-    Painted<Word> all{{}, Array<float>({n, kCanvas, kCanvas, 3})};
-    for (int i = 0; i < n; ++i)
-        words.paint(all.truth.emplace_back(words.word(i)), all.canvases.tensor()[i]);
-    return all;
-}
-
 Rows rows_of(const SceneAgreement& right) {
     return {{"place", right.place},   {"thing", right.thing}, {"colour", right.colour},
             {"size", right.size},     {"lean", right.lean},   {"weight", right.weight},
@@ -104,18 +86,33 @@ Rows rows_of(const WordAgreement& right) {
             {"ground", right.ground}};
 }
 
+constexpr int kAtOnce = 1000;  ///< canvases in memory
+
 /// Prints how often a judge is right, on canvases as they were painted and, if there is a coder, on
 /// what it makes of them.
-template <class Judge, class Truth>
-void tell(const char* kind, Judge& judge, const Painted<Truth>& all, const Coder* coder,
+template <class Judge, class Composer>
+void tell(const char* kind, Judge& judge, const Composer& composer, int n, const Coder* coder,
           RunFolder& folder) {
-    const Rows right = rows_of(agreement(all.truth, judge.read(all.canvases.tensor())));
+    decltype(paint_canvases(composer, 0, 1).truth) truth;
+    decltype(judge.read({})) read, read_again;
+    for (int first = 0; first < n; first += kAtOnce) {
+        const auto part = paint_canvases(composer, first, std::min(kAtOnce, n - first));
+        truth.insert(truth.end(), part.truth.begin(), part.truth.end());
+        const auto read_to = [&](auto& to, Tensor<const float> canvases) {
+            const auto some = judge.read(canvases);
+            to.insert(to.end(), some.begin(), some.end());
+        };
+        read_to(read, part.canvases.tensor());
+        if (coder == nullptr) continue;
+        const Array<float> back = coder->decode(coder->encode(part.canvases.tensor()).tensor());
+        require_finite(back.tensor(), "judge: what the autoencoder decodes");
+        read_to(read_again, back.tensor());
+    }
+    const Rows right = rows_of(agreement(truth, read));
     Rows again;
     if (coder != nullptr) {
         std::printf("%25s %10s\n", "painted", "decoded");
-        const Array<float> back = coder->decode(coder->encode(all.canvases.tensor()).tensor());
-        require_finite(back.tensor(), "judge: what the autoencoder decodes");
-        again = rows_of(agreement(all.truth, judge.read(back.tensor())));
+        again = rows_of(agreement(truth, read_again));
     }
     for (std::size_t i = 0; i < right.size(); ++i) {
         const std::string name = std::string(kind) + ": " + right[i].first;
@@ -129,39 +126,49 @@ void tell(const char* kind, Judge& judge, const Painted<Truth>& all, const Coder
     }
 }
 
+/// The judge's features of n canvases; canvases(first, count) are some of them.
+template <class Canvases>
+Array<float> features_of(SceneJudge& judge, int n, Canvases canvases) {
+    Array<float> all({n, SceneJudge::kFeatures});
+    for (int first = 0; first < n; first += kAtOnce) {
+        const Array<float> some = canvases(first, std::min(kAtOnce, n - first));
+        std::ranges::copy(judge.features(some.tensor()), all.tensor()[first].data());
+    }
+    return all;
+}
+
 /// How far samples are from scenes as the judge sees them.
 void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
                    const SceneSets& scenes, SceneJudge& judge, RunFolder& folder) {
-    constexpr int kAtOnce = 1000;
     const int reference_size = common.preset == "smoke" ? kAtOnce : 20 * kAtOnce;
     const Dataset samples = read_pictures(settings.samples);
     require(samples.height == kCanvas && samples.width == kCanvas && samples.channels == 3,
             settings.samples.string(), ": pictures of ", samples.height, " x ", samples.width,
             " x ", samples.channels, ", expected canvases, 64 x 64 in colour");
-    Array<float> real({reference_size, SceneJudge::kFeatures});
-    for (int first = 0; first < reference_size; first += kAtOnce) {
-        Array<float> canvases({kAtOnce, kCanvas, kCanvas, 3});
-        for (int i = 0; i < kAtOnce; ++i)
-            scenes.train.paint(scenes.train.scene(first + i), canvases.tensor()[i]);
-        std::ranges::copy(judge.features(canvases.tensor()), real.tensor()[first].data());
-    }
-    const Gaussian reference = fit_gaussian(real.tensor());
+    const auto painted_by = [](const Scenes& composer) {
+        return [&composer](int first, int count) {
+            return paint_canvases(composer, first, count).canvases;
+        };
+    };
+    const Gaussian reference =
+        fit_gaussian(features_of(judge, reference_size, painted_by(scenes.train)).tensor());
     const int n = std::min(settings.n, samples.count);
-    const auto measure = [&](const std::string& name, Tensor<const float> canvases) {
-        const Array<float> features = judge.features(canvases);
+    const auto measure = [&](const std::string& name, const Array<float>& features) {
         const double distance = frechet_distance(fit_gaussian(features.tensor()), reference);
         const Interval range =
             frechet_interval(features.tensor(), reference, distance, common.seed);
         std::printf("%-16s %.3f (%.3f to %.3f), %d canvases\n", name.c_str(), distance, range.low,
-                    range.high, canvases.size(0));
+                    range.high, n);
         folder.number("Frechet distance, " + name, distance,
                       shortest(range.low) + " to " + shortest(range.high));
     };
     std::printf("Frechet distance to %d scenes:\n", reference_size);
-    measure("other scenes", painted(scenes.test, n).canvases.tensor());
-    Array<float> x({n, kCanvas, kCanvas, 3});
-    for (int i = 0; i < n; ++i) decode(samples, i, false, x.tensor()[i]);
-    measure("samples", x.tensor());
+    measure("other scenes", features_of(judge, n, painted_by(scenes.test)));
+    measure("samples", features_of(judge, n, [&](int first, int count) {
+                Array<float> x({count, kCanvas, kCanvas, 3});
+                for (int i = 0; i < count; ++i) decode(samples, first + i, false, x.tensor()[i]);
+                return x;
+            }));
 }
 
 }  // namespace
@@ -184,14 +191,14 @@ void run_judge(const CommonOptions& common, const JudgingSettings& settings, Run
         if (!settings.samples.empty()) {
             tell_distance(common, settings, scenes, judge, folder);
         } else {
-            tell("scenes", judge, painted(scenes.test, settings.n), one, folder);
+            tell("scenes", judge, scenes.test, settings.n, one, folder);
         }
     }
     if (settings.samples.empty() && (one == nullptr || one->data == "words")) {
         const Words words(Spacing::grid, common.seed),
             others(Spacing::grid, common.seed, Spelling::held_out);
         WordReader reader = find_word_reader(common, words, folder);
-        tell("words", reader, painted(others, settings.n), one, folder);
+        tell("words", reader, others, settings.n, one, folder);
     }
     folder.finish(seconds_since(start));
 }

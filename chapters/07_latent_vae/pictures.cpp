@@ -5,39 +5,19 @@
 
 #include "data/emoji.hpp"
 #include "data/find.hpp"
+#include "data/painted.hpp"
 #include "data/scenes.hpp"
 #include "data/words.hpp"
 
 namespace diffusion {
 namespace {
 
-/// What makes the canvases of a kind, as they are needed.
-struct Composer {
-    std::function<void(std::int64_t index, Tensor<float> canvas)> paint;
-    std::function<std::string(std::int64_t index)> caption;
-
-    Array<float> painted(std::int64_t first, int count) const {
-        Array<float> canvases({count, kCanvas, kCanvas, 3});
-        for (int i = 0; i < count; ++i) paint(first + i, canvases.tensor()[i]);
-        return canvases;
-    }
-};
-
-Composer composer_of(SpriteSet sprites, std::uint64_t seed, Canvases which = Canvases::trained) {
-    const auto scenes = std::make_shared<const Scenes>(std::move(sprites), seed, which);
-    return {
-        [scenes](std::int64_t i, Tensor<float> canvas) { scenes->paint(scenes->scene(i), canvas); },
-        [scenes](std::int64_t i) { return scenes->caption(scenes->scene(i), i); }};
-}
-
-Composer composer_of(Spacing spacing, std::uint64_t seed, Spelling spelling) {
-    const auto words = std::make_shared<const Words>(spacing, seed, spelling);
-    return {[words](std::int64_t i, Tensor<float> canvas) { words->paint(words->word(i), canvas); },
-            [words](std::int64_t i) { return words->caption(words->word(i), i); }};
-}
-
-Pictures composed(std::string name, std::string source, int batch, const Composer& train,
-                  const Composer& held_out) {
+/// Canvases that Scenes or Words compose, as they are needed.
+template <class Composer>
+Pictures composed(std::string name, std::string source, int batch, Composer to_train,
+                  Composer to_hold_out) {
+    const auto train = std::make_shared<const Composer>(std::move(to_train)),
+               held_out = std::make_shared<const Composer>(std::move(to_hold_out));
     Pictures pictures;
     pictures.name = std::move(name);
     pictures.source = std::move(source);
@@ -47,15 +27,17 @@ Pictures composed(std::string name, std::string source, int batch, const Compose
     pictures.train = [batch, train](Arena& arena, std::int64_t step, int first, int count) {
         Batch part;
         part.x0 = arena.make<float>({count, kCanvas, kCanvas, 3});
-        for (int i = 0; i < count; ++i) train.paint(step * batch + first + i, part.x0[i]);
+        for (int i = 0; i < count; ++i)
+            train->paint(train->at(step * batch + first + i), part.x0[i]);
         return part;
     };
-    const auto painted = [](const Composer& by) {
-        return [by](std::int64_t first, int count) { return by.painted(first, count); };
+    pictures.learned = [train](std::int64_t first, int count) {
+        return paint_canvases(*train, first, count).canvases;
     };
-    pictures.learned = painted(train);
-    pictures.held_out = painted(held_out);
-    pictures.caption = train.caption;
+    pictures.held_out = [held_out](std::int64_t first, int count) {
+        return paint_canvases(*held_out, first, count).canvases;
+    };
+    pictures.caption = [train](std::int64_t i) { return train->caption(train->at(i), i); };
     return pictures;
 }
 
@@ -64,7 +46,7 @@ Pictures scene_pictures(const std::string& data_dir, int batch, std::uint64_t se
     const SpriteSet sprites = digit_sprites(digits.train);
     Pictures pictures =
         composed("scenes", "scenes, 64 x 64, of the digits of " + sprites.source, batch,
-                 composer_of(sprites, seed), composer_of(digit_sprites(digits.test), ~seed));
+                 Scenes(sprites, seed), Scenes(digit_sprites(digits.test), ~seed));
     pictures.identity["data checksum"] = sprites.checksum;
     return pictures;
 }
@@ -72,10 +54,12 @@ Pictures scene_pictures(const std::string& data_dir, int batch, std::uint64_t se
 Pictures emoji_pictures(const std::string& data_dir, int batch, std::uint64_t seed) {
     const SpriteSet emoji = emoji_sprites(find_emoji(data_dir));
     Pictures pictures = composed("emoji", "scenes, 64 x 64, of " + emoji.source, batch,
-                                 composer_of(emoji, seed), composer_of(emoji, ~seed));
+                                 Scenes(emoji, seed), Scenes(emoji, ~seed));
     pictures.identity["data checksum"] = emoji.checksum;
-    pictures.unseen = [unseen = composer_of(emoji, seed, Canvases::unseen)](
-                          std::int64_t first, int count) { return unseen.painted(first, count); };
+    const auto unseen = std::make_shared<const Scenes>(emoji, seed, Canvases::unseen);
+    pictures.unseen = [unseen](std::int64_t first, int count) {
+        return paint_canvases(*unseen, first, count).canvases;
+    };
     return pictures;
 }
 
@@ -83,8 +67,8 @@ Pictures word_pictures(int batch, std::uint64_t seed, Spacing spacing) {
     const bool free = spacing == Spacing::free;
     return composed(free ? "free_words" : "words",
                     std::string("words, 64 x 64, ") + (free ? "anywhere" : "on a grid"), batch,
-                    composer_of(spacing, seed, Spelling::trained),
-                    composer_of(spacing, seed, Spelling::held_out));
+                    Words(spacing, seed, Spelling::trained),
+                    Words(spacing, seed, Spelling::held_out));
 }
 
 Pictures dataset_pictures(const std::string& kind, const std::string& data_dir, int batch,

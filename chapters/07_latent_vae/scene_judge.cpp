@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "07_latent_vae/take_apart.hpp"
+#include "data/painted.hpp"
 #include "io/safetensors.hpp"
 #include "kernels/threads.hpp"
 
@@ -66,18 +67,6 @@ int height_of(Tensor<const float> cover) {
     return std::max(0, last - first + 1);
 }
 
-/// Painted canvases first .. first + count - 1, and what is on them.
-Array<float> paint(const Scenes& scenes, std::int64_t first, int count,
-                   std::vector<Scene>& painted) {
-    Array<float> canvases({count, kCanvas, kCanvas, 3});
-    painted.resize(static_cast<std::size_t>(count));
-    parallel_for(count, thread_count(), [&](int i) {
-        painted[static_cast<std::size_t>(i)] = scenes.scene(first + i);
-        scenes.paint(painted[static_cast<std::size_t>(i)], canvases.tensor()[i]);
-    });
-    return canvases;
-}
-
 /// Where a thing's measures of one size stand.
 std::size_t by_size(std::size_t kind, Size size) {
     return 2 * kind + (size == Size::large ? 1 : 0);
@@ -100,10 +89,10 @@ SceneJudge SceneJudge::train(const Scenes& scenes, std::int64_t images, std::uin
     // Of the quarters those with a thing, and of each kind what is measured on them.
     Dataset things;
     std::vector<std::vector<double>> slants(kinds), thicknesses(2 * kinds);
-    std::vector<Scene> painted;
+    Painted<Scene> painted;
     Quarters quarters;
     const auto take_things = [&](std::size_t n) {  // of canvas n of those painted
-        for (const Thing& thing : painted[n].things) {
+        for (const Thing& thing : painted.truth[n].things) {
             const std::size_t i = kQuarters * n + static_cast<std::size_t>(thing.place);
             const auto kind = static_cast<std::size_t>(thing.thing);
             const std::uint8_t* bytes =
@@ -116,11 +105,12 @@ SceneJudge SceneJudge::train(const Scenes& scenes, std::int64_t images, std::uin
         }
     };
     for (int first = 0; first < kCanvases; first += kAtOnce) {
-        quarters = take_quarters(paint(scenes, first, kAtOnce, painted).tensor());
+        painted = paint_canvases(scenes, first, kAtOnce);
+        quarters = take_quarters(painted.canvases.tensor());
         things.height = quarters.covers.height;
         things.width = quarters.covers.width;
         things.channels = quarters.covers.channels;
-        for (std::size_t n = 0; n < painted.size(); ++n) take_things(n);
+        for (std::size_t n = 0; n < painted.truth.size(); ++n) take_things(n);
     }
     things.name = things.source = "scenes";
     things.count = static_cast<int>(things.labels.size());

@@ -1,4 +1,4 @@
-// Chapter 7 on a GPU: the draw of a latent, its price, and the training of an autoencoder. The
+// Chapter 7 on a GPU: the draw of a latent, its KL, and the training of an autoencoder. The
 // network is that of autoencoder_forward.hpp, for numbers on the GPU.
 #include <memory>
 
@@ -47,7 +47,8 @@ struct DrawVjp {
 
 /// (7.8): a block for each picture. Near mean 0 and variance 1 the parts of a term nearly cancel,
 /// so each is computed in double, as on the CPU.
-__global__ void price(const float* mean, const float* log_variance, int numbers, float* kl) {
+__global__ void kl_of_picture(const float* mean, const float* log_variance, int numbers,
+                              float* kl) {
     __shared__ float shared[33];
     uninitialised(shared);
     const std::ptrdiff_t first = static_cast<std::ptrdiff_t>(blockIdx.x) * numbers;
@@ -60,13 +61,13 @@ __global__ void price(const float* mean, const float* log_variance, int numbers,
     sum = block_sum(sum, shared);
     if (threadIdx.x == 0) kl[blockIdx.x] = sum;
 }
-struct PriceOfMeanVjp {
+struct KlOfMeanVjp {
     const float *mean, *dkl;
     Divisor numbers;
     float* d_mean;
     __device__ void operator()(int i) const { d_mean[i] += dkl[i / numbers] * mean[i]; }  // (7.9)
 };
-struct PriceOfVarianceVjp {
+struct KlOfVarianceVjp {
     const float *log_variance, *dkl;
     Divisor numbers;
     float* d_log_variance;
@@ -76,8 +77,8 @@ struct PriceOfVarianceVjp {
 };
 
 /// (7.11), its second term: one block.
-__global__ void add_prices(const float* mean_square, const float* kl, int pictures, float share,
-                           float* loss) {
+__global__ void add_kl(const float* mean_square, const float* kl, int pictures, float share,
+                       float* loss) {
     __shared__ float shared[33];
     uninitialised(shared);
     float sum = 0;
@@ -85,7 +86,7 @@ __global__ void add_prices(const float* mean_square, const float* kl, int pictur
     sum = block_sum(sum, shared);
     if (threadIdx.x == 0) *loss = *mean_square + share * sum;
 }
-struct AddPricesVjp {
+struct AddKlVjp {
     const float* dloss;
     float share;
     float* dkl;
@@ -101,14 +102,14 @@ Var<Float> clamped(Var<Float> x) {
     return y;
 }
 
-Var<Float> with_prices(Var<Float> mean_square, Var<Float> kl, double share_) {
+Var<Float> with_kl(Var<Float> mean_square, Var<Float> kl, double share_) {
     const auto share = static_cast<float>(share_);
     const int pictures = kl.size(0);
     const Var<Float> loss = kl.tape().result({1}, mean_square, kl);
-    launch(add_prices, 1u, kBlockThreads, raw(mean_square.value()), raw(kl.value()), pictures,
-           share, raw(loss.value()));
+    launch(add_kl, 1u, kBlockThreads, raw(mean_square.value()), raw(kl.value()), pictures, share,
+           raw(loss.value()));
     kl.tape().record(loss, [=] {
-        for_each_number(pictures, AddPricesVjp{raw(loss.grad()), share, raw(kl.grad())});
+        for_each_number(pictures, AddKlVjp{raw(loss.grad()), share, raw(kl.grad())});
         mean_square.add_to_grad(loss.grad(), Float(1));
     });
     return loss;
@@ -154,16 +155,16 @@ Var<Float> latent_kl(const Posterior<Float>& posterior) {
     const std::ptrdiff_t n = mean.value().numel();
     const int numbers = cuda::index_count(n) / pictures;
     const Var<Float> kl = mean.tape().result({pictures}, mean, log_variance);
-    cuda::launch(cuda::price, static_cast<unsigned>(pictures), cuda::kBlockThreads,
+    cuda::launch(cuda::kl_of_picture, static_cast<unsigned>(pictures), cuda::kBlockThreads,
                  raw(mean.value()), raw(log_variance.value()), numbers, raw(kl.value()));
     mean.tape().record(kl, [=] {
         if (mean.needs_grad())
-            cuda::for_each_number(n, cuda::PriceOfMeanVjp{raw(mean.value()), raw(kl.grad()),
-                                                          numbers, raw(mean.grad())});
+            cuda::for_each_number(
+                n, cuda::KlOfMeanVjp{raw(mean.value()), raw(kl.grad()), numbers, raw(mean.grad())});
         if (log_variance.needs_grad())
             cuda::for_each_number(
-                n, cuda::PriceOfVarianceVjp{raw(log_variance.value()), raw(kl.grad()), numbers,
-                                            raw(log_variance.grad())});
+                n, cuda::KlOfVarianceVjp{raw(log_variance.value()), raw(kl.grad()), numbers,
+                                         raw(log_variance.grad())});
     });
     return kl;
 }
@@ -213,8 +214,8 @@ public:
         const Var<Float> decoded = autoencoder_.decode(draw_latent<Float>(posterior, eps));
         const WeightedError<Float> error =
             weighted_mse(decoded, x, {as_device(ones_.data()), {batch_}});
-        return with_prices(error.loss, latent_kl(posterior),
-                           weight_ / static_cast<double>(shape_.numel()));
+        return with_kl(error.loss, latent_kl(posterior),
+                       weight_ / static_cast<double>(shape_.numel()));
     }
 
 private:
@@ -241,7 +242,7 @@ void check_latents(Stage& s) {
         using T = typename std::decay_t<decltype(v[0].value())>::value_type;
         return add(draw_latent<T>({v[0], v[1]}, v[2].value()), v[2]);
     });
-    compare_on_tapes(s, "its price", {latent, latent}, 1e-5, [](const auto& v) {
+    compare_on_tapes(s, "its KL", {latent, latent}, 1e-5, [](const auto& v) {
         using T = typename std::decay_t<decltype(v[0].value())>::value_type;
         return latent_kl<T>({v[0], v[1]});
     });

@@ -20,7 +20,7 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
                                                 {"quick", {{16, 32, 64, 64}, 16, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 16, 80'000}},
+                                                {"standard", {{16, 32, 64, 64}, 16, 100'000}},
                                                 {"long", {{16, 32, 64, 64}, 16, 640'000}}};
 constexpr double kWeight = 1e-4;
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "07_latent_vae/take_apart.hpp"
+#include "data/painted.hpp"
 #include "io/json.hpp"
 #include "kernels/threads.hpp"
 
@@ -58,20 +59,15 @@ WordReader WordReader::train(const Words& words, std::int64_t images, std::uint6
     require(words.spacing() == Spacing::grid, "reader of words: it learns from words on the grid");
     constexpr int kCanvases = 20'000, kAtOnce = 500;
     Dataset columns;
-    Array<float> canvases({kAtOnce, kCanvas, kCanvas, 3});
-    std::vector<Word> painted(kAtOnce);
     for (int first = 0; first < kCanvases; first += kAtOnce) {
-        parallel_for(kAtOnce, thread_count(), [&](int i) {
-            painted[static_cast<std::size_t>(i)] = words.word(first + i);
-            words.paint(painted[static_cast<std::size_t>(i)], canvases.tensor()[i]);
-        });
-        const Dataset part = take_columns(canvases.tensor()).covers;
+        const Painted<Word> painted = paint_canvases(words, first, kAtOnce);
+        const Dataset part = take_columns(painted.canvases.tensor()).covers;
         columns.height = part.height;
         columns.width = part.width;
         columns.channels = part.channels;
         columns.count += part.count;
         columns.pixels.insert(columns.pixels.end(), part.pixels.begin(), part.pixels.end());
-        for (const Word& word : painted)
+        for (const Word& word : painted.truth)
             for (std::size_t i = 0; i < kGridLetters; ++i)
                 columns.labels.push_back(static_cast<std::uint8_t>(
                     i < word.text.size() ? kAlphabet.find(word.text[i]) : std::size_t{kNothing}));

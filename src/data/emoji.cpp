@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "data/captions.hpp"
 #include "data/dataset.hpp"
+#include "data/find.hpp"
 #include "data/image_folder.hpp"
 #include "io/image.hpp"
 #include "tensor/check.hpp"
@@ -87,19 +87,11 @@ std::string checksum_of(const SpriteSet& set) {
 }  // namespace
 
 fs::path find_emoji(const std::string& data_dir) {
-    std::vector<fs::path> places;
-    const char* variable = std::getenv("DIFFUSION_DATA");
-    if (!data_dir.empty()) {
-        places.emplace_back(data_dir);
-    } else {
-        if (variable != nullptr && *variable != '\0') places.emplace_back(variable);
-        places.emplace_back("data");
-    }
     std::string looked;
-    for (const fs::path& place : places) {
-        for (const fs::path& folder : {place, place / "emoji"})
+    for (const DataPlace& place : data_places(data_dir)) {
+        for (const fs::path& folder : {place.folder, place.folder / "emoji"})
             if (fs::exists(folder / "captions.csv")) return folder;
-        looked += (looked.empty() ? "" : " or ") + place.string();
+        looked += (looked.empty() ? "" : " or ") + place.said();
     }
     fail("no emoji in ", looked, ": run data/emoji.sh, which unpacks them into data/emoji");
 }

@@ -16,9 +16,8 @@ inline constexpr int kEmojiHeight = 32;
 /// transparent.
 SpriteSet emoji_sprites(const std::filesystem::path& folder);
 
-/// The folder that data/emoji.sh filled: --data DIR (`data_dir`, when it is not empty), or else the
-/// folder that DIFFUSION_DATA names, or data/; each itself or its subfolder emoji. Fails, saying
-/// how to get one, where there is none.
+/// The folder that data/emoji.sh filled: one of data_places (find.hpp), or its subfolder emoji.
+/// Fails, saying how to get one, where there is none.
 std::filesystem::path find_emoji(const std::string& data_dir);
 
 }  // namespace diffusion

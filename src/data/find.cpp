@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
-#include <vector>
 
 #include "data/cifar10.hpp"
 #include "data/found.hpp"
@@ -153,31 +152,36 @@ Dataset builtin_digits(bool train) {
 
 }  // namespace
 
+std::string DataPlace::said() const {
+    return named_by == "DIFFUSION_DATA" ? named_by + "=" + folder.string() : folder.string();
+}
+
+std::vector<DataPlace> data_places(const std::string& data_dir) {
+    if (!data_dir.empty()) return {{data_dir, "--data"}};
+    std::vector<DataPlace> places;
+    if (const char* folder = std::getenv("DIFFUSION_DATA"); folder != nullptr && *folder != '\0')
+        places.push_back({folder, "DIFFUSION_DATA"});
+    places.push_back({"data/", ""});
+    return places;
+}
+
 Dataset find_dataset(const std::string& kind_name, const std::string& data_dir, bool train) {
     if (kind_name == "builtin") return builtin_digits(train);
-    if (kind_name.rfind("folder:", 0) == 0) {
+    if (kind_name.starts_with("folder:")) {
         require(kind_name.size() > 7, "data set 'folder:': expected folder:PATH");
         return read_image_folder(kind_name.substr(7));
     }
     const Kind& kind = find_kind(kind_name);
 
-    if (!data_dir.empty()) {
-        Dataset data = *look_in(kind, data_dir, true, train);
-        data.source += " (--data)";
-        return data;
-    }
     std::string looked, found;
-    if (const char* folder = std::getenv("DIFFUSION_DATA"); folder != nullptr && *folder != '\0') {
-        if (auto data = look_in(kind, folder, false, train)) {
-            data->source += " (DIFFUSION_DATA)";
+    for (const DataPlace& place : data_places(data_dir)) {
+        if (auto data = look_in(kind, place.folder, !data_dir.empty(), train)) {
+            if (!place.named_by.empty()) data->source += " (" + place.named_by + ")";
             return *std::move(data);
         }
-        looked = std::string("DIFFUSION_DATA=") + folder + " or ";
-        found = known_form_in(folder);
+        looked += (looked.empty() ? "" : " or ") + place.said();
+        if (found.empty()) found = known_form_in(place.folder);
     }
-    if (auto data = look_in(kind, "data", false, train)) return *std::move(data);
-    looked += "data/";
-    if (found.empty()) found = known_form_in("data");
     require(kind_name == "mnist", "no ", kind.title, " in ", looked, found,
             ": run data/download.sh ", kind_name, ", or give its folder with --data DIR");
     Dataset data = builtin_digits(train);
@@ -186,6 +190,10 @@ Dataset find_dataset(const std::string& kind_name, const std::string& data_dir, 
 }
 
 Split find_split(const std::string& kind, const std::string& data_dir) {
+    if (kind.starts_with("folder:")) {
+        const Dataset all = find_dataset(kind, data_dir, true);
+        return {all, all};
+    }
     return {find_dataset(kind, data_dir, true), find_dataset(kind, data_dir, false)};
 }
 

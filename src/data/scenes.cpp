@@ -248,7 +248,7 @@ Scene::Detail Scenes::choose_sprite(Thing& thing, Random& random) const {
     }
 }
 
-Scene Scenes::scene(std::int64_t index) const {
+Scene Scenes::at(std::int64_t index) const {
     Random random = random_of(seed_, Purpose::scene, index);
     Scene scene;
     scene.ground = below(random, kColours.size());

@@ -68,7 +68,7 @@ public:
     Scenes(SpriteSet sprites, std::uint64_t seed, Canvases which = Canvases::trained);
 
     /// Canvas `index`, from 0.
-    Scene scene(std::int64_t index) const;
+    Scene at(std::int64_t index) const;
 
     /// canvas: [kCanvas,kCanvas,3], in [-1,1].
     void paint(const Scene& scene, Tensor<float> canvas) const;

@@ -131,7 +131,7 @@ Words::Words(Spacing spacing, std::uint64_t seed, Spelling spelling)
     letters();  // made here, before several threads ask
 }
 
-Word Words::word(std::int64_t index) const {
+Word Words::at(std::int64_t index) const {
     Random random = random_of(seed_, Purpose::scene, index);
     Word word;
     do {

@@ -53,7 +53,7 @@ public:
     Words(Spacing spacing, std::uint64_t seed, Spelling spelling = Spelling::trained);
 
     /// Canvas `index`, from 0. Letters are drawn independently of one another, all equally often.
-    Word word(std::int64_t index) const;
+    Word at(std::int64_t index) const;
 
     /// canvas: [kCanvas,kCanvas,3], in [-1,1].
     void paint(const Word& word, Tensor<float> canvas) const;

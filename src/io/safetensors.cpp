@@ -1,6 +1,8 @@
 #include "io/safetensors.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstring>
 
 #include "io/files.hpp"
@@ -24,9 +26,9 @@ bool shape_fits(const ArrayView& array) {
     return count == numbers;
 }
 
-/// The first bytes of the file: the header's length and the header.
+/// The first bytes of the file: the header's length and the header. `dtype` is F32 or F16.
 std::string header_of(const fs::path& path, std::span<const ArrayView> arrays,
-                      const std::map<std::string, std::string>& metadata) {
+                      const std::map<std::string, std::string>& metadata, Dtype dtype) {
     json header = json::object();
     if (!metadata.empty()) header[kSafetensorsMetadata] = metadata;
     std::uint64_t offset = 0;
@@ -36,9 +38,10 @@ std::string header_of(const fs::path& path, std::span<const ArrayView> arrays,
                 ": the name occurs twice or is reserved");
         require(shape_fits(array), where, ": ", array.values.size(),
                 " values do not fit its shape ", json(array.shape).dump());
-        const std::uint64_t end = offset + array.values.size_bytes();
-        header[array.name] = {
-            {"dtype", "F32"}, {"shape", array.shape}, {"data_offsets", {offset, end}}};
+        const std::uint64_t end = offset + array.values.size() * width_of(dtype);
+        header[array.name] = {{"dtype", dtype == Dtype::f16 ? "F16" : "F32"},
+                              {"shape", array.shape},
+                              {"data_offsets", {offset, end}}};
         offset = end;
     }
     std::string text;
@@ -60,10 +63,26 @@ std::string header_of(const fs::path& path, std::span<const ArrayView> arrays,
 
 void write_safetensors(const fs::path& path, std::span<const ArrayView> arrays,
                        const std::map<std::string, std::string>& metadata) {
-    const std::string header = header_of(path, arrays, metadata);
+    const std::string header = header_of(path, arrays, metadata, Dtype::f32);
     std::vector<std::span<const std::byte>> parts = {std::as_bytes(std::span(header))};
     for (const ArrayView& array : arrays) parts.push_back(std::as_bytes(array.values));
     write_parts_atomically(path, parts);
+}
+
+void write_halves(const fs::path& path, std::span<const ArrayView> arrays,
+                  const std::map<std::string, std::string>& metadata) {
+    constexpr float kLargest = 65504;
+    const std::string header = header_of(path, arrays, metadata, Dtype::f16);
+    std::vector<std::uint16_t> halves;
+    for (const ArrayView& array : arrays) {
+        for (const float v : array.values) {
+            require(std::abs(v) <= kLargest, safetensors_place(path, array.name), ": holds ", v,
+                    ", and half precision ends at ", kLargest);
+            halves.push_back(to_half(v));
+        }
+    }
+    write_parts_atomically(
+        path, std::array{std::as_bytes(std::span(header)), std::as_bytes(std::span(halves))});
 }
 
 void write_safetensors(const fs::path& path, const Safetensors& content) {

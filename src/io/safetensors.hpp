@@ -98,6 +98,11 @@ struct ArrayView {
 void write_safetensors(const std::filesystem::path& path, std::span<const ArrayView> arrays,
                        const std::map<std::string, std::string>& metadata);
 
+/// The same as F16: half the size, and numbers rounded to 11 bits. Error, naming the tensor, if a
+/// number is too large for it.
+void write_halves(const std::filesystem::path& path, std::span<const ArrayView> arrays,
+                  const std::map<std::string, std::string>& metadata);
+
 /// The settings of a model, from the metadata of its file. Errors name the file and the setting.
 class Metadata {
 public:

@@ -55,6 +55,22 @@ template <class T>
 void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, ConvOptions options,
                        Tensor<T> dweight, Arena& scratch);
 
+/// y = conv2d of x doubled to the size of y, as `upsample` doubles it, with stride 1.
+template <class T>
+void conv2d_doubled(Tensor<const T> x, Tensor<const T> weight, Tensor<T> y, Arena& scratch,
+                    Plus<T> plus = {});
+
+/// Where the gradients of a convolution of a doubled image belong; what is not wanted is absent.
+template <class T>
+struct DoubledGradients {
+    Tensor<T> x;
+    bool add_x = true;  ///< or it is written
+    Tensor<T> weight;   ///< is always added to
+};
+template <class T>
+void conv2d_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<const T> dy,
+                        const DoubledGradients<T>& to, Arena& scratch);
+
 /// Nearest neighbour: row i of y [N,H,W,C] is row i / 2 of x [N,ceil(H/2),ceil(W/2),C], and so are
 /// the columns. Its adjoint: dx (+)= the sum of the up to four gradients of its copies.
 template <class T>

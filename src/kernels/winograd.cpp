@@ -71,57 +71,6 @@ constexpr auto weight_to_points_vjp = []<class V>(const V* u, V* g) {
     g[2] = 4 * s2 - s1 + u[5];
 };
 
-/// Applies a one-dimensional map along the columns and then along the rows: a From x From tile of
-/// registers, read by get(k), becomes To x To, written by put(k, v).
-template <int From, int To, class V, class Map, class Get, class Put>
-[[gnu::always_inline]] inline void both_ways(Map map, Get get, Put put) {
-    V half[To * From];
-#pragma GCC unroll 6
-    for (int j = 0; j < From; ++j) {
-        V column[From], mapped[To];
-#pragma GCC unroll 6
-        for (int i = 0; i < From; ++i) column[i] = get(i * From + j);
-        map(column, mapped);
-#pragma GCC unroll 6
-        for (int i = 0; i < To; ++i) half[i * From + j] = mapped[i];
-    }
-#pragma GCC unroll 6
-    for (int i = 0; i < To; ++i) {
-        V mapped[To];
-        map(half + i * From, mapped);
-#pragma GCC unroll 6
-        for (int j = 0; j < To; ++j) put(i * To + j, mapped[j]);
-    }
-}
-
-/// 36 matrices of rows x columns, one for each point. An odd number of cache lines lies between
-/// their beginnings: a power of two would put element 0 of all 36 into the same few places of the
-/// first-level cache, where they would push each other out.
-template <class T>
-struct Planes {
-    T* data;
-    std::ptrdiff_t stride;
-
-    Planes(int rows, int columns, Arena& memory) {
-        constexpr std::ptrdiff_t line = kAlignment / sizeof(T);
-        const std::ptrdiff_t lines =
-            (static_cast<std::ptrdiff_t>(rows) * columns + line - 1) / line | 1;
-        stride = lines * line;
-        data = memory.make<T>({kPoints, static_cast<int>(stride)}).data();
-    }
-    T* operator[](int k) const { return data + k * stride; }
-};
-
-/// As many tiles at a time as keep both sides of the 36 products in the second-level cache, and
-/// about the same number each time.
-int tiles_at_a_time(int count, int channels, std::size_t element) {
-    const std::size_t bytes = kPoints * element * static_cast<std::size_t>(channels);
-    const int tiles = static_cast<int>((std::size_t{768} << 10) / bytes);
-    const int most = std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows);
-    const int times = std::max(1, (count + most - 1) / most);
-    return (count + times - 1) / times;
-}
-
 /// points = B^T d B of tiles first .. first + count - 1 of x.
 template <class T>
 void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, const T* zeros,
@@ -212,11 +161,11 @@ struct Share {
     Share(Range tiles_, Range outputs_, int inputs, int all_outputs, Arena& memory)
         : tiles(tiles_),
           outputs(outputs_),
-          most(tiles_at_a_time(tiles.count(), inputs + outputs.count(), sizeof(T))),
+          most(tiles_at_a_time<T>(tiles.count(), kPoints * (inputs + outputs.count()))),
           row((outputs.count() + Simd<T>::width - 1) / Simd<T>::width * Simd<T>::width),
-          u(inputs, static_cast<int>(row), memory),
-          in(most, inputs, memory),
-          out(most, outputs.count(), memory),
+          u(kPoints, inputs, static_cast<int>(row), memory),
+          in(kPoints, most, inputs, memory),
+          out(kPoints, most, outputs.count(), memory),
           dropped(memory.zeros<T>({all_outputs}).data()) {}
 };
 
@@ -344,9 +293,9 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
     const Tiles tiles(x.shape());
     if (tiles.count() == 0) return;
     const int inputs = x.size(3), outputs = dy.size(3);
-    const int most = tiles_at_a_time(tiles.count(), inputs + outputs, sizeof(T));
-    const Planes<T> in(most, inputs, scratch), out(most, outputs, scratch);
-    const Planes<T> du(inputs, outputs, scratch);
+    const int most = tiles_at_a_time<T>(tiles.count(), kPoints * (inputs + outputs));
+    const Planes<T> in(kPoints, most, inputs, scratch), out(kPoints, most, outputs, scratch);
+    const Planes<T> du(kPoints, inputs, outputs, scratch);
     const T *zero_in = scratch.zeros<T>({inputs}).data(),
             *zero_out = scratch.zeros<T>({outputs}).data();
     for (int first = 0; first < tiles.count(); first += most) {

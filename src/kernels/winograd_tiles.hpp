@@ -1,10 +1,12 @@
 #pragma once
-// Which tiles cover a batch of images, and where their pixels are: for winograd.cpp.
+// Which tiles cover a batch of images, where their pixels are, and how they are transformed: for
+// winograd.cpp and winograd_doubled.cpp.
 #include <algorithm>
 #include <array>
 #include <cstddef>
 
-#include "tensor/tensor.hpp"
+#include "kernels/simd.hpp"
+#include "tensor/arena.hpp"
 
 namespace diffusion {
 
@@ -33,6 +35,43 @@ struct Range {
         return {from, std::clamp(other.end, from, end)};
     }
 };
+
+/// Some pixels of image `image` of a batch, from `top` and `left` on; those above or left of the
+/// image, from `bottom` or from `right` on are outside.
+struct Window {
+    int image, top, left, bottom, right;
+};
+struct ImageSize {
+    int height, width, channels;
+};
+
+/// Calls f(pixels) for size x size pixels of such images: pixels(x, outside)(k) is the address of
+/// pixel k, in reading order, of images x, or `outside`. A window that lies inside knows its
+/// addresses without looking.
+template <int size, class F>
+void with_window(const Window& at, const ImageSize& images, F f) {
+    const std::ptrdiff_t step = images.channels, line = images.width * step,
+                         first = (static_cast<std::ptrdiff_t>(at.image) * images.height + at.top) *
+                                     line +
+                                 at.left * step;
+    if (at.top >= 0 && at.left >= 0 && at.top + size <= at.bottom && at.left + size <= at.right) {
+        f([=](auto* x, auto*) {
+            return [=](int k) { return x + first + k / size * line + k % size * step; };
+        });
+        return;
+    }
+    f([=](auto* x, decltype(x) outside) {
+        std::array<decltype(x), size * size> to;
+        for (int i = 0; i < size; ++i) {
+            const bool row_inside = (at.top + i >= 0) & (at.top + i < at.bottom);
+            for (int j = 0; j < size; ++j) {
+                const bool inside = row_inside & (at.left + j >= 0) & (at.left + j < at.right);
+                to.data()[i * size + j] = inside ? x + first + i * line + j * step : outside;
+            }
+        }
+        return [to](int k) { return to.data()[k]; };
+    });
+}
 
 /// The tiles of a batch of images [N,H,W], numbered through, in four groups: those that are short
 /// down, those that are not short, those that are short across, those that are both. In this order,
@@ -77,43 +116,69 @@ struct Tiles {
     }
 
     /// Calls f(pixels, image) for the size x size pixels whose first one lies `margin` above and
-    /// left of tile `index`. pixels(x, outside)(k) is the address of pixel k, in reading order, of
-    /// images x with this many channels; or it is `outside`, if the pixel is not in the picture or,
-    /// without a margin, not in the tile. A tile that lies inside knows its addresses without
-    /// looking.
+    /// left of tile `index`, as with_window does. Without a margin a pixel that is not in the tile
+    /// is outside, too.
     template <int size, class F>
     void with_pixels(int channels, int index, int margin, F f) const {
         const Place tile = place(index);
         const int top = tile.top - margin, left = tile.left - margin;
         const int bottom = margin > 0 ? height : std::min(height, top + tile.height),
                   right = margin > 0 ? width : std::min(width, left + tile.width);
-        const std::ptrdiff_t step = channels, line = width * step,
-                             first =
-                                 (static_cast<std::ptrdiff_t>(tile.image) * height + top) * line +
-                                 left * step;
-        if (top >= 0 && left >= 0 && top + size <= bottom && left + size <= right) {
-            f(
-                [=](auto* x, auto*) {
-                    return [=](int k) { return x + first + k / size * line + k % size * step; };
-                },
-                tile.image);
-            return;
-        }
-        f(
-            [=](auto* x, decltype(x) outside) {
-                std::array<decltype(x), size * size> at;
-                for (int i = 0; i < size; ++i) {
-                    const bool row_inside = (top + i >= 0) & (top + i < bottom);
-                    for (int j = 0; j < size; ++j) {
-                        const bool inside = row_inside & (left + j >= 0) & (left + j < right);
-                        at.data()[i * size + j] =
-                            inside ? x + first + i * line + j * step : outside;
-                    }
-                }
-                return [at](int k) { return at.data()[k]; };
-            },
-            tile.image);
+        with_window<size>({tile.image, top, left, bottom, right}, {height, width, channels},
+                          [&](auto pixels) { f(pixels, tile.image); });
     }
 };
+
+/// Applies a one-dimensional map along the columns and then along the rows: a From x From tile of
+/// registers, read by get(k), becomes To x To, written by put(k, v).
+template <int From, int To, class V, class Map, class Get, class Put>
+[[gnu::always_inline]] inline void both_ways(Map map, Get get, Put put) {
+    V half[To * From];
+#pragma GCC unroll 6
+    for (int j = 0; j < From; ++j) {
+        V column[From], mapped[To];
+#pragma GCC unroll 6
+        for (int i = 0; i < From; ++i) column[i] = get(i * From + j);
+        map(column, mapped);
+#pragma GCC unroll 6
+        for (int i = 0; i < To; ++i) half[i * From + j] = mapped[i];
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < To; ++i) {
+        V mapped[To];
+        map(half + i * From, mapped);
+#pragma GCC unroll 6
+        for (int j = 0; j < To; ++j) put(i * To + j, mapped[j]);
+    }
+}
+
+/// `count` matrices of rows x columns, one for each point. An odd number of cache lines lies
+/// between their beginnings: a power of two would put element 0 of all of them into the same few
+/// places of the first-level cache, where they would push each other out.
+template <class T>
+struct Planes {
+    T* data;
+    std::ptrdiff_t stride;
+
+    Planes(int count, int rows, int columns, Arena& memory) {
+        constexpr std::ptrdiff_t line = kAlignment / sizeof(T);
+        const std::ptrdiff_t lines =
+            (static_cast<std::ptrdiff_t>(rows) * columns + line - 1) / line | 1;
+        stride = lines * line;
+        data = memory.make<T>({count, static_cast<int>(stride)}).data();
+    }
+    T* operator[](int k) const { return data + k * stride; }
+};
+
+/// As many of `count` tiles at a time as keep both sides of the products in the second-level cache,
+/// and about the same number each time; `numbers`: that a tile has there.
+template <class T>
+int tiles_at_a_time(int count, int numbers) {
+    const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(numbers);
+    const int tiles = static_cast<int>((std::size_t{768} << 10) / bytes);
+    const int most = std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows);
+    const int times = std::max(1, (count + most - 1) / most);
+    return (count + times - 1) / times;
+}
 
 }  // namespace diffusion

@@ -71,6 +71,25 @@ void convert(Dtype dtype, const std::byte* from, std::span<T> to) {
     }
 }
 
+std::uint16_t to_half(float x) {
+    constexpr std::uint32_t kNone = (127u - 15u) << kMantissa;  // between the exponents' biases
+    const auto bits = std::bit_cast<std::uint32_t>(x), magnitude = bits & 0x7fffffffu;
+    const auto with_sign = [bits](std::uint32_t half) {
+        return static_cast<std::uint16_t>(half | (bits >> 16 & 0x8000u));
+    };
+    if (magnitude > 255u << kMantissa) return with_sign(0x7e00u);  // NaN
+    if (magnitude >= std::bit_cast<std::uint32_t>(65520.0f)) return with_sign(0x7c00u);
+    if (magnitude < kNone + (1u << kMantissa)) {
+        // A subnormal half is a multiple of 2^-24, the distance of floats from 0.5 on: the sum is
+        // rounded to it.
+        const float sum = std::bit_cast<float>(magnitude) + 0.5f;
+        return with_sign(std::bit_cast<std::uint32_t>(sum) - std::bit_cast<std::uint32_t>(0.5f));
+    }
+    constexpr int kLost = kMantissa - 10;
+    const std::uint32_t even = magnitude >> kLost & 1u;
+    return with_sign((magnitude - kNone + (1u << (kLost - 1)) - 1 + even) >> kLost);
+}
+
 template void convert(Dtype, const std::byte*, std::span<float>);
 template void convert(Dtype, const std::byte*, std::span<double>);
 template void convert(Dtype, const std::byte*, std::span<std::int64_t>);

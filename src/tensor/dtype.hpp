@@ -1,6 +1,7 @@
 #pragma once
 // Numbers as files of weights hold them, and the way from there to ours.
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 namespace diffusion {
@@ -29,5 +30,9 @@ constexpr std::size_t width_of(Dtype dtype) {
 /// i64.
 template <class T>
 void convert(Dtype dtype, const std::byte* from, std::span<T> to);
+
+/// The bits of the half-precision number nearest to x, of two as near the even one. Above 65,504
+/// lies infinity, from 65,520 on.
+std::uint16_t to_half(float x);
 
 }  // namespace diffusion

@@ -1,4 +1,4 @@
-// captions.csv of a folder with two pictures.
+// captions.csv of a folder with two pictures, and the text beside one.
 #include "data/captions.hpp"
 
 #include "fuzz/fuzz.hpp"
@@ -14,7 +14,20 @@ std::vector<std::string> seeds() {
             "file,caption\n../a.png,x"};
 }
 
+/// The input as the text beside a picture.
+void check_text(const std::string& input) {
+    const auto place = folder() / "texts";
+    std::filesystem::create_directories(place);
+    const std::vector<std::filesystem::path> picture = {place / "a.png"};
+    put_text(picture[0], "");
+    put_text(place / "a.txt", input);
+    std::vector<std::string> captions;
+    if (accepted((place / "a.txt").string(), [&] { captions = read_captions(place, picture); }))
+        must(captions.size() <= 1, "at most one caption");
+}
+
 void check(const std::string& input) {
+    check_text(input);
     const std::vector<std::filesystem::path> pictures = {folder() / "a.png", folder() / "b.png"};
     for (const auto& picture : pictures)
         if (!std::filesystem::exists(picture)) put_text(picture, "");

@@ -126,8 +126,7 @@ TEST_CASE("a number outside an option's range is told in plain words") {
     says({"train", "--count", "0"}, "--count: expected 1 or more, got 0");
     says({"train", "--count", "many"}, "--count: expected a whole number, got many");
     says({"train", "--count", "1.5"}, "--count: expected a whole number, got 1.5");
-    says({"train", "--count", "99999999999"},
-         "--count: expected 1 to 2147483647, got 99999999999");
+    says({"train", "--count", "99999999999"}, "--count: expected 1 to 2147483647, got 99999999999");
     says({"--seed", "-1"}, "--seed: expected 0 or more, got -1");
     says({"--threads", "5000"}, "--threads: expected 0 to 1024, got 5000");
     CHECK(run({"train", "--count", "010"}).out.ends_with(" 10\n"));

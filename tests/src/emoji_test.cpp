@@ -90,7 +90,7 @@ TEST_CASE("where an emoji covers all the canvas has its colour, and elsewhere th
     const Scenes scenes(sprites(), 1);
     Array<float> canvas({kCanvas, kCanvas, 3});
     for (int i = 0; i < 50; ++i) {
-        const Scene scene = scenes.scene(i);
+        const Scene scene = scenes.at(i);
         scenes.paint(scene, canvas.tensor());
         const Scene::Detail& first = scene.details.front();
         const Sprite& sprite = sprites().sprites[static_cast<std::size_t>(first.sprite)];
@@ -121,7 +121,7 @@ TEST_CASE("some emoji, and some pairs of emoji and ground, are never trained on"
         unseen(sprites(), 1, Canvases::unseen);
     std::set<int> met;
     for (int i = 0; i < 2000; ++i) {
-        const Scene scene = trained.scene(i), test = tests.scene(i);
+        const Scene scene = trained.at(i), test = tests.at(i);
         for (const Thing& thing : scene.things) {
             CHECK(!is_unseen_emoji(thing.thing));
             CHECK(!held_out(thing.thing, scene.ground));
@@ -129,7 +129,7 @@ TEST_CASE("some emoji, and some pairs of emoji and ground, are never trained on"
         }
         CHECK(std::ranges::any_of(
             test.things, [&](const Thing& thing) { return held_out(thing.thing, test.ground); }));
-        for (const Thing& thing : unseen.scene(i).things) CHECK(is_unseen_emoji(thing.thing));
+        for (const Thing& thing : unseen.at(i).things) CHECK(is_unseen_emoji(thing.thing));
     }
     CHECK(met.size() == 30);
 }
@@ -142,7 +142,7 @@ TEST_CASE("names of several things have no article, and names with a size no sec
     set.things[2] = "people hugging";
     const Scenes scenes(set, 1);
     for (int i = 0; i < 200; ++i) {
-        const Scene scene = scenes.scene(i);
+        const Scene scene = scenes.at(i);
         const std::string caption = scenes.caption(scene, i);
         CAPTURE(caption);
         for (const char* wrong : {"a small glasses", "a little glasses", "a large glasses",

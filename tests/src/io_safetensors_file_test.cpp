@@ -81,6 +81,47 @@ TEST_CASE("safetensors: every half and every bfloat16 is widened exactly") {
     check_all_of_two_bytes("BF16", 8, 7);
 }
 
+TEST_CASE("numbers are rounded to the nearest half, between two to the even one") {
+    // All halves in order, and what lies between each and the next: exactly in the middle the even
+    // one is nearest, and a little beside it the nearer one.
+    for (int i = 0; i < 0x7c00; ++i) {
+        const double low = value_of(i, 5, 10),
+                     high = i + 1 < 0x7c00 ? value_of(i + 1, 5, 10) : 65536.0;
+        const auto middle = static_cast<float>((low + high) / 2);
+        for (const float sign : {1.0f, -1.0f}) {
+            const int bit = sign < 0 ? 0x8000 : 0;
+            REQUIRE(to_half(sign * static_cast<float>(low)) == (i | bit));
+            REQUIRE(to_half(sign * middle) == ((i % 2 == 0 ? i : i + 1) | bit));
+            REQUIRE(to_half(sign * std::nextafter(middle, 0.0f)) == (i | bit));
+            REQUIRE(to_half(sign * std::nextafter(middle, kInfinity)) == ((i + 1) | bit));
+        }
+    }
+    CHECK(to_half(kInfinity) == 0x7c00);
+    CHECK(to_half(-1e30f) == 0xfc00);
+    CHECK((to_half(std::numeric_limits<float>::quiet_NaN()) & 0x7fff) == 0x7e00);
+}
+
+TEST_CASE("safetensors: written as halves, and what is too large is refused by name") {
+    const TemporaryFolder folder;
+    const std::vector<float> numbers = {1.0f, -0.1f, 65504.0f};
+    const std::vector<ArrayView> arrays = {{"a", {3}, numbers}};
+    write_halves(folder / "m", arrays, {{"data", "scenes"}});
+    const SafetensorsFile file(folder / "m");
+    CHECK(file.tensors().front().dtype == Dtype::f16);
+    CHECK(file.metadata().at("data") == "scenes");
+    std::vector<float> read(3);
+    file.read<float>(file.tensors().front(), 0, read);
+    CHECK(read[0] == 1);
+    CHECK(std::abs(read[1] + 0.1f) < 0.1f / 2048);
+    CHECK(read[2] == 65504);
+    const std::vector<float> large = {65520.0f};
+    CHECK(error_of([&] {
+              write_halves(folder / "n", std::vector<ArrayView>{{"b", {1}, large}}, {});
+          }) == (folder / "n").string() +
+                    ": tensor \"b\": holds 65520, and half precision ends at 65504");
+    CHECK(!fs::exists(folder / "n"));
+}
+
 TEST_CASE("safetensors: floats keep every bit, doubles and integers are rounded to nearest") {
     const TemporaryFolder folder;
     const std::uint32_t bits[] = {0x00000001, 0x80000000, 0x7F800000, 0xFF800000,

@@ -76,7 +76,7 @@ TEST_CASE("what a scene tells can be measured on its canvas: places, colours, si
     int leaning = 0;
     for (int i = 0; i < 200; ++i) {
         CAPTURE(i);
-        const Scene scene = scenes().scene(i);
+        const Scene scene = scenes().at(i);
         scenes().paint(scene, canvas.tensor());
         REQUIRE(!scene.things.empty());
         std::array<bool, 4> taken{};
@@ -120,7 +120,7 @@ TEST_CASE("thin digits are thinner than thick ones of their kind") {
     std::array<double, 10> thickest_thin{}, thinnest_thick{};
     thinnest_thick.fill(1);
     for (int i = 0; i < 1000; ++i) {
-        const Scene scene = scenes().scene(i);
+        const Scene scene = scenes().at(i);
         for (std::size_t k = 0; k < scene.things.size(); ++k) {
             const auto kind = static_cast<std::size_t>(scene.things[k].thing);
             const double thickness = scenes()
@@ -141,12 +141,12 @@ TEST_CASE(
     const Scenes other(digit_sprites(stroke_digits(1000, 1)), 1, Canvases::held_out);
     std::set<std::pair<int, int>> met;
     for (int i = 0; i < 4000; ++i) {
-        for (const Thing& thing : scenes().scene(i).things) {
+        for (const Thing& thing : scenes().at(i).things) {
             CHECK(!held_out(thing.thing, thing.colour));
             met.insert({thing.thing, thing.colour});
         }
         if (i % 20 != 0) continue;
-        const Scene test = other.scene(i);
+        const Scene test = other.at(i);
         CHECK(std::ranges::any_of(test.things,
                                   [](const Thing& t) { return held_out(t.thing, t.colour); }));
     }
@@ -164,7 +164,7 @@ TEST_CASE("a caption says every attribute, and the same canvas always has the sa
     std::set<std::string> all;
     Array<float> canvas(Shape{kCanvas, kCanvas, 3}), again(canvas.shape());
     for (int i = 0; i < 300; ++i) {
-        const Scene scene = scenes().scene(i);
+        const Scene scene = scenes().at(i);
         const std::string text = scenes().caption(scene, i);
         CAPTURE(text);
         all.insert(text);
@@ -186,14 +186,14 @@ TEST_CASE("a caption says every attribute, and the same canvas always has the sa
             if (thing.weight == Weight::thick) CHECK(says(text, {"thick", "bold"}));
             if (thing.lean != Lean::none) CHECK(says(text, {"leaning", "slanted", "leans"}));
         }
-        CHECK(scenes().caption(scenes().scene(i), i) == text);
+        CHECK(scenes().caption(scenes().at(i), i) == text);
         scenes().paint(scene, canvas.tensor());
-        scenes().paint(scenes().scene(i), again.tensor());
+        scenes().paint(scenes().at(i), again.tensor());
         CHECK(std::equal(canvas.begin(), canvas.end(), again.begin()));
     }
     CHECK(all.size() > 290);
-    CHECK(scenes().caption(scenes().scene(std::int64_t{1} << 40), std::int64_t{1} << 40) !=
-          scenes().caption(scenes().scene(0), 0));
+    CHECK(scenes().caption(scenes().at(std::int64_t{1} << 40), std::int64_t{1} << 40) !=
+          scenes().caption(scenes().at(0), 0));
 }
 
 TEST_CASE("sprites that cannot be used are refused") {

@@ -46,7 +46,7 @@ TEST_CASE("a word's letters stand where they should, in its colours, and all of 
         const Words words(spacing, 1);
         std::size_t longest = 0;
         for (int i = 0; i < 300; ++i) {
-            const Word word = words.word(i);
+            const Word word = words.at(i);
             longest = std::max(longest, word.text.size());
             CAPTURE(word.text);
             CHECK(differ(word.colour, word.ground));
@@ -90,7 +90,7 @@ TEST_CASE("a word's letters stand where they should, in its colours, and all of 
 TEST_CASE("no two letters look alike") {
     const Words words(Spacing::grid, 1);
     std::vector<Array<float>> all;
-    Word word = words.word(0);
+    Word word = words.at(0);
     word.middles = {{32, 32}};
     word.height = 40;
     word.radius = 2;
@@ -119,10 +119,10 @@ TEST_CASE("one word in eight is held out, and no letter at any place is missing 
     const Words words(Spacing::grid, 3), others(Spacing::grid, 3, Spelling::held_out);
     std::set<std::pair<std::size_t, char>> met;
     for (int i = 0; i < 6000; ++i) {
-        const std::string text = words.word(i).text;
+        const std::string text = words.at(i).text;
         CHECK(!held_out(text));
         for (std::size_t k = 0; k < text.size(); ++k) met.insert({k, text[k]});
-        if (i < 500) CHECK(held_out(others.word(i).text));
+        if (i < 500) CHECK(held_out(others.at(i).text));
     }
     CHECK(met.size() == kGridLetters * kAlphabet.size());
     int held = 0;
@@ -136,9 +136,9 @@ TEST_CASE("a canvas depends on its number and the seed alone; its caption spells
     int same = 0;
     std::set<std::string> forms;
     for (int i = 0; i < 200; ++i) {
-        const Word word = words.word(i);
-        CHECK((painted(words, word) == painted(again, again.word(i))));
-        same += word.text == other.word(i).text;
+        const Word word = words.at(i);
+        CHECK((painted(words, word) == painted(again, again.at(i))));
+        same += word.text == other.at(i).text;
         const std::string caption = words.caption(word, i);
         CHECK(caption == again.caption(word, i));
         CHECK(contains(caption, "\"" + word.text + "\""));

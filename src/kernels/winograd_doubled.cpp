@@ -1,0 +1,329 @@
+#include "kernels/winograd_doubled.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "kernels/gemm.hpp"
+#include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
+#include "kernels/winograd_tiles.hpp"
+
+namespace diffusion {
+namespace {
+
+// The one-dimensional maps of (4.20), applied along the columns and then along the rows of a tile.
+// A tile has kTile x kTile outputs and reads as many pixels of the small image. From these come
+// kIn x kIn sums, and there are kOut x kOut products: two of five share a sum.
+constexpr int kIn = 4, kOut = 5, kInputs = kIn * kIn, kProducts = kOut * kOut;
+
+/// Which sum a product multiplies.
+constexpr int sum_of(int product) {
+    constexpr std::array<int, kOut> sum{0, 1, 2, 2, 3};
+    return sum[static_cast<std::size_t>(product / kOut)] * kIn +
+           sum[static_cast<std::size_t>(product % kOut)];
+}
+
+/// 4 pixels of the small image to 4 sums.
+constexpr auto to_sums = []<class V>(const V* d, V* t) {
+    t[0] = d[0] - d[2];
+    t[1] = d[1] + d[2];
+    t[2] = d[2] - d[1];
+    t[3] = d[3] - d[1];
+};
+constexpr auto to_sums_vjp = []<class V>(const V* t, V* d) {
+    d[0] = t[0];
+    d[1] = t[1] - t[2] - t[3];
+    d[2] = t[1] + t[2] - t[0];
+    d[3] = t[3];
+};
+
+/// 5 products to 4 pixels of the output.
+constexpr auto from_products = []<class V>(const V* m, V* y) {
+    y[0] = m[0] + m[1] - m[3];
+    y[1] = m[1] + m[2];
+    y[2] = m[1] + m[3];
+    y[3] = m[1] - m[2] + m[4];
+};
+constexpr auto from_products_vjp = []<class V>(const V* dy, V* m) {
+    m[0] = dy[0];
+    m[1] = (dy[0] + dy[1]) + (dy[2] + dy[3]);
+    m[2] = dy[1] - dy[3];
+    m[3] = dy[2] - dy[0];
+    m[4] = dy[3];
+};
+
+/// 3 weights to the factors of 5 products.
+constexpr auto to_factors = []<class V>(const V* g, V* u) {
+    using T = std::remove_cvref_t<decltype(g[0][0])>;
+    u[0] = g[0];
+    u[1] = T(0.5) * (g[0] + g[1] + g[2]);
+    u[2] = g[2] - u[1];
+    u[3] = u[1] - g[0];
+    u[4] = g[2];
+};
+constexpr auto to_factors_vjp = []<class V>(const V* u, V* g) {
+    using T = std::remove_cvref_t<decltype(u[0][0])>;
+    g[1] = T(0.5) * (u[1] - u[2] + u[3]);
+    g[0] = u[0] + g[1] - u[3];
+    g[2] = u[4] + g[1] + u[2];
+};
+
+/// The tiles of y [N,H,W,O], numbered through in reading order.
+struct DoubledTiles {
+    ImageSize large;
+    int channels;  ///< of the small image
+
+    DoubledTiles(const Shape& y, int inputs) : large{y[1], y[2], y[3]}, channels(inputs) {}
+    int of_image() const { return (large.height / kTile) * (large.width / kTile); }
+
+    /// f(pixels) for the pixels of the small image that tile `index` reads, as with_window does.
+    template <class F>
+    void with_inputs(int index, F f) const {
+        const ImageSize small{large.height / 2, large.width / 2, channels};
+        const Window out = outputs(index);
+        with_window<kTile>(
+            {out.image, out.top / 2 - 1, out.left / 2 - 1, small.height, small.width}, small, f);
+    }
+    /// f(pixels) for its pixels of y, which are all there.
+    template <class F>
+    void with_outputs(int index, F f) const {
+        with_window<kTile>(outputs(index), large, f);
+    }
+    Window outputs(int index) const {
+        const int in_row = large.width / kTile, k = index % of_image();
+        return {index / of_image(), k / in_row * kTile, k % in_row * kTile, large.height,
+                large.width};
+    }
+};
+
+int whole_registers(int channels, int width) {
+    return (channels + width - 1) / width * width;
+}
+
+/// Tiles first .. first + count - 1 of x as sums.
+template <class T>
+void input_sums(Tensor<const T> x, const DoubledTiles& tiles, Range some, const T* zeros,
+                Planes<T> sums) {
+    using V = typename Simd<T>::Vector;
+    for (int p = 0; p < some.count(); ++p) {
+        T* to = sums.data + p * tiles.channels;
+        tiles.with_inputs(some.begin + p, [&](auto pixels) {
+            const auto at = pixels(x.data(), zeros);
+            for_each_register<T>(tiles.channels, [&](int c, auto load, auto store) {
+                both_ways<kTile, kIn, V>(
+                    to_sums, [&](int k) { return load(at(k) + c); },
+                    [&](int k, V v) { store(to + k * sums.stride + c, v); });
+            });
+        });
+    }
+}
+
+/// dx += the adjoint. What lies outside the image is dropped.
+template <class T>
+void input_sums_vjp(Planes<T> sums, const DoubledTiles& tiles, Range some, T* dropped,
+                    Tensor<T> dx) {
+    using V = typename Simd<T>::Vector;
+    for (int p = 0; p < some.count(); ++p) {
+        const T* from = sums.data + p * tiles.channels;
+        tiles.with_inputs(some.begin + p, [&](auto pixels) {
+            const auto at = pixels(dx.data(), dropped);
+            for_each_register<T>(tiles.channels, [&](int c, auto load, auto store) {
+                both_ways<kIn, kTile, V>(
+                    to_sums_vjp, [&](int k) { return load(from + k * sums.stride + c); },
+                    [&](int k, V v) { store(at(k) + c, load(at(k) + c) + v); });
+            });
+        });
+    }
+}
+
+/// y = the products' sums + a row.
+template <class T>
+void output_pixels(Planes<T> products, const DoubledTiles& tiles, Range some, Plus<T> plus,
+                   const T* zeros, Tensor<T> y) {
+    using V = typename Simd<T>::Vector;
+    const int outputs = tiles.large.channels;
+    for (int p = 0; p < some.count(); ++p) {
+        const T* from = products.data + p * outputs;
+        const int index = some.begin + p;
+        const T* row = plus.row == nullptr ? zeros : plus.row_of(index / tiles.of_image());
+        tiles.with_outputs(index, [&](auto pixels) {
+            const auto at = pixels(y.data(), static_cast<T*>(nullptr));
+            for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+                const V start = load(row + o);
+                both_ways<kOut, kTile, V>(
+                    from_products, [&](int k) { return load(from + k * products.stride + o); },
+                    [&](int k, V v) { store(at(k) + o, v + start); });
+            });
+        });
+    }
+}
+
+template <class T>
+void output_pixels_vjp(Tensor<const T> dy, const DoubledTiles& tiles, Range some,
+                       Planes<T> products) {
+    using V = typename Simd<T>::Vector;
+    const int outputs = tiles.large.channels;
+    for (int p = 0; p < some.count(); ++p) {
+        T* to = products.data + p * outputs;
+        tiles.with_outputs(some.begin + p, [&](auto pixels) {
+            const auto at = pixels(dy.data(), static_cast<const T*>(nullptr));
+            for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+                both_ways<kTile, kOut, V>(
+                    from_products_vjp, [&](int k) { return load(at(k) + o); },
+                    [&](int k, V v) { store(to + k * products.stride + o, v); });
+            });
+        });
+    }
+}
+
+/// The factors of all pairs of channels: 25 matrices C x O, or O x C for the way back, whose rows
+/// are whole registers `row` apart, as gemm reads them.
+template <class T>
+struct Factors {
+    int rows, columns;
+    std::ptrdiff_t row;
+    Planes<T> planes;
+
+    Factors(Tensor<const T> weight, bool back, Arena& memory)
+        : rows(weight.size(back ? 3 : 2)),
+          columns(weight.size(back ? 2 : 3)),
+          row(whole_registers(columns, Simd<T>::width)),
+          planes(kProducts, rows, static_cast<int>(row), memory) {
+        using V = typename Simd<T>::Vector;
+        Arena::Scope scope(memory);
+        Tensor<const T> from = weight;
+        if (back) {
+            const Tensor<T> turned = memory.make<T>({3, 3, rows, columns});
+            for (int k = 0; k < 9; ++k) {
+                transpose(columns, rows, weight[k / 3][k % 3].data(), rows,
+                          turned[k / 3][k % 3].data(), columns);
+            }
+            from = turned;
+        }
+        const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(rows) * columns;
+        for (int r = 0; r < rows; ++r) {
+            const T* of_row = from.data() + static_cast<std::ptrdiff_t>(r) * columns;
+            for_each_register<T>(columns, [&](int c, auto load, auto store) {
+                both_ways<3, kOut, V>(
+                    to_factors, [&](int k) { return load(of_row + k * tap + c); },
+                    [&](int k, V v) { store(planes[k] + r * row + c, v); });
+            });
+        }
+    }
+    Packed<T> operator[](int k) const { return {planes[k], rows, columns, row, 1}; }
+};
+
+/// Calls f(tiles) for a few of them at a time; each has `numbers` numbers in the cache.
+template <class T, class F>
+void for_tiles_in_cache(Range all, int numbers, F f) {
+    const int most = tiles_at_a_time<T>(all.count(), numbers);
+    for (int first = all.begin; first < all.end; first += most)
+        f(Range{first, std::min(all.end, first + most)});
+}
+
+template <class T>
+void convolve(Tensor<const T> x, const Factors<T>& factors, Plus<T> plus, Tensor<T> y,
+              const DoubledTiles& tiles, Range share, Arena& memory) {
+    Arena::Scope scope(memory);
+    const int inputs = factors.rows, outputs = factors.columns,
+              numbers = kInputs * inputs + kProducts * outputs,
+              most = tiles_at_a_time<T>(share.count(), numbers);
+    const Planes<T> sums(kInputs, most, inputs, memory), products(kProducts, most, outputs, memory);
+    const T* zeros = memory.zeros<T>({std::max(inputs, outputs)}).data();
+    for_tiles_in_cache<T>(share, numbers, [&](Range some) {
+        input_sums(x, tiles, some, zeros, sums);
+        for (int k = 0; k < kProducts; ++k) {
+            gemm<T>(some.count(), by_rows<T>(sums[sum_of(k)], inputs), factors[k], products[k],
+                    false);
+        }
+        output_pixels(products, tiles, some, plus, zeros, y);
+    });
+}
+
+}  // namespace
+
+template <class T>
+bool use_winograd_doubled(const Shape& y, const Shape& weight) {
+    constexpr int least = Simd<T>::width / 2;
+    return weight[0] == 3 && y[1] % kTile == 0 && y[2] % kTile == 0 && weight[2] >= least &&
+           weight[3] >= least;
+}
+
+template <class T>
+void winograd_doubled(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
+                      Arena& scratch) {
+    Arena::Scope scope(scratch);
+    const Factors<T> factors(weight, false, scratch);
+    const DoubledTiles tiles(y.shape(), x.size(3));
+    in_parts(y.size(0) * tiles.of_image(), kTileRows, [&](int begin, int end) {
+        if (end - begin == y.size(0) * tiles.of_image()) {
+            convolve(x, factors, plus, y, tiles, {begin, end}, scratch);
+            return;
+        }
+        thread_local Arena own;  // memory that stays with its core
+        own.reset();
+        convolve(x, factors, plus, y, tiles, {begin, end}, own);
+    });
+}
+
+template <class T>
+void winograd_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<const T> dy,
+                          const DoubledGradients<T>& to, Arena& scratch) {
+    using V = typename Simd<T>::Vector;
+    Arena::Scope scope(scratch);
+    const DoubledTiles tiles(dy.shape(), x.size(3));
+    const int inputs = x.size(3), outputs = dy.size(3), count = x.size(0) * tiles.of_image(),
+              numbers = kInputs * inputs + kProducts * outputs,
+              most = tiles_at_a_time<T>(count, numbers);
+    const Planes<T> sums(kInputs, most, inputs, scratch),
+        products(kProducts, most, outputs, scratch);
+    const T* zeros = scratch.zeros<T>({inputs}).data();
+    T* dropped = scratch.zeros<T>({inputs}).data();
+    std::optional<Factors<T>> turned;
+    std::optional<Planes<T>> factors;
+    if (to.x) turned.emplace(weight, true, scratch);
+    if (to.weight) factors.emplace(kProducts, inputs, outputs, scratch);
+    if (to.x && !to.add_x) std::fill(to.x.begin(), to.x.end(), T(0));
+    for_tiles_in_cache<T>({0, count}, numbers, [&](Range some) {
+        output_pixels_vjp(dy, tiles, some, products);
+        if (to.x) {
+            std::array<bool, kInputs> met{};
+            for (int k = 0; k < kProducts; ++k) {
+                bool& again = met[static_cast<std::size_t>(sum_of(k))];
+                gemm<T>(some.count(), by_rows<T>(products[k], outputs), (*turned)[k],
+                        sums[sum_of(k)], again);
+                again = true;
+            }
+            input_sums_vjp(sums, tiles, some, dropped, to.x);
+        }
+        if (!to.weight) return;
+        input_sums(x, tiles, some, zeros, sums);
+        for (int k = 0; k < kProducts; ++k) {
+            gemm<T>(inputs, outputs, some.count(), transposed<T>(sums[sum_of(k)], inputs),
+                    by_rows<T>(products[k], outputs), (*factors)[k], some.begin > 0, scratch);
+        }
+    });
+    if (!to.weight) return;
+    for (int c = 0; c < inputs; ++c) {
+        for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+            both_ways<kOut, 3, V>(
+                to_factors_vjp, [&](int k) { return load((*factors)[k] + c * outputs + o); },
+                [&](int k, V v) {
+                    T* at = &to.weight(k / 3, k % 3, c, o);
+                    store(at, load(at) + v);
+                });
+        });
+    }
+}
+
+#define DIFFUSION_INSTANTIATE(T)                                                                  \
+    template bool use_winograd_doubled<T>(const Shape&, const Shape&);                            \
+    template void winograd_doubled(Tensor<const T>, Tensor<const T>, Plus<T>, Tensor<T>, Arena&); \
+    template void winograd_doubled_vjp(Tensor<const T>, Tensor<const T>, Tensor<const T>,         \
+                                       const DoubledGradients<T>&, Arena&);
+DIFFUSION_INSTANTIATE(float)
+DIFFUSION_INSTANTIATE(double)
+#undef DIFFUSION_INSTANTIATE
+
+}  // namespace diffusion
