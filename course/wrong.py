@@ -61,7 +61,7 @@ WRONG = {
     "7.1": [("std::exp(log_variance.value().data()[i] / 2)", "std::exp(log_variance.value().data()[i])")],
     "7.2": [("* eps.data()[i] / 2", "* eps.data()[i]"), ("d[i] +=", "d[i] =")],
     "7.3": [("std::exp(log_v) - log_v - 1", "std::exp(log_v) - log_v"), ("static_cast<T>(sum)", "static_cast<T>(sum / static_cast<double>(numbers))"),
-            ("(std::exp(l[i]) - 1) / 2", "(std::exp(l[i]) - 1)"), ("mean.grad()[n].data()[i] +=", "mean.grad()[n].data()[i] =")],
+            ("std::expm1(l[i]) / 2", "std::expm1(l[i])"), ("d[i] += dkl * m[i]", "d[i] = dkl * m[i]")],
     "7.4": [("static_cast<double>(d) / static_cast<double>(D)", "static_cast<double>(D) / static_cast<double>(d)")],
     "7.5": [("(static_cast<double>(v) - shift) * factor", "static_cast<double>(v) * factor - shift")],
 }

@@ -353,6 +353,24 @@ TEST_CASE_TEMPLATE("(4.20) a convolution of a doubled picture and its VJPs equal
 }
 
 TEST_CASE("convolution errors name both shapes") {
+    Arena memory;
+    const Tensor<float> small = memory.zeros<float>({1, 4, 4, 16}),
+                        large = memory.zeros<float>({1, 8, 8, 16}),
+                        odd = memory.zeros<float>({1, 10, 8, 16}),
+                        weight = memory.zeros<float>({3, 3, 16, 16}),
+                        other = memory.zeros<float>({3, 3, 16, 8});
+    CHECK_THROWS_WITH_AS(conv2d_doubled<float>(small, weight, odd, memory),
+                         "upsample: [1,4,4,16] does not double to [1,10,8,16]", Error);
+    CHECK_THROWS_WITH_AS(conv2d_doubled_vjp<float>(small, weight, odd, {}, memory),
+                         "upsample: [1,4,4,16] does not double to [1,10,8,16]", Error);
+    CHECK_THROWS_WITH_AS(conv2d_doubled_vjp<float>(small, other, large, {}, memory),
+                         "conv2d_doubled_vjp: dy is [1,8,8,16]", Error);
+    CHECK_THROWS_WITH_AS(
+        conv2d_doubled_vjp<float>(small, weight, large, {large, false, {}}, memory),
+        "conv2d_doubled_vjp: x is [1,4,4,16], its gradient [1,8,8,16]", Error);
+    CHECK_THROWS_WITH_AS(
+        conv2d_doubled_vjp<float>(small, weight, large, {{}, false, other}, memory),
+        "conv2d_doubled_vjp: weight is [3,3,16,16], its gradient [3,3,16,8]", Error);
     CHECK_THROWS_WITH_AS(conv2d_shape({1, 8, 8, 3}, {3, 3, 4, 5}),
                          "conv2d: x is [1,8,8,3], weight is [3,3,4,5], expected [N,H,W,C] and "
                          "[1,1,C,O] or [3,3,C,O]",

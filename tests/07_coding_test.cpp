@@ -49,7 +49,7 @@ TEST_SUITE_BEGIN("ch07 math");
 
 TEST_CASE("(7.14) a coder scales after it encodes, and back before it decodes") {
     LoadedAutoencoder vae = small_autoencoder();
-    const Coder coder = coder_of(vae.model, vae.values);
+    const Coder coder = coder_of(vae.model, vae.model.scale, vae.values);
     const Array<float> x = normal({5, 8, 12, 3}, 1), z = coder.encode(x.tensor()),
                        y = coder.decode(z.tensor());
     Arena arena;
@@ -83,8 +83,8 @@ TEST_CASE("(7.17) PSNR of a constant error, and the mean over pictures") {
 TEST_CASE("(7.6) a latent set is drawn anew in every pass, around the scaled means") {
     LoadedAutoencoder vae = small_autoencoder();
     const Array<float> x = normal({6, 8, 12, 3}, 3);
-    const LatentSet set = encode_posteriors(vae.model, vae.values, x.tensor());
-    const Array<float> z = coder_of(vae.model, vae.values).encode(x.tensor());
+    const LatentSet set = encode_posteriors(vae.model, vae.model.scale, vae.values, x.tensor());
+    const Array<float> z = coder_of(vae.model, vae.model.scale, vae.values).encode(x.tensor());
     for (std::size_t i = 0; i < z.size(); ++i)
         CHECK(set.mean.data()[i] ==
               doctest::Approx(static_cast<double>(z.data()[i])).epsilon(1e-5));
@@ -234,6 +234,14 @@ TEST_CASE("pictures of all kinds: streams repeat, and those held out are others"
         const Tensor<float> first = pictures.train(arena, 0, 0, 3).x0;  // 0 .. 2 of the training
         CHECK(!std::equal(first.begin(), first.end(), others.begin()));
         CHECK(pictures.identity.at("data") == pictures.name);
+        if (kind == "builtin") continue;  // those are shuffled
+        // Canvas i is what the training streams as number i, and what caption i is about.
+        const Array<float> learned = pictures.learned(14, 2);
+        CHECK(std::equal(learned.begin(), learned.end(), batch[2].data()));
+        CHECK(!pictures.caption(14).empty());
+        if (!pictures.unseen) continue;
+        const Array<float> unseen = pictures.unseen(14, 2);
+        CHECK(!std::equal(unseen.begin(), unseen.end(), learned.begin()));
     }
 }
 

@@ -46,6 +46,15 @@ const World& world() {
     return made;
 }
 
+/// What a run says of itself.
+double number_of(const fs::path& out, const std::string& name) {
+    const nlohmann::json result = read_json(out / "run.json");
+    for (const auto& entry : result.at("numbers"))
+        if (entry.at("name") == name) return entry.at("value").get<double>();
+    FAIL("no number ", name);
+    return 0.0;
+}
+
 }  // namespace
 
 TEST_SUITE_BEGIN("ch07 cli");
@@ -56,13 +65,19 @@ TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures 
          {"vqvae/config.json", "vqvae/diffusion_pytorch_model.safetensors",
           "vqvae/state.safetensors", "vqvae/train.csv", "model_index.json", "unet/config.json",
           "scheduler/scheduler_config.json", "state.safetensors", "reconstructions.png",
-          "progress.png", "latents.png", "prior.png", "latents.csv", "run.json"})
+          "progress.png", "latents.png", "prior.png", "walks.png", "latents.csv", "run.json"})
         CHECK(fs::exists(out / file));
     const nlohmann::json index = read_json(out / "model_index.json");
     CHECK(index["_class_name"] == "LDMPipeline");
     CHECK(index["vqvae"] == nlohmann::json({"diffusers", "AutoencoderKL"}));
     CHECK(read_json(out / "vqvae/config.json")["scaling_factor"].get<double>() > 0);
     CHECK(read_csv(out / "vqvae/train.csv").rows.size() == 8);
+    // The channels' nats are those of the picture.
+    double nats = 0;
+    const CsvTable channels = read_csv(out / "latents.csv");
+    for (const auto& row : channels.rows) nats += row.at(3);
+    CHECK(channels.rows.size() == 4);
+    CHECK(nats == doctest::Approx(number_of(out, "KL")).epsilon(1e-6));
 }
 
 TEST_CASE("latents of a wrong scale are an experiment, which writes down what it did") {
@@ -95,13 +110,7 @@ TEST_CASE("the judges read what an autoencoder decodes, and measure how far samp
     CHECK(contains(decoded.out, "decoded"));
     CHECK(contains(decoded.out, "scenes: thing"));
     CHECK(!contains(decoded.out, "words:"));
-    const auto number = [&](const std::string& name) {
-        const nlohmann::json result = read_json(out / "run.json");
-        for (const auto& entry : result.at("numbers"))
-            if (entry.at("name") == name) return entry.at("value").get<double>();
-        FAIL("no number ", name);
-        return 0.0;
-    };
+    const auto number = [&](const char* name) { return number_of(out, name); };
     CHECK(number("scenes: ground") > 0.95);  // of pixels, so it needs no training
     CHECK(number("scenes: place") > 0.95);
     CHECK(number("scenes: thing") > 0.2);  // of ten; of 2,000 quarters there is little to learn
@@ -177,6 +186,28 @@ TEST_CASE("a training that was stopped goes on to the same bits") {
     const ProcessResult other = world().run({"train", "--resume", "--kl-weight", "1"}, parts);
     CHECK(other.exit_code == 1);
     CHECK(contains(other.err, "this run has kl weight \"1\""));
+    const ProcessResult absolute = world().run({"train", "--resume", "--absolute", "1"}, parts);
+    CHECK(absolute.exit_code == 1);
+    CHECK(contains(absolute.err, "this run has absolute \"1\""));
+}
+
+TEST_CASE("a diffusion of latents that was stopped goes on to the same bits") {
+    const TemporaryFolder folder;
+    const std::vector<std::string> options = {
+        "diffuse",      "--preset", "smoke", "--images",          "320", "--set", "32",
+        "--save-every", "4",        "--vae", world().out.string()};
+    const fs::path whole = folder / "whole", parts = folder / "parts";
+    REQUIRE(world().run(options, whole).exit_code == 0);
+    const ProcessResult stopped =
+        world().run(options, parts, {.send_signal = SIGINT, .signal_at = "train 64"});
+    CHECK(stopped.exit_code == 130);
+    CHECK(world().run({"diffuse", "--resume"}, parts).exit_code == 0);
+    for (const char* file : {"state.safetensors", "unet/diffusion_pytorch_model.safetensors",
+                             "vqvae/config.json", "progress.png"})
+        CHECK(get_text(parts / file) == get_text(whole / file));
+    const ProcessResult other = world().run({"diffuse", "--resume", "--set", "16"}, parts);
+    CHECK(other.exit_code == 1);
+    CHECK(contains(other.err, "this run has latents \"16\""));
 }
 
 TEST_CASE("a new training keeps the earlier one whole, and --resume goes on with a diffusion") {
@@ -278,7 +309,11 @@ TEST_CASE("a pipeline in half precision is half as large and opens as before") {
     fs::remove_all(half);
     CHECK(contains(halve(folder / "nothing").err, "is no folder"));
     fs::create_directory(folder / "empty");
-    CHECK(contains(halve(folder / "empty").err, "holds no diffusion_pytorch_model.safetensors"));
+    CHECK(contains(halve(folder / "empty").err, "no model"));
+    put_text(folder / "empty" / "config.json", "{}");
+    CHECK(contains(halve(folder / "empty").err, "no diffusion_pytorch_model.safetensors"));
+    CHECK(!fs::exists(half));  // and nothing is left of it
+    CHECK(!fs::exists(folder / "half.part"));
 }
 
 TEST_CASE("drawing decodes latents; the same seed gives the same bytes") {

@@ -9,7 +9,6 @@
 #include <filesystem>
 
 #include "app/app.hpp"
-#include "io/files.hpp"
 #include "io/safetensors.hpp"
 #include "tensor/check.hpp"
 
@@ -18,67 +17,78 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array kWeights = {"diffusion_pytorch_model.safetensors", "model.safetensors"};
+constexpr std::array kWeights = {"diffusion_pytorch_model", "model"};
 constexpr std::array kSettings = {"config.json",      "scheduler_config.json",
                                   "model_index.json", "preprocessor_config.json",
                                   "tokenizer.json",   "tokenizer_config.json"};
 
 /// What rounding changes at most, as a part of the largest number of its tensor.
-double largest_change(const fs::path& before, const fs::path& after) {
-    const Safetensors a = read_safetensors(before), b = read_safetensors(after);
+double largest_change(const Safetensors& before, const Safetensors& after) {
     double most = 0;
-    for (std::size_t i = 0; i < a.arrays.size(); ++i) {
+    for (std::size_t i = 0; i < before.arrays.size(); ++i) {
         double largest = 0, change = 0;
-        for (std::size_t k = 0; k < a.arrays[i].values.size(); ++k) {
-            const auto v = static_cast<double>(a.arrays[i].values[k]);
+        for (std::size_t k = 0; k < before.arrays[i].values.size(); ++k) {
+            const auto v = static_cast<double>(before.arrays[i].values[k]);
             largest = std::max(largest, std::abs(v));
-            change = std::max(change, std::abs(static_cast<double>(b.arrays[i].values[k]) - v));
+            change = std::max(change, std::abs(static_cast<double>(after.arrays[i].values[k]) - v));
         }
         if (largest > 0) most = std::max(most, change / largest);
     }
     return most;
 }
 
-/// Copies what a folder has of a model. Returns whether it has weights.
-bool halve(const fs::path& from, const fs::path& to) {
-    bool found = false;
-    for (const char* name : kWeights) {
-        if (!fs::exists(from / name)) continue;
-        const Safetensors content = read_safetensors(from / name);
-        std::vector<ArrayView> arrays;
-        std::size_t numbers = 0;
-        for (const NamedArray& array : content.arrays) {
-            arrays.push_back({array.name, array.shape, array.values});
-            numbers += array.values.size();
-        }
-        fs::create_directories(to);
-        write_halves(to / name, arrays, content.metadata);
-        std::printf(
-            "%s: %zu numbers, %.1f MB; rounding changed them by up to %.1e of the largest\n",
-            (to / name).c_str(), numbers, static_cast<double>(fs::file_size(to / name)) / 1e6,
-            largest_change(from / name, to / name));
-        found = true;
+/// The name of a folder's weights, without its ending.
+std::string weights_name(const fs::path& folder) {
+    for (const char* name : kWeights)
+        for (const char* ending : {".safetensors", ".safetensors.index.json"})
+            if (fs::exists(folder / (std::string(name) + ending))) return name;
+    fail(folder.string(), ": has a config.json, but no ", kWeights[0], ".safetensors and no ",
+         kWeights[1], ".safetensors");
+}
+
+void halve_weights(const fs::path& from, const fs::path& to) {
+    const std::string file = weights_name(from) + ".safetensors";
+    const Safetensors content = read_safetensors(from / file);  // or its shards
+    std::vector<ArrayView> arrays;
+    std::size_t numbers = 0;
+    for (const NamedArray& array : content.arrays) {
+        arrays.push_back({array.name, array.shape, array.values});
+        numbers += array.values.size();
     }
+    write_halves(to / file, arrays, content.metadata);
+    std::printf("%s: %zu numbers, %.1f MB; rounding changed them by up to %.1e of the largest\n",
+                (from / file).c_str(), numbers, static_cast<double>(fs::file_size(to / file)) / 1e6,
+                largest_change(content, read_safetensors(to / file)));
+}
+
+/// Copies the settings of a folder, if it has some, and where these are a model's its weights.
+void halve(const fs::path& from, const fs::path& to) {
     for (const char* name : kSettings) {
         if (!fs::exists(from / name)) continue;
         fs::create_directories(to);
         fs::copy_file(from / name, to / name);
     }
-    return found;
+    if (fs::exists(from / kSettings[0])) halve_weights(from, to);
 }
 
 void run(const fs::path& model, const fs::path& out) {
     require(fs::is_directory(model), model.string(), ": is no folder");
     require(!fs::exists(out), out.string(), ": is there already; give another --out");
-    bool found = halve(model, out);
-    for (const fs::directory_entry& part : fs::directory_iterator(model)) {
-        if (!part.is_directory()) continue;
-        const fs::path name = part.path().filename();
-        if (std::ranges::any_of(kSettings,
-                                [&](const char* file) { return fs::exists(part.path() / file); }))
-            found = halve(part.path(), out / name) || found;
+    require(fs::exists(model / "config.json") || fs::exists(model / "model_index.json"),
+            model.string(), ": holds no config.json and no model_index.json: no model");
+    fs::path part = out;  // under another name until all is there
+    part += ".part";
+    fs::remove_all(part);
+    try {
+        halve(model, part);
+        for (const fs::directory_entry& entry : fs::directory_iterator(model))
+            if (entry.is_directory()) halve(entry.path(), part / entry.path().filename());
+    } catch (...) {
+        fs::remove_all(part);
+        throw;
     }
-    require(found, model.string(), ": holds no ", kWeights[0], " and no ", kWeights[1]);
+    fs::rename(part, out);
+    std::printf("%s: done\n", out.c_str());
 }
 
 }  // namespace

@@ -22,14 +22,14 @@ void AutoencoderConfig::check() const {
                 std::max({in_channels, out_channels, latent_channels}) <= kWidest,
             "autoencoder: ", in_channels, " channels in, ", out_channels, " out, ", latent_channels,
             " of the latent");
-    require(!channels.empty() && levels() <= kMostLevels && blocks > 0,
-            "autoencoder: ", channels.size(), " levels of ", blocks, " blocks, expected 1 to ",
-            kMostLevels, " levels");
+    require(!channels.empty() && levels() <= kMostLevels, "autoencoder: ", channels.size(),
+            " levels, expected 1 to ", kMostLevels);
+    require(blocks > 0, "autoencoder: levels of ", blocks, " blocks, expected 1 or more");
     require(groups > 0 && eps > 0, "autoencoder: ", groups, " groups, eps ", eps);
     for (int i = 0; i < levels(); ++i)
         require(channels_at(i) > 0 && channels_at(i) <= kWidest && channels_at(i) % groups == 0,
                 "autoencoder: level ", i, " has ", channels_at(i),
-                " channels, expected a multiple of ", groups);
+                " channels, expected a multiple of ", groups, ", at most ", kWidest);
 }
 
 MiddleBlock::MiddleBlock(ParameterList& list, const std::string& name, int channels, bool attends,

@@ -120,7 +120,7 @@ void AutoencoderModel::save(const fs::path& folder, std::span<const float> value
 
 fs::path autoencoder_folder(const fs::path& folder) {
     if (fs::exists(folder / kConfigFile)) return folder;
-    for (const char* part : {"vae", "vqvae"}) {
+    for (const char* part : {"vae", kAutoencoderPart}) {
         if (fs::exists(folder / part / kConfigFile)) return folder / part;
     }
     fail(folder.string(), ": holds no autoencoder: there is neither ", kConfigFile,

@@ -14,6 +14,8 @@
 namespace diffusion {
 
 inline constexpr const char* kAutoencoderKL = "AutoencoderKL";
+/// Its folder in a pipeline of diffusers of latents without a text.
+inline constexpr const char* kAutoencoderPart = "vqvae";
 
 struct AutoencoderSettings {
     AutoencoderConfig config;

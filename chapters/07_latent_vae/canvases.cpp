@@ -20,12 +20,15 @@ std::string file_name(int number) {
     return std::string(digits.size() < 5 ? 5 - digits.size() : 0, '0') + digits + ".png";
 }
 
-/// The pictures x, and captions.csv where something is said of them.
-void write_folder(const fs::path& place, const Pictures& pictures, Tensor<const float> x) {
+/// The first n pictures, and captions.csv where something is said of them.
+void write_folder(const fs::path& place, const Pictures& pictures, int n) {
+    constexpr int kAtOnce = 500;
     std::string table = "file,caption\n";
-    for (int i = 0; i < x.size(0); ++i) {
+    Array<float> some;
+    for (int i = 0; i < n; ++i) {
         require(!interrupted(), "interrupted; nothing was written");
-        write_png(place / file_name(i), to_image(x[i]));
+        if (i % kAtOnce == 0) some = pictures.learned(i, std::min(kAtOnce, n - i));
+        write_png(place / file_name(i), to_image(some.tensor()[i % kAtOnce]));
         if (!pictures.caption) continue;
         const std::string caption = pictures.caption(i);
         table += file_name(i) + "," + as_field(caption) + "\n";
@@ -42,7 +45,6 @@ void run_canvases(const CommonOptions& common, const CanvasSettings& settings, R
     const auto start = Clock::now();
     const Pictures pictures = find_pictures(settings.dataset, common.data, settings.n, common.seed);
     const int n = pictures.count > 0 ? std::min(settings.n, pictures.count) : settings.n;
-    const Array<float> x = pictures.learned(0, n);
     folder.keep_earlier();
     // Under another name until all is there; what an earlier call left is kept.
     const std::array<std::string, 1> name = {"canvases"};
@@ -50,7 +52,7 @@ void run_canvases(const CommonOptions& common, const CanvasSettings& settings, R
     fs::remove_all(part);
     fs::create_directories(part);
     try {
-        write_folder(part, pictures, x.tensor());
+        write_folder(part, pictures, n);
     } catch (...) {
         fs::remove_all(part);
         throw;

@@ -63,45 +63,37 @@ double psnr(Tensor<const float> picture, Tensor<const float> other) {
 
 }  // namespace
 
-Coder coder_of(const AutoencoderModel& model, std::span<float> values) {
+Coder coder_of(const AutoencoderModel& model, const LatentScale& scale, std::span<float> values,
+               std::shared_ptr<const void> owner) {
     const Autoencoder& network = model.autoencoder;
     const AutoencoderConfig& config = network.config();
-    const int factor = config.factor(), latent = config.latent_channels;
     return make_coder(
-        {described(kAutoencoderKL, factor, latent),
-         model.data,
-         config.in_channels,
-         config.out_channels,
-         latent,
-         factor,
-         {},
-         {}},
-        values, model.scale, [&network](Var<float> x) { return network.encode(x).mean; },
-        [&network](Var<float> z) { return network.decode(z); });
+        {.name = described(kAutoencoderKL, config.factor(), config.latent_channels),
+         .data = model.data,
+         .in_channels = config.in_channels,
+         .out_channels = config.out_channels,
+         .latent_channels = config.latent_channels,
+         .factor = config.factor()},
+        values, scale, [&network, owner](Var<float> x) { return network.encode(x).mean; },
+        [&network, owner](Var<float> z) { return network.decode(z); });
 }
 
 Coder load_coder(const std::filesystem::path& folder) {
     const std::filesystem::path own = autoencoder_folder(folder);
     if (Config(own / kConfigFile).class_name() != kAutoencoderTiny) {
         const auto loaded = std::make_shared<LoadedAutoencoder>(load_autoencoder(own));
-        Coder coder = coder_of(loaded->model, loaded->values);
-        coder.encode = [loaded, encode = coder.encode](auto x) { return encode(x); };
-        coder.decode = [loaded, decode = coder.decode](auto z) { return decode(z); };
-        return coder;
+        return coder_of(loaded->model, loaded->model.scale, loaded->values, loaded);
     }
     const auto loaded = std::make_shared<LoadedTiny>(load_tiny(own));
     const TinyConfig& config = loaded->model.autoencoder.config();
-    const int factor = config.factor(), latent = config.latent_channels;
     return make_coder(
-        {described(kAutoencoderTiny, factor, latent),
-         "",
-         config.in_channels,
-         config.out_channels,
-         latent,
-         factor,
-         {},
-         {}},
-        loaded->values, {1, 0},
+        {.name = described(kAutoencoderTiny, config.factor(), config.latent_channels),
+         .data = "",
+         .in_channels = config.in_channels,
+         .out_channels = config.out_channels,
+         .latent_channels = config.latent_channels,
+         .factor = config.factor()},
+        loaded->values, kUnscaled,
         [loaded](Var<float> x) { return loaded->model.autoencoder.encode(x); },
         [loaded](Var<float> z) { return loaded->model.autoencoder.decode(z); });
 }

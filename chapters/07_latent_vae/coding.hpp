@@ -2,6 +2,7 @@
 // A trained autoencoder at work, on all cores, whatever its class.
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -17,13 +18,14 @@ struct Coder {
     int factor;  ///< a latent has 1 / factor of the rows and columns of its picture
     /// Pictures [N,H,W,in_channels] to latents [N,h,w,latent_channels] with their scale, the means
     /// where there is a posterior.
-    std::function<Array<float>(Tensor<const float> pictures)> encode;
+    std::function<Array<float>(Tensor<const float> pictures)> encode = {};
     /// And back.
-    std::function<Array<float>(Tensor<const float> latents)> decode;
+    std::function<Array<float>(Tensor<const float> latents)> decode = {};
 };
 
-/// Model and values must outlive the result.
-Coder coder_of(const AutoencoderModel& model, std::span<float> values);
+/// Latents get `scale`. Model and values must outlive the result, which keeps `owner` alive.
+Coder coder_of(const AutoencoderModel& model, const LatentScale& scale, std::span<float> values,
+               std::shared_ptr<const void> owner = nullptr);
 
 /// From a folder with an AutoencoderKL or an AutoencoderTiny, or a pipeline with one.
 Coder load_coder(const std::filesystem::path& folder);

@@ -19,8 +19,6 @@ Array<float> picture_for(const Coder& coder, const fs::path& path) {
     Image image = read_image(path);
     const int height = image.height / coder.factor * coder.factor,
               width = image.width / coder.factor * coder.factor;
-    require(coder.in_channels == 1 || coder.in_channels == 3, "the autoencoder takes pictures of ",
-            coder.in_channels, " channels, expected 1 or 3");
     require(height > 0 && width > 0, path.string(), ": a picture of ", image.height, " x ",
             image.width, " pixels, expected ", coder.factor, " at least on both sides");
     if (height != image.height || width != image.width)
@@ -48,6 +46,8 @@ std::string numbered(const char* name, std::size_t i, const char* ending) {
 /// The coder, the banner, and how many pictures it is for.
 Coder begin_coding(const std::string& title, const CodingSettings& settings, RunFolder& folder) {
     Coder coder = load_coder(settings.model);
+    require(coder.in_channels == 1 || coder.in_channels == 3, settings.model.string(),
+            ": takes pictures of ", coder.in_channels, " channels, expected 1 or 3");
     banner(title, {{"model", settings.model.string()}, {"class", coder.name}});
     folder.keep_earlier();
     folder.setting("model", settings.model.string());

@@ -22,8 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char *kPart = "vqvae", *kScaleFactor = "scaling_factor",
-                     *kScaleShift = "shift_factor";
+constexpr const char *kScaleFactor = "scaling_factor", *kScaleShift = "shift_factor";
 constexpr int kGrid = 10, kGridSteps = 25;
 
 /// How much work a preset is. Networks of latents and of pixels have about as many parameters.
@@ -34,14 +33,15 @@ struct Preset {
     std::int64_t images;
     int set;
 };
-const std::map<std::string, Preset> kOfLatents = {{"smoke", {16, {1, 2}, 16, 64, 64}},
-                                                  {"quick", {64, {1, 2}, 64, 6'400, 4'000}},
-                                                  {"standard", {64, {1, 2}, 64, 140'000, 20'000}},
-                                                  {"long", {64, {1, 2}, 64, 1'500'000, 50'000}}};
+const std::map<std::string, Preset> kOfLatents = {
+    {"smoke", {16, {1, 2}, 16, 64, 64}},
+    {"quick", {48, {1, 2, 2}, 64, 12'800, 4'000}},
+    {"standard", {48, {1, 2, 2}, 64, 320'000, 30'000}},
+    {"long", {48, {1, 2, 2}, 64, 3'000'000, 50'000}}};
 const std::map<std::string, Preset> kOfPixels = {{"smoke", {8, {1, 2, 2, 2}, 16, 64, 0}},
-                                                 {"quick", {16, {1, 2, 4, 8}, 64, 640, 0}},
-                                                 {"standard", {16, {1, 2, 4, 8}, 64, 14'000, 0}},
-                                                 {"long", {16, {1, 2, 4, 8}, 64, 150'000, 0}}};
+                                                 {"quick", {16, {1, 2, 4, 8}, 64, 960, 0}},
+                                                 {"standard", {16, {1, 2, 4, 8}, 64, 24'000, 0}},
+                                                 {"long", {16, {1, 2, 4, 8}, 64, 240'000, 0}}};
 
 void take_preset(DiffusionSettings& settings, const std::string& preset) {
     const Preset& of = (settings.pixels ? kOfPixels : kOfLatents).at(preset);
@@ -91,7 +91,7 @@ bool has_autoencoder(const fs::path& folder) {
     const fs::path index = folder / "model_index.json";
     if (!fs::exists(index)) return false;
     const nlohmann::json pipeline = read_json(index);
-    return std::ranges::any_of(std::array{kPart, "vae"}, [&](const char* part) {
+    return std::ranges::any_of(std::array{kAutoencoderPart, "vae"}, [&](const char* part) {
         return pipeline.contains(part) && fs::exists(folder / part / kConfigFile);
     });
 }
@@ -108,7 +108,8 @@ struct Drawer {
         require_same_latents(loaded, vae->model, path.string());
     }
     Array<float> decoded(Array<float> x) {
-        return vae ? coder_of(vae->model, vae->values).decode(x.tensor()) : std::move(x);
+        return vae ? coder_of(vae->model, vae->model.scale, vae->values).decode(x.tensor())
+                   : std::move(x);
     }
 };
 
@@ -124,10 +125,11 @@ public:
                                 {"progress.png", "samples.png", "samples.idx", "samples.npy"},
                                 holds_model,
                                 "",
-                                kPart}),
+                                kAutoencoderPart}),
           settings_(complete(settings)),
           vae_(find_vae()),
           pictures_(find_pictures(dataset(), common.data, train().batch, common.seed)),
+          set_size_(pictures_.count > 0 ? std::min(settings_.set, pictures_.count) : settings_.set),
           model_(network_of(settings_, vae_ ? latent_shape()[3] : pictures_.channels),
                  make_schedule(train().schedule, kT), prediction_from_name(train().prediction),
                  vae_ ? latent_shape()[1] : pictures_.height,
@@ -144,8 +146,8 @@ public:
             loop_.begin();
         }
         folder_.keep_earlier();  // the autoencoder may have been trained here
-        if (vae_ && !fs::exists(folder_.path(kPart) / kConfigFile))
-            vae_->model.save(folder_.path(kPart), vae_->values);
+        if (vae_ && !fs::exists(folder_.path(kAutoencoderPart) / kConfigFile))
+            vae_->model.save(folder_.path(kAutoencoderPart), vae_->values);
         tell();
     }
 
@@ -197,7 +199,8 @@ private:
         require(settings_.scale_by == 1 || !settings_.vae.empty(),
                 "--scale-by: give the autoencoder's folder with --vae, and another --out");
         if (settings_.vae.empty()) return load_autoencoder(folder_.dir());
-        const fs::path own = folder_.path(kPart), other = autoencoder_folder(settings_.vae);
+        const fs::path own = folder_.path(kAutoencoderPart),
+                       other = autoencoder_folder(settings_.vae);
         std::error_code ignored;
         require(
             !fs::exists(own / kConfigFile) || fs::equivalent(own, other, ignored) || common_.resume,
@@ -234,7 +237,7 @@ private:
                      {"schedule", train().schedule},
                      {"prediction", train().prediction},
                      {"time_power", shortest(train().time_power)},
-                     {"latents", vae_ ? std::to_string(settings_.set) : "none"}}};
+                     {"latents", vae_ ? std::to_string(set_size_) : "none"}}};
         options.task.insert(pictures_.identity.begin(), pictures_.identity.end());
         if (vae_) options.task.merge(told_of(vae_->model.scale));
         return options;
@@ -270,29 +273,23 @@ private:
                 {"seed", std::to_string(common_.seed)}});
     }
 
-    /// The training set, encoded.
+    /// The training set, encoded: the pictures of its first steps.
     void encode_set() {
-        constexpr int kAtOnce = 500;
         Shape shape = latent_shape();
-        shape.n[0] = settings_.set;
+        shape.n[0] = set_size_;
         set_ = {Array<float>(shape), Array<float>(shape)};
-        Progress progress("encode", settings_.set, "pictures");
-        for (int first = 0; first < settings_.set; first += kAtOnce) {
+        Progress progress("encode", set_size_, "pictures");
+        Arena arena;
+        for (int first = 0; first < set_size_; first += train().batch) {
             require(!interrupted(),
                     "stopped while encoding the training set; the training is as it was");
-            const int count = std::min(kAtOnce, settings_.set - first);
-            Arena arena;  // samples of one endless step
-            Array<float> x({count, pictures_.height, pictures_.width, pictures_.channels});
-            for (int i = 0; i < count; ++i) {
-                arena.reset();
-                const int n = first + i;
-                const Tensor<float> one =
-                    pictures_.train(arena, n / train().batch, n % train().batch, 1).x0;
-                std::ranges::copy(one, x.tensor()[i].begin());
-            }
-            const LatentSet part = encode_posteriors(vae_->model, vae_->values, x.tensor());
-            std::ranges::copy(part.mean, set_.mean.tensor()[first].begin());
-            std::ranges::copy(part.deviation, set_.deviation.tensor()[first].begin());
+            const int count = std::min(train().batch, set_size_ - first);
+            arena.reset();
+            const Tensor<float> x = pictures_.train(arena, first / train().batch, 0, count).x0;
+            const LatentSet part =
+                encode_posteriors(vae_->model, vae_->model.scale, vae_->values, x);
+            std::ranges::copy(part.mean, set_.mean.tensor()[first].data());
+            std::ranges::copy(part.deviation, set_.deviation.tensor()[first].data());
             progress.update(first + count);
         }
         progress.finish();
@@ -300,8 +297,9 @@ private:
 
     void save() {
         if (!vae_) return model_.save(folder_.dir(), trainer_.average());
-        model_.save(folder_.dir(), trainer_.average(),
-                    {"LDMPipeline", {{kPart, kAutoencoderKL}}, told_of(vae_->model.scale)});
+        model_.save(
+            folder_.dir(), trainer_.average(),
+            {"LDMPipeline", {{kAutoencoderPart, kAutoencoderKL}}, told_of(vae_->model.scale)});
     }
 
     /// Draws with the averaged weights from noise that depends on the seed alone. Gives up when the
@@ -321,7 +319,7 @@ private:
         } catch (const Stopped&) {
             return;
         }
-        if (vae_) x = coder_of(vae_->model, vae_->values).decode(x.tensor());
+        if (vae_) x = coder_of(vae_->model, vae_->model.scale, vae_->values).decode(x.tensor());
         write_png(files_.grid(part), image_grid(x.tensor(), kGrid, 2));
     }
 
@@ -333,6 +331,7 @@ private:
     DiffusionSettings settings_;
     std::optional<LoadedAutoencoder> vae_;  ///< of latents
     Pictures pictures_;
+    int set_size_;  ///< of the pictures that are encoded: no more than there are
     LatentSet set_;
     DenoisingModel model_;
     Trainer trainer_;

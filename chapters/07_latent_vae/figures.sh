@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The runs behind the lesson's figures: the autoencoders and the diffusion of the preset standard, what judges read, the sweep of the
-# KL's weight, wrong scales, and a diffusion of pixels to compare with; two hours and a half.
+# KL's weight, wrong scales, and a diffusion of pixels to compare with; an hour and a half.
 #
 #   chapters/07_latent_vae/figures.sh BIN_DIR
 set -euo pipefail
@@ -21,7 +21,7 @@ for weight in 1e-4 1e-2 0.1 1 10 100; do
     "$program" train --preset quick --images 8000 --kl-weight "$weight" --out "$out/sweep/$weight"
 done
 for factor in 0.25 1 4; do
-    "$program" diffuse --preset standard --images 32000 --vae "$out" --scale-by "$factor" --out "$out/scale/$factor"
+    "$program" diffuse --preset standard --images 64000 --vae "$out" --scale-by "$factor" --out "$out/scale/$factor"
 done
 "$program" diffuse --preset standard --pixels --out "$out/pixels"
 for model in latents pixels; do

@@ -137,14 +137,18 @@ Array<float> features_of(SceneJudge& judge, int n, Canvases canvases) {
     return all;
 }
 
+Dataset read_canvases(const fs::path& path) {
+    Dataset samples = read_pictures(path);
+    require(samples.height == kCanvas && samples.width == kCanvas && samples.channels == 3,
+            path.string(), ": pictures of ", samples.height, " x ", samples.width, " x ",
+            samples.channels, ", expected canvases, 64 x 64 in colour");
+    return samples;
+}
+
 /// How far samples are from scenes as the judge sees them.
-void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
+void tell_distance(const CommonOptions& common, const Dataset& samples, int most,
                    const SceneSets& scenes, SceneJudge& judge, RunFolder& folder) {
     const int reference_size = common.preset == "smoke" ? kAtOnce : 20 * kAtOnce;
-    const Dataset samples = read_pictures(settings.samples);
-    require(samples.height == kCanvas && samples.width == kCanvas && samples.channels == 3,
-            settings.samples.string(), ": pictures of ", samples.height, " x ", samples.width,
-            " x ", samples.channels, ", expected canvases, 64 x 64 in colour");
     const auto painted_by = [](const Scenes& composer) {
         return [&composer](int first, int count) {
             return paint_canvases(composer, first, count).canvases;
@@ -152,7 +156,7 @@ void tell_distance(const CommonOptions& common, const JudgingSettings& settings,
     };
     const Gaussian reference =
         fit_gaussian(features_of(judge, reference_size, painted_by(scenes.train)).tensor());
-    const int n = std::min(settings.n, samples.count);
+    const int n = std::min(most, samples.count);
     const auto measure = [&](const std::string& name, const Array<float>& features) {
         const double distance = frechet_distance(fit_gaussian(features.tensor()), reference);
         const Interval range =
@@ -177,6 +181,8 @@ void run_judge(const CommonOptions& common, const JudgingSettings& settings, Run
     const auto start = Clock::now();
     std::optional<Coder> coder;
     if (!settings.vae.empty()) coder.emplace(load_coder(settings.vae));
+    std::optional<Dataset> samples;
+    if (!settings.samples.empty()) samples.emplace(read_canvases(settings.samples));
     banner("Chapter 7: the judges of canvases",
            {{"canvases", std::to_string(settings.n)}, {"seed", std::to_string(common.seed)}});
     folder.keep_earlier();
@@ -188,13 +194,13 @@ void run_judge(const CommonOptions& common, const JudgingSettings& settings, Run
     if (one == nullptr || one->data == "scenes") {
         const SceneSets scenes = find_scenes(common.data, common.seed);
         SceneJudge judge = find_scene_judge(common, scenes, folder);
-        if (!settings.samples.empty()) {
-            tell_distance(common, settings, scenes, judge, folder);
+        if (samples) {
+            tell_distance(common, *samples, settings.n, scenes, judge, folder);
         } else {
             tell("scenes", judge, scenes.test, settings.n, one, folder);
         }
     }
-    if (settings.samples.empty() && (one == nullptr || one->data == "words")) {
+    if (!samples && (one == nullptr || one->data == "words")) {
         const Words words(Spacing::grid, common.seed),
             others(Spacing::grid, common.seed, Spelling::held_out);
         WordReader reader = find_word_reader(common, words, folder);

@@ -22,6 +22,8 @@ struct LatentScale {
     }
 };
 
+inline constexpr LatentScale kUnscaled{1, 0};
+
 /// The scale that gives all numbers of some latents together the mean square 1 and, if `centred`,
 /// the mean 0. Fails where there is none: on zeros, or if `centred` on numbers that are all the
 /// same.

@@ -5,6 +5,7 @@
 #include "04_unet/batch.hpp"
 #include "07_latent_vae/autoencoder_file.hpp"
 #include "tensor/array.hpp"
+#include "tensor/random.hpp"
 
 namespace diffusion {
 
@@ -13,8 +14,11 @@ struct LatentSet {
 };
 
 /// The posteriors of pictures [N,H,W,C].
-LatentSet encode_posteriors(const AutoencoderModel& model, std::span<float> values,
-                            Tensor<const float> pictures);
+LatentSet encode_posteriors(const AutoencoderModel& model, const LatentScale& scale,
+                            std::span<float> values, Tensor<const float> pictures);
+
+/// (7.6) A latent drawn from posterior n, [h,w,c].
+void draw_latent(const LatentSet& set, int n, Random random, Tensor<float> z);
 
 /// Latents in shuffled passes, each drawn anew from its posterior (7.6). The set must outlive the
 /// result.

@@ -27,11 +27,16 @@ Var<T> clamped(Var<T> x) {
 
 }  // namespace
 
+int latent_channels_of(const Shape& moments) {
+    const int channels = moments.rank == 4 ? moments[3] / 2 : 0;
+    require(channels > 0 && moments[3] == 2 * channels, "posterior: the moments are ", moments,
+            ", expected [N,h,w,2C]");
+    return channels;
+}
+
 template <class T>
 Posterior<T> posterior_of(Var<T> moments) {
-    const int channels = moments.shape().back() / 2;
-    require(moments.shape().rank == 4 && moments.shape().back() == 2 * channels && channels > 0,
-            "posterior: the moments are ", moments.shape(), ", expected [N,h,w,2C]");
+    const int channels = latent_channels_of(moments.shape());
     return {slice_channels(moments, 0, channels),
             clamped(slice_channels(moments, channels, channels))};
 }
@@ -85,10 +90,15 @@ Var<T> latent_kl(const Posterior<T>& posterior) {
         for (int n = 0; n < pictures; ++n) {
             const T dkl = kl.grad()(n);
             const T *m = mean.value()[n].data(), *l = log_variance.value()[n].data();
-            for (std::ptrdiff_t i = 0; mean.needs_grad() && i < numbers; ++i)
-                mean.grad()[n].data()[i] += dkl * m[i];  // (7.9)
-            for (std::ptrdiff_t i = 0; log_variance.needs_grad() && i < numbers; ++i)
-                log_variance.grad()[n].data()[i] += dkl * (std::exp(l[i]) - 1) / 2;  // (7.9)
+            if (mean.needs_grad()) {
+                T* d = mean.grad()[n].data();
+                for (std::ptrdiff_t i = 0; i < numbers; ++i) d[i] += dkl * m[i];  // (7.9)
+            }
+            if (log_variance.needs_grad()) {
+                T* d = log_variance.grad()[n].data();
+                for (std::ptrdiff_t i = 0; i < numbers; ++i)
+                    d[i] += dkl * std::expm1(l[i]) / 2;  // (7.9): e^l - 1
+            }
         }
     });
     // <<<

@@ -15,6 +15,9 @@ struct Posterior {
     Var<T> mean, log_variance;
 };
 
+/// C of an encoder's answer [N,h,w,2C]; fails, naming it, on another shape.
+int latent_channels_of(const Shape& moments);
+
 /// An encoder's answer [N,h,w,2C], means first. The log-variance is clamped; where it is, it gets
 /// no gradient.
 template <class T>

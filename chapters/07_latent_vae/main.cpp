@@ -1,4 +1,5 @@
-// Chapter 7's program: trains an autoencoder, and uses one on the reader's own pictures.
+// Chapter 7's program: trains an autoencoder and a diffusion of its latents, draws with them, codes
+// the reader's own pictures, and judges canvases.
 #include "04_unet/train_options.hpp"
 #include "07_latent_vae/canvases.hpp"
 #include "07_latent_vae/diffusion_runs.hpp"
@@ -37,6 +38,10 @@ void add_train(CLI::App& app, VaeSettings& settings, DeviceOptions& where) {
     train
         ->add_option("--kl-weight", settings.weight,
                      "w of (7.10), beside a sum of squared errors (none: the preset's)")
+        ->transform(at_least(0.0));
+    train
+        ->add_option("--absolute", settings.absolute,
+                     "an experiment: what the mean absolute error (7.18) counts, too (none: 0)")
         ->transform(at_least(0.0));
     add_length_options(train, settings);
     add_learning_options(train, settings);

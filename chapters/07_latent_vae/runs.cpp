@@ -24,14 +24,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kShown = 10;              ///< pictures of a row
-constexpr int kMostJudged = 500;        ///< that training does not see, for the figures
-constexpr int kMostMeasured = 1000;     ///< of the training set, for the scale
-constexpr double kGivenUp = 0.01;       ///< nats; what a number of a latent costs that says nothing
-constexpr const char* kPart = "vqvae";  ///< its folder, as a pipeline of diffusers calls it
+constexpr int kShown = 10;           ///< pictures of a row
+constexpr int kMostJudged = 500;     ///< that training does not see, for the figures
+constexpr int kMostMeasured = 1000;  ///< of the training set, for the scale
+constexpr double kGivenUp = 0.01;    ///< nats; what a number of a latent costs that says nothing
 
 bool holds_autoencoder(const fs::path& folder) {
-    return fs::exists(folder / kPart / kConfigFile);
+    return fs::exists(folder / kAutoencoderPart / kConfigFile);
 }
 
 /// A training from its settings to its files.
@@ -53,6 +52,8 @@ public:
                  .save_every = settings_.save_every,
                  .save_model = [this] { save(); },
                  .draw = [this](std::int64_t part) { draw(part); }}) {
+        require(settings_.absolute == 0 || !device.is_gpu,
+                "--absolute: this term is trained on the CPU only");
         if (saved_) {
             loop_.resume(*saved_);
         } else {
@@ -64,10 +65,10 @@ public:
     /// Returns whether it came to its end.
     bool run() {
         return loop_.run(*device_.training(
-            trainer_,
-            {autoencoder_task(model_.autoencoder, pictures_.train, settings_.weight, common_.seed),
-             autoencoder_on_gpu(model_.autoencoder, pictures_.train, settings_.weight,
-                                settings_.batch, common_.seed)}));
+            trainer_, {autoencoder_task(model_.autoencoder, pictures_.train, settings_.weight,
+                                        common_.seed, settings_.absolute),
+                       autoencoder_on_gpu(model_.autoencoder, pictures_.train, settings_.weight,
+                                          settings_.batch, common_.seed)}));
     }
 
     void report(bool finished) {
@@ -94,7 +95,7 @@ private:
             {"reconstructions.png", "latents.png", "prior.png", "walks.png", "latents.csv",
              "progress.png", "samples.png", "samples.idx", "samples.npy", "run.json"},
             holds_autoencoder,
-            kPart};
+            kAutoencoderPart};
         for (int part = 1; part <= kDrawings; ++part)  // the diffusion's
             files.others.push_back("progress_" + std::to_string(part) + ".png");
         return files;
@@ -125,6 +126,7 @@ private:
             {"channels", joined(settings_.channels)},
             {"latent", shape},
             {"kl weight", settings_.weight},
+            {"absolute", settings_.absolute},
             {"batch", settings_.batch},
             {"optimizer", settings_.optimizer},
             {"learning rate", settings_.learning_rate}};
@@ -150,29 +152,27 @@ private:
             std::min<std::int64_t>(most, trainer_.options().steps * settings_.batch));
     }
 
-    Coder coder() { return coder_of(model_, trainer_.average()); }
+    Coder coder() { return coder_of(model_, model_.scale, trainer_.average()); }
 
     /// The model, with its scale as it is now.
     void save() {
         const Array<float> x = pictures_.learned(0, measured());
-        model_.scale = {1, 0};
-        LatentSet set = encode_posteriors(model_, trainer_.average(), x.tensor());
-        for (int n = 0; n < x.shape()[0]; ++n) {  // what diffusion sees are draws
-            Random random(common_.seed, Purpose::other, 0, static_cast<std::uint32_t>(n));
-            for (std::ptrdiff_t i = 0; i < set.mean.tensor()[n].numel(); ++i)
-                set.mean.tensor()[n].data()[i] +=
-                    set.deviation.tensor()[n].data()[i] * static_cast<float>(random.normal());
-        }
-        model_.scale = measure_scale(set.mean.tensor(), false);
+        const LatentSet set = encode_posteriors(model_, kUnscaled, trainer_.average(), x.tensor());
+        Array<float> z(set.mean.shape());  // what diffusion sees are draws
+        for (int n = 0; n < x.shape()[0]; ++n)
+            draw_latent(set, n,
+                        Random(common_.seed, Purpose::other, 0, static_cast<std::uint32_t>(n)),
+                        z.tensor()[n]);
+        model_.scale = measure_scale(z.tensor(), false);
         model_.save(files_.place(), trainer_.average());
     }
 
     /// A row of reconstructions.
     void draw(std::int64_t part) {
         if (interrupted()) return;
-        model_.scale = {1, 0};  // until the next checkpoint: drawings depend on weights alone
         const Array<float> x = pictures_.held_out(0, kShown);
-        const Coder now = coder();
+        const Coder now =
+            coder_of(model_, kUnscaled, trainer_.average());  // as there is no scale yet
         const Array<float> y = now.decode(now.encode(x.tensor()).tensor());
         write_png(files_.grid(part), image_grid(y.tensor(), kShown, 2));
     }
@@ -194,8 +194,8 @@ private:
         const Coder now = coder();
         const Array<float> z = now.encode(originals);
         const Array<float> y = now.decode(z.tensor());
-        folder_.number("PSNR", mean_psnr(originals, y.tensor()),
-                       "dB, " + std::to_string(judged()) + " " + pictures_.others);
+        const double psnr = mean_psnr(originals, y.tensor());
+        folder_.number("PSNR", psnr, "dB, " + std::to_string(judged()) + " " + pictures_.others);
         if (pictures_.unseen) {
             const Array<float> unseen = pictures_.unseen(0, judged()),
                                back = now.decode(now.encode(unseen.tensor()).tensor());
@@ -213,7 +213,7 @@ private:
         std::printf(
             "PSNR %.2f dB, KL %.0f nats a picture, %td of %zu numbers given up, scaling factor "
             "%.4f\n",
-            mean_psnr(originals, y.tensor()), kl, given_up, price.size(), model_.scale.factor);
+            psnr, kl, given_up, price.size(), model_.scale.factor);
         CsvWriter table(folder_.path("latents.csv"), {"channel", "mean", "deviation", "kl"});
         const Tensor<const float> rows = z.tensor().rows();
         for (int c = 0; c < rows.size(1); ++c) {

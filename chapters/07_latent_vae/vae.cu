@@ -125,7 +125,7 @@ using cuda::raw;
 
 template <>
 Posterior<Float> posterior_of(Var<Float> moments) {
-    const int channels = moments.shape().back() / 2;
+    const int channels = latent_channels_of(moments.shape());
     return {slice_channels(moments, 0, channels),
             cuda::clamped(slice_channels(moments, channels, channels))};
 }
@@ -133,8 +133,7 @@ Posterior<Float> posterior_of(Var<Float> moments) {
 template <>
 Var<Float> draw_latent(const Posterior<Float>& posterior, Tensor<const Float> eps) {
     const Var<Float> mean = posterior.mean, log_variance = posterior.log_variance;
-    require(mean.shape() == eps.shape(), "draw_latent: the mean is ", mean.shape(), ", eps ",
-            eps.shape());
+    require_same_shape("draw_latent", mean.value(), log_variance.value(), eps);
     const Var<Float> z = mean.tape().result(mean.shape(), mean, log_variance);
     const std::ptrdiff_t n = z.value().numel();
     cuda::for_each_number(
@@ -151,6 +150,7 @@ Var<Float> draw_latent(const Posterior<Float>& posterior, Tensor<const Float> ep
 template <>
 Var<Float> latent_kl(const Posterior<Float>& posterior) {
     const Var<Float> mean = posterior.mean, log_variance = posterior.log_variance;
+    require_same_shape("latent_kl", mean.value(), log_variance.value());
     const int pictures = mean.size(0);
     const std::ptrdiff_t n = mean.value().numel();
     const int numbers = cuda::index_count(n) / pictures;

@@ -20,6 +20,11 @@ template <class T>
 Var<T> autoencoder_loss(Var<T> decoded, Tensor<std::type_identity_t<T>> x, Var<T> kl,
                         double weight);
 
+/// (7.18) The mean over all values of |x - decoded|; one number. Its gradient is the sign, and 0
+/// where both are the same.
+template <class T>
+Var<T> absolute_error(Var<T> decoded, Tensor<std::type_identity_t<T>> x);
+
 /// (7.12) The weight of a KL that is a mean over the d numbers of a latent, beside an error that is
 /// a mean over the D values of a picture, for the weight of one that is a sum.
 inline double weight_of_mean(double weight, std::int64_t d, std::int64_t D) {
@@ -28,13 +33,13 @@ inline double weight_of_mean(double weight, std::int64_t d, std::int64_t D) {
     // <<<
 }
 
-/// (7.11) as the trainer wants it: the source's pictures are encoded, a latent is drawn for each,
-/// and that is decoded. The noise of sample k of step s depends on the seed, s and k alone. The
-/// autoencoder must outlive the result.
+/// (7.11), and `absolute` times (7.18) where that is not 0, as the trainer wants it: the source's
+/// pictures are encoded, a latent is drawn for each, and that is decoded. The noise of sample k of
+/// step s depends on the seed, s and k alone. The autoencoder must outlive the result.
 Trainer::Loss autoencoder_task(const Autoencoder& autoencoder, Source source, double weight,
-                               std::uint64_t seed);
+                               std::uint64_t seed, double absolute = 0);
 
-/// The same on a GPU. vae.cu defines it, and without_cuda.cpp where there is none.
+/// (7.11) on a GPU. vae.cu defines it, and without_cuda.cpp where there is none.
 std::function<std::shared_ptr<cuda::DeviceLoss>()> autoencoder_on_gpu(
     const Autoencoder& autoencoder, Source source, double weight, int batch, std::uint64_t seed);
 

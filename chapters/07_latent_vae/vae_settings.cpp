@@ -20,9 +20,9 @@ struct Preset {
 };
 const std::map<std::string, Preset> kPresets = {{"smoke", {{8, 8, 16, 16}, 8, 64}},
                                                 {"quick", {{16, 32, 64, 64}, 16, 4'000}},
-                                                {"standard", {{16, 32, 64, 64}, 16, 100'000}},
+                                                {"standard", {{16, 32, 64, 64}, 16, 120'000}},
                                                 {"long", {{16, 32, 64, 64}, 16, 640'000}}};
-constexpr double kWeight = 1e-4;
+constexpr double kWeight = 1e-2;
 
 }  // namespace
 
@@ -42,9 +42,12 @@ void take(VaeSettings& settings, const SavedState& saved, bool all) {
         settings.images = saved.steps * settings.batch;
     if (settings.channels.empty()) settings.channels = parted(entry("channels"));
     if (settings.latent_channels == 0) settings.latent_channels = number("latent channels");
-    const std::string weight = entry("kl weight");
-    if (settings.weight < 0)
-        std::from_chars(weight.data(), weight.data() + weight.size(), settings.weight);
+    const auto fraction = [&](const char* name, double& setting) {
+        const std::string text = entry(name);
+        if (setting < 0) std::from_chars(text.data(), text.data() + text.size(), setting);
+    };
+    fraction("kl weight", settings.weight);
+    fraction("absolute", settings.absolute);
 }
 
 void take(VaeSettings& settings, const std::string& preset) {
@@ -56,6 +59,7 @@ void take(VaeSettings& settings, const std::string& preset) {
     const bool detailed = is_composed(settings.dataset) && settings.dataset != "scenes";
     if (settings.latent_channels == 0) settings.latent_channels = detailed ? 16 : 4;
     if (settings.weight < 0) settings.weight = kWeight;
+    if (settings.absolute < 0) settings.absolute = 0;
     if (settings.batch == 0) settings.batch = of.batch;
     if (settings.images == 0) settings.images = of.images;
     if (settings.learning_rate == 0) settings.learning_rate = kLearningRate;
@@ -88,7 +92,8 @@ TrainOptions options_of(const VaeSettings& settings, const Pictures& pictures, s
         .seed = seed,
         .task = {{"channels", joined(settings.channels)},
                  {"latent channels", std::to_string(settings.latent_channels)},
-                 {"kl weight", shortest(settings.weight)}}};
+                 {"kl weight", shortest(settings.weight)},
+                 {"absolute", shortest(settings.absolute)}}};
     options.task.insert(pictures.identity.begin(), pictures.identity.end());
     return options;
 }

@@ -16,6 +16,7 @@ struct VaeSettings {
     std::vector<int> channels = {};  ///< empty: not given
     int latent_channels = 0;         ///< 0: not given
     double weight = -1;              ///< w of (7.10); below 0: not given
+    double absolute = -1;            ///< what (7.18) counts in the loss; below 0: not given
     std::int64_t images = 0;         ///< 0: not given
     int batch = 0;                   ///< 0: not given
     std::string optimizer = "muon";

@@ -77,7 +77,7 @@ void write_halves(const fs::path& path, std::span<const ArrayView> arrays,
     for (const ArrayView& array : arrays) {
         for (const float v : array.values) {
             require(std::abs(v) <= kLargest, safetensors_place(path, array.name), ": holds ", v,
-                    ", and half precision ends at ", kLargest);
+                    ", expected numbers up to ", kLargest, ", where half precision ends");
             halves.push_back(to_half(v));
         }
     }

@@ -214,10 +214,9 @@ struct Factors {
     Packed<T> operator[](int k) const { return {planes[k], rows, columns, row, 1}; }
 };
 
-/// Calls f(tiles) for a few of them at a time; each has `numbers` numbers in the cache.
-template <class T, class F>
-void for_tiles_in_cache(Range all, int numbers, F f) {
-    const int most = tiles_at_a_time<T>(all.count(), numbers);
+/// Calls f(tiles) for `most` of them at a time.
+template <class F>
+void for_tiles(Range all, int most, F f) {
     for (int first = all.begin; first < all.end; first += most)
         f(Range{first, std::min(all.end, first + most)});
 }
@@ -227,11 +226,10 @@ void convolve(Tensor<const T> x, const Factors<T>& factors, Plus<T> plus, Tensor
               const DoubledTiles& tiles, Range share, Arena& memory) {
     Arena::Scope scope(memory);
     const int inputs = factors.rows, outputs = factors.columns,
-              numbers = kInputs * inputs + kProducts * outputs,
-              most = tiles_at_a_time<T>(share.count(), numbers);
+              most = tiles_at_a_time<T>(share.count(), kInputs * inputs + kProducts * outputs);
     const Planes<T> sums(kInputs, most, inputs, memory), products(kProducts, most, outputs, memory);
     const T* zeros = memory.zeros<T>({std::max(inputs, outputs)}).data();
-    for_tiles_in_cache<T>(share, numbers, [&](Range some) {
+    for_tiles(share, most, [&](Range some) {
         input_sums(x, tiles, some, zeros, sums);
         for (int k = 0; k < kProducts; ++k) {
             gemm<T>(some.count(), by_rows<T>(sums[sum_of(k)], inputs), factors[k], products[k],
@@ -274,8 +272,7 @@ void winograd_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<cons
     Arena::Scope scope(scratch);
     const DoubledTiles tiles(dy.shape(), x.size(3));
     const int inputs = x.size(3), outputs = dy.size(3), count = x.size(0) * tiles.of_image(),
-              numbers = kInputs * inputs + kProducts * outputs,
-              most = tiles_at_a_time<T>(count, numbers);
+              most = tiles_at_a_time<T>(count, kInputs * inputs + kProducts * outputs);
     const Planes<T> sums(kInputs, most, inputs, scratch),
         products(kProducts, most, outputs, scratch);
     const T* zeros = scratch.zeros<T>({inputs}).data();
@@ -285,7 +282,7 @@ void winograd_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<cons
     if (to.x) turned.emplace(weight, true, scratch);
     if (to.weight) factors.emplace(kProducts, inputs, outputs, scratch);
     if (to.x && !to.add_x) std::fill(to.x.begin(), to.x.end(), T(0));
-    for_tiles_in_cache<T>({0, count}, numbers, [&](Range some) {
+    for_tiles({0, count}, most, [&](Range some) {
         output_pixels_vjp(dy, tiles, some, products);
         if (to.x) {
             std::array<bool, kInputs> met{};

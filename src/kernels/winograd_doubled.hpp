@@ -15,7 +15,8 @@ namespace diffusion {
 template <class T>
 bool use_winograd_doubled(const Shape& y, const Shape& weight);
 
-/// y = conv2d(x doubled, weight) + a row; plus.pixels must be absent.
+/// y [N,H,W,O] = conv2d(x doubled, weight) + a row, for x [N,H/2,W/2,C], weight [3,3,C,O].
+/// plus.pixels must be absent.
 template <class T>
 void winograd_doubled(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
                       Arena& scratch);

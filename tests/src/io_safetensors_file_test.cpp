@@ -115,10 +115,12 @@ TEST_CASE("safetensors: written as halves, and what is too large is refused by n
     CHECK(std::abs(read[1] + 0.1f) < 0.1f / 2048);
     CHECK(read[2] == 65504);
     const std::vector<float> large = {65520.0f};
-    CHECK(error_of([&] {
-              write_halves(folder / "n", std::vector<ArrayView>{{"b", {1}, large}}, {});
-          }) == (folder / "n").string() +
-                    ": tensor \"b\": holds 65520, and half precision ends at 65504");
+    CHECK(
+        error_of([&] {
+            write_halves(folder / "n", std::vector<ArrayView>{{"b", {1}, large}}, {});
+        }) ==
+        (folder / "n").string() +
+            ": tensor \"b\": holds 65520, expected numbers up to 65504, where half precision ends");
     CHECK(!fs::exists(folder / "n"));
 }
 
