@@ -7,7 +7,6 @@
 #include <numbers>
 #include <vector>
 
-#include "02_gradients/gradient_check.hpp"
 #include "03_reverse_process/bound.hpp"
 #include "04_unet/trainer.hpp"
 #include "07_latent_vae/autoencoder.hpp"
@@ -19,11 +18,8 @@
 #include "support/varied.hpp"
 
 using namespace diffusion;
-using Vars = std::vector<Var<double>>;
 
 namespace {
-
-constexpr double kTolerance = 1e-7;
 
 template <class T>
 Tensor<T> normal(Arena& memory, Shape shape, std::uint32_t stream) {
