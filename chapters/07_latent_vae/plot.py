@@ -7,7 +7,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-FIGURES = ["reconstructions.png", "latents.png", "prior.png", "walks.png", "scenes.png", "emoji.png", "words.png"]
+FIGURES = ["reconstructions.png", "latents.png", "prior.png", "walks.png", "progress.png", "pixels.png", "sweep.png", "collapse.png", "scale.png",
+           "scenes.png", "emoji.png", "words.png"]
 
 
 def numbers(folder):
@@ -52,13 +53,14 @@ def sweep(folders, path):
     """What the KL's weight keeps."""
     weights = [float(folder.name) for folder in folders]
     found = [numbers(folder) for folder in folders]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6))
-    left.semilogx(weights, [of["PSNR"] for of in found], "o-")
-    left.set_ylabel("PSNR, dB")
-    right.loglog(weights, [max(of["KL"], 0.01) for of in found], "o-", label="KL, nats a picture")
-    right.semilogx(weights, [max(of["given up"], 0.01) for of in found], "s--", label="numbers given up, of 256")
-    right.legend()
-    for axes in (left, right):
+    figure, (psnr, kl, given_up) = plt.subplots(1, 3, figsize=(11, 3.4))
+    psnr.semilogx(weights, [of["PSNR"] for of in found], "o-")
+    psnr.set_title("PSNR, dB")
+    kl.loglog(weights, [of["KL"] for of in found], "o-")
+    kl.set_title("KL, nats a picture")
+    given_up.semilogx(weights, [of["given up"] for of in found], "o-")
+    given_up.set_title("numbers given up, of 256")
+    for axes in (psnr, kl, given_up):
         axes.set_xlabel("weight of the KL, $w$")
         axes.grid(alpha=0.3)
     figure.tight_layout()
@@ -83,6 +85,10 @@ def plot(out_dir, figure_dir):
         last = [folder / "vqvae" / "progress_8.png" for folder in runs]
         stack(last, [f"w = {folder.name}" for folder in runs], figures / "collapse.png")
         captions["collapse.png"] = "Reconstructions under rising weights of the KL, at equal training."
+    both = [out / "progress_8.png", out / "pixels" / "progress_8.png"]
+    if all(path.is_file() for path in both):
+        stack(both, ["latents", "pixels"], figures / "pixels.png")
+        captions["pixels.png"] = "Diffusion of latents and of pixels after equal times of training."
     scales = sorted((folder for folder in out.glob("scale/*") if (folder / "progress.png").is_file()), key=lambda f: float(f.name))
     if scales:
         last = [folder / "progress_8.png" for folder in scales]
