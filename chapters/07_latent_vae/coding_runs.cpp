@@ -79,14 +79,17 @@ void run_decode(const CommonOptions&, const CodingSettings& settings, RunFolder&
     Array<float> z({given.shape[0], given.shape[1], given.shape[2], given.shape[3]});
     std::ranges::copy(given.values, z.begin());
     require_finite(z.tensor(), settings.latents.string());
+    const auto begun = Clock::now();
     const Array<float> pictures = coder.decode(z.tensor());
+    const double seconds = seconds_since(begun);
+    folder.number("seconds a picture, decoding", seconds / pictures.shape()[0]);
     for (int i = 0; i < pictures.shape()[0]; ++i) {
         const std::string file = numbered("decoded", static_cast<std::size_t>(i), ".png");
         write_png(folder.path(file), to_image(pictures.tensor()[i]));
         folder.picture(file, "Decoded from " + settings.latents.string() + ".");
     }
     folder.finish(seconds_since(start));
-    std::printf("%d pictures in %.1f s: %s\n", pictures.shape()[0], seconds_since(start),
+    std::printf("%d pictures, decoded in %.2f s: %s\n", pictures.shape()[0], seconds,
                 folder.path("decoded_1.png").c_str());
 }
 
