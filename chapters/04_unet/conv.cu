@@ -269,25 +269,12 @@ void upsample_vjp(Tensor<const Float> dy, bool add, Tensor<Float> dx) {
 template <>
 void conv2d_doubled(Tensor<const Float> x, Tensor<const Float> weight, Tensor<Float> y,
                     Arena& scratch, Plus<Float> plus) {
-    Arena::Scope scope(scratch);
-    const Tensor<Float> doubled = scratch.make<Float>({x.size(0), y.size(1), y.size(2), x.size(3)});
-    upsample<Float>(x, doubled);
-    conv2d<Float>(doubled, weight, 1, y, scratch, plus);
+    conv2d_doubled_copy(x, weight, y, scratch, plus);
 }
 template <>
 void conv2d_doubled_vjp(Tensor<const Float> x, Tensor<const Float> weight, Tensor<const Float> dy,
                         const DoubledGradients<Float>& to, Arena& scratch) {
-    Arena::Scope scope(scratch);
-    const Tensor<Float> doubled =
-        scratch.make<Float>({x.size(0), dy.size(1), dy.size(2), x.size(3)});
-    if (to.x) {
-        conv2d_data_vjp<Float>(dy, weight, 1, false, doubled, scratch);
-        upsample_vjp<Float>(doubled, to.add_x, to.x);
-    }
-    if (to.weight) {
-        upsample<Float>(x, doubled);
-        conv2d_weight_vjp<Float>(doubled, dy, 1, to.weight, scratch);
-    }
+    conv2d_doubled_copy_vjp(x, weight, dy, to, scratch);
 }
 
 template <>

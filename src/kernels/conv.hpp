@@ -78,6 +78,32 @@ void upsample(Tensor<const T> x, Tensor<T> y);
 template <class T>
 void upsample_vjp(Tensor<const T> dy, bool add, Tensor<T> dx);
 
+// The same by writing the doubled image: for sides that do not fit the fast way, and for a GPU.
+template <class T>
+void conv2d_doubled_copy(Tensor<const T> x, Tensor<const T> weight, Tensor<T> y, Arena& scratch,
+                         Plus<T> plus) {
+    Arena::Scope scope(scratch);
+    const Tensor<T> doubled =
+        scratch.template make<T>({x.size(0), y.size(1), y.size(2), x.size(3)});
+    upsample<T>(x, doubled);
+    conv2d<T>(doubled, weight, 1, y, scratch, plus);
+}
+template <class T>
+void conv2d_doubled_copy_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<const T> dy,
+                             const DoubledGradients<T>& to, Arena& scratch) {
+    Arena::Scope scope(scratch);
+    const Tensor<T> doubled =
+        scratch.template make<T>({x.size(0), dy.size(1), dy.size(2), x.size(3)});
+    if (to.x) {
+        conv2d_data_vjp<T>(dy, weight, 1, false, doubled, scratch);
+        upsample_vjp<T>(doubled, to.add_x, to.x);
+    }
+    if (to.weight) {
+        upsample<T>(x, doubled);
+        conv2d_weight_vjp<T>(doubled, dy, 1, to.weight, scratch);
+    }
+}
+
 // conv2d without Winograd: windows as overlapping rows of memory, and matrix products. For what
 // Winograd's way does not do, and to compare.
 template <class T>

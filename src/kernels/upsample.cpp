@@ -27,10 +27,7 @@ void conv2d_doubled(Tensor<const T> x, Tensor<const T> weight, Tensor<T> y, Aren
         winograd_doubled<T>(x, weight, plus, y, scratch);
         return;
     }
-    Arena::Scope scope(scratch);
-    const Tensor<T> doubled = scratch.make<T>(large);
-    upsample<T>(x, doubled);
-    conv2d<T>(doubled, weight, 1, y, scratch, plus);
+    conv2d_doubled_copy<T>(x, weight, y, scratch, plus);
 }
 
 template <class T>
@@ -47,16 +44,7 @@ void conv2d_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<const 
         winograd_doubled_vjp<T>(x, weight, dy, to, scratch);
         return;
     }
-    Arena::Scope scope(scratch);
-    const Tensor<T> doubled = scratch.make<T>(large);
-    if (to.x) {
-        conv2d_data_vjp<T>(dy, weight, 1, false, doubled, scratch);
-        upsample_vjp<T>(doubled, to.add_x, to.x);
-    }
-    if (to.weight) {
-        upsample<T>(x, doubled);
-        conv2d_weight_vjp<T>(doubled, dy, 1, to.weight, scratch);
-    }
+    conv2d_doubled_copy_vjp<T>(x, weight, dy, to, scratch);
 }
 
 template <class T>
