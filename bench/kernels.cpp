@@ -12,8 +12,8 @@
 #include "04_unet/plain_ops.hpp"
 #include "bench.hpp"
 #include "io/csv.hpp"
-#include "kernels/conv.hpp"
 #include "kernels/exp.hpp"
+#include "kernels/upsample.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {

@@ -5,7 +5,7 @@
 
 #include "04_unet/plain_ops.hpp"
 #include "04_unet/winograd.hpp"
-#include "kernels/conv.hpp"
+#include "kernels/upsample.hpp"
 #include "kernels/winograd.hpp"
 #include "kernels/winograd_doubled.hpp"
 #include "support/exact.hpp"

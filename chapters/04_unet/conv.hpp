@@ -1,6 +1,6 @@
 #pragma once
-// The kernels of kernels/conv.hpp and kernels/group_norm.hpp for numbers on the GPU: see conv.cu,
-// norm.cu and attention.cu. Only .cu files include this header.
+// The kernels of kernels/conv.hpp, upsample.hpp and group_norm.hpp for numbers on the GPU: see
+// conv.cu, norm.cu and attention.cu. Only .cu files include this header.
 #include <limits>
 
 #include "02_gradients/device_ops.hpp"

@@ -1,11 +1,12 @@
 #pragma once
 // Convolution and group norm on the tape, for any kind of number: image_ops.cpp makes them for the
-// CPU's, unet.cu for those on a GPU. The kernels that they call are in kernels/conv.hpp and
-// kernels/group_norm.hpp; the sums of rows are declared below.
+// CPU's, unet.cu for those on a GPU. The kernels that they call are in kernels/conv.hpp,
+// upsample.hpp and group_norm.hpp; the sums of rows are declared below.
 #include <algorithm>
 
 #include "04_unet/image_ops.hpp"
 #include "kernels/group_norm.hpp"
+#include "kernels/upsample.hpp"
 
 namespace diffusion {
 

@@ -1,7 +1,7 @@
-// Doubling an image, and a convolution of one that is doubled.
+#include "kernels/upsample.hpp"
+
 #include <algorithm>
 
-#include "kernels/conv.hpp"
 #include "kernels/threads.hpp"
 #include "kernels/winograd_doubled.hpp"
 

@@ -7,7 +7,7 @@
 //     y2 = g0 b + (g1 + g2) c,     y3 = (g0 + g1) c + g2 d,
 // and five products are enough for them (4.20): 25 in two dimensions, where Winograd's tile of the
 // doubled image takes 36. chapters/04_unet/KERNELS.md derives it.
-#include "kernels/conv.hpp"
+#include "kernels/upsample.hpp"
 
 namespace diffusion {
 
