@@ -14,7 +14,7 @@ namespace {
 /// Pictures that one core takes at a time: few enough that their activations stay near it, and more
 /// of small ones (latents), beside which the weights of a layer are large.
 int pictures_of_a_piece(int pixels) {
-    return pictures_at_a_time(pixels, pixels <= 16 * 16 ? 16 : 8);
+    return pictures_at_a_time(pixels, pixels <= 8 * 8 ? 32 : pixels <= 16 * 16 ? 16 : 8);
 }
 
 std::uint32_t narrow(std::int64_t n) {

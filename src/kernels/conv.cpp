@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/conv_2x2.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
 #include "kernels/threads.hpp"
@@ -71,6 +72,11 @@ bool use_winograd(const Shape& x, const Shape& weight, int stride) {
            weight[3] >= Simd<T>::width / 2;
 }
 
+/// Whether every output of a convolution of images x meets every pixel.
+bool is_2x2(const Shape& x, const Shape& weight, int stride) {
+    return weight[0] == 3 && stride == 1 && x[1] == 2 && x[2] == 2;
+}
+
 int padded_size(int size, int kernel, int stride, int outputs) {
     return std::max(size + kernel - 1, stride * (outputs - 1) + kernel);
 }
@@ -98,7 +104,9 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tens
             Arena& scratch, Plus<T> plus) {
     require(conv2d_shape(x.shape(), weight.shape(), options) == y.shape(), "conv2d: y is ",
             y.shape());
-    if (use_winograd<T>(x.shape(), weight.shape(), options.stride)) {
+    if (is_2x2(x.shape(), weight.shape(), options.stride)) {
+        conv2d_2x2<T>(x, weight, plus, y, scratch);
+    } else if (use_winograd<T>(x.shape(), weight.shape(), options.stride)) {
         winograd<T>(x, weight, plus, y, scratch);
     } else {
         conv2d_direct<T>(x, weight, options, y, scratch, plus);
@@ -144,11 +152,13 @@ void conv2d_data_vjp(Tensor<const T> dy, Tensor<const T> weight, ConvOptions opt
                      Tensor<T> dx, Arena& scratch) {
     require(conv2d_shape(dx.shape(), weight.shape(), options) == dy.shape(),
             "conv2d_data_vjp: dy is ", dy.shape());
-    if (use_winograd<T>(dx.shape(), weight.shape(), options.stride)) {
+    if (is_2x2(dx.shape(), weight.shape(), options.stride)) {
+        conv2d_2x2_data_vjp<T>(dy, weight, add, dx, scratch);
+    } else if (use_winograd<T>(dx.shape(), weight.shape(), options.stride)) {
         winograd_data_vjp<T>(dy, weight, add, dx, scratch);
-        return;
+    } else {
+        conv2d_data_vjp_direct<T>(dy, weight, options, add, dx, scratch);
     }
-    conv2d_data_vjp_direct<T>(dy, weight, options, add, dx, scratch);
 }
 
 /// dx (+)= the adjoint of a 3x3 convolution with stride 2 and `before` rows of zeros above the
@@ -240,7 +250,9 @@ void conv2d_weight_vjp(Tensor<const T> x, Tensor<const T> dy, ConvOptions option
                        Tensor<T> dweight, Arena& scratch) {
     require(conv2d_shape(x.shape(), dweight.shape(), options) == dy.shape(),
             "conv2d_weight_vjp: dy is ", dy.shape());
-    if (use_winograd<T>(x.shape(), dweight.shape(), options.stride)) {
+    if (is_2x2(x.shape(), dweight.shape(), options.stride)) {
+        conv2d_2x2_weight_vjp<T>(x, dy, dweight, scratch);
+    } else if (use_winograd<T>(x.shape(), dweight.shape(), options.stride)) {
         winograd_weight_vjp<T>(x, dy, dweight, scratch);
     } else {
         conv2d_weight_vjp_direct<T>(x, dy, options, dweight, scratch);

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
-#include <memory>
-#include <new>
 #include <vector>
 
 #include "tensor/tensor.hpp"
@@ -20,9 +18,10 @@ struct MemorySource {
     void* (*allocate)(std::size_t bytes);
     void (*free)(void* memory);
 };
-inline constexpr MemorySource kHeap = {
-    [](std::size_t bytes) { return ::operator new (bytes, std::align_val_t{kAlignment}); },
-    [](void* memory) { ::operator delete (memory, std::align_val_t{kAlignment}); }};
+/// Large blocks lie in pages of 2 MB where Linux has them. Throws std::bad_alloc.
+void* allocate_on_heap(std::size_t bytes);
+void free_on_heap(void* memory);
+inline constexpr MemorySource kHeap = {allocate_on_heap, free_on_heap};
 
 /// Bump allocator over a list of blocks. When a step did not fit in the first block, reset()
 /// replaces the list by one block of as much as was in use at a time, so that from the second step
