@@ -68,6 +68,9 @@ void bench_versions(const Machine& machine, const std::filesystem::path& folder)
 /// Every kernel on the shapes of the reference UNet.
 void bench_kernels(const Machine& machine, const std::filesystem::path& folder);
 
+/// Operations at the sizes of Stable Diffusion's networks and of ours that have words.
+void bench_sizes(const Machine& machine, const std::filesystem::path& folder);
+
 /// A UNet and how it is used.
 struct NetworkOptions {
     int base = 32, batch = 64, pixels = 28, channels = 1, rounds = 7;

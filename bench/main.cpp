@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
     app.fallthrough();
     CLI::App* versions = app.add_subcommand("versions", "one convolution in seven ways");
     CLI::App* kernels = app.add_subcommand("kernels", "every kernel on the UNet's shapes");
+    CLI::App* sizes = app.add_subcommand("sizes", "operations at the sizes of Stable Diffusion");
     CLI::App* whole = app.add_subcommand("network", "training, a call, drawing");
     CLI::App* growth =
         app.add_subcommand("growth", "time against network, batch, picture, threads");
@@ -49,7 +50,7 @@ int main(int argc, char** argv) {
         const bool all = app.get_subcommands().empty();
         const auto wants = [&](const CLI::App* part) { return all || part->parsed(); };
         std::printf("%s, %d threads\n", simd_description().c_str(), threads);
-        if (wants(versions) || wants(kernels)) {
+        if (wants(versions) || wants(kernels) || wants(sizes)) {
             const Machine machine = measure_machine(threads);
             std::printf(
                 "multiply-add peak: %.0f GFLOP/s with 1 thread, %.0f with %d; main memory: reads "
@@ -61,6 +62,7 @@ int main(int argc, char** argv) {
                 pick_threads(threads);
             }
             if (wants(kernels)) bench_kernels(machine, out);
+            if (wants(sizes)) bench_sizes(machine, out);
         }
         if (wants(whole)) bench_network(network, threads, out);
         if (wants(growth)) bench_growth(threads, out);

@@ -6,6 +6,7 @@
 
 #include "02_gradients/ops.hpp"
 #include "kernels/rows.hpp"
+#include "kernels/threads.hpp"
 
 namespace diffusion {
 namespace {
@@ -22,6 +23,28 @@ void softmax_row(const T* x, T* y, int n) {
     const T factor = 1 / sum;
 #pragma omp simd
     for (int i = 0; i < n; ++i) y[i] *= factor;
+}
+
+/// Rows that one core takes at a time.
+constexpr int kRowsOfPart = 16;
+
+/// row(r, dgain, dbias) for all rows; what it adds to dgain and dbias reaches the gradients of the
+/// two. Rows are summed up in groups, and then the groups, always in the same order: a sum does not
+/// depend on the cores.
+template <class T, class Row>
+void sum_over_rows(int rows, Var<T> gain, Var<T> bias, Arena& scratch, Row row) {
+    Arena::Scope scope(scratch);
+    constexpr int kGroup = 64;
+    const int groups = (rows + kGroup - 1) / kGroup, n = gain.size(0);
+    const Tensor<T> sums = scratch.template zeros<T>({groups, 2, n});
+    in_parts(groups, 1, [&](int begin, int end) {
+        for (int r = begin * kGroup; r < std::min(rows, end * kGroup); ++r)
+            row(r, sums[r / kGroup][0].data(), sums[r / kGroup][1].data());
+    });
+    for (int g = 0; g < groups; ++g) {
+        if (gain.needs_grad()) write_or_add(gain.grad(), T(1), sums[g][0], true);
+        if (bias.needs_grad()) write_or_add(bias.grad(), T(1), sums[g][1], true);
+    }
 }
 
 /// Where a gradient is to be added; nullptr if it is not wanted.
@@ -65,57 +88,52 @@ Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps) {
     Var<T> y = x.tape().result(x.shape(), x, gain, bias);
     const Tensor<T> in = x.value().rows(), out = y.value().rows();
     const int rows = in.size(0), n = in.size(1);
-    const Tensor<T> normals =
-        x.tape().arena().template make<T>(in.shape());                    // (x - mean) / deviation
-    const Tensor<T> inverse = x.tape().arena().template make<T>({rows});  // 1 / deviation
+    Arena& arena = x.tape().arena();
+    const Tensor<T> means = arena.template make<T>({rows}),
+                    inverse = arena.template make<T>({rows});  // 1 / deviation
     const T *scale = gain.value().data(), *shift = bias.value().data();
-    for (int r = 0; r < rows; ++r) {
-        const T* v = in[r].data();
-        T *normal = normals[r].data(), *to = out[r].data();
-        T mean = 0, variance = 0;
+    in_parts(rows, kRowsOfPart, [&](int begin, int end) {
+        for (int r = begin; r < end; ++r) {
+            const T* v = in[r].data();
+            T* to = out[r].data();
+            T mean = 0, variance = 0;
 #pragma omp simd reduction(+ : mean)
-        for (int i = 0; i < n; ++i) mean += v[i];
-        mean /= static_cast<T>(n);
+            for (int i = 0; i < n; ++i) mean += v[i];
+            mean = means(r) = mean / static_cast<T>(n);
 #pragma omp simd reduction(+ : variance)
-        for (int i = 0; i < n; ++i) variance += (v[i] - mean) * (v[i] - mean);
-        const T inv = inverse(r) = 1 / std::sqrt(variance / static_cast<T>(n) + eps);
+            for (int i = 0; i < n; ++i) variance += (v[i] - mean) * (v[i] - mean);
+            const T inv = inverse(r) = 1 / std::sqrt(variance / static_cast<T>(n) + eps);
 #pragma omp simd
-        for (int i = 0; i < n; ++i) {
-            normal[i] = (v[i] - mean) * inv;
-            to[i] = normal[i] * scale[i] + shift[i];
+            for (int i = 0; i < n; ++i) to[i] = (v[i] - mean) * inv * scale[i] + shift[i];
         }
-    }
+    });
     x.tape().record(y, [=] {
-        T *dgain = wanted_gradient(gain), *dbias = wanted_gradient(bias);
-        T* dx = wanted_gradient(x);
-        for (int r = 0; r < rows; ++r) {
-            const T *dy = y.grad().rows()[r].data(), *normal = normals[r].data(), inv = inverse(r);
+        const Tensor<T> dys = y.grad().rows(), dxs = x.needs_grad() ? x.grad().rows() : Tensor<T>();
+        sum_over_rows<T>(rows, gain, bias, x.tape().scratch(), [=](int r, T* dgain, T* dbias) {
+            const T *dy = dys[r].data(), *v = in[r].data(), middle = means(r), inv = inverse(r);
             T mean = 0,
               along = 0;  // of g = gain dy: its mean, and its component along the normalised row
 #pragma omp simd reduction(+ : mean, along)
             for (int i = 0; i < n; ++i) {
                 const T g = scale[i] * dy[i];
                 mean += g;
-                along += g * normal[i];
+                along += g * (v[i] - middle) * inv;
             }
             mean /= static_cast<T>(n);
             along /= static_cast<T>(n);
-            if (dgain != nullptr) {
-#pragma omp simd
-                for (int i = 0; i < n; ++i) dgain[i] += dy[i] * normal[i];
-            }
-            if (dbias != nullptr) {
-#pragma omp simd
-                for (int i = 0; i < n; ++i) dbias[i] += dy[i];
-            }
-            if (dx == nullptr) continue;
 #pragma omp simd
             for (int i = 0; i < n; ++i) {
-                const T g = scale[i] * dy[i];  // (2.11)
-                dx[i] += inv * (g - mean - normal[i] * along);
+                dgain[i] += dy[i] * (v[i] - middle) * inv;
+                dbias[i] += dy[i];
             }
-            dx += n;
-        }
+            if (!dxs) return;
+            T* dx = dxs[r].data();
+#pragma omp simd
+            for (int i = 0; i < n; ++i) {
+                const T g = scale[i] * dy[i], normal = (v[i] - middle) * inv;
+                dx[i] += inv * (g - mean - normal * along);  // (2.11)
+            }
+        });
     });
     return y;
 }

@@ -26,15 +26,27 @@ Var<T> elementwise(Var<T> x, F f, Slope slope) {
     return y;
 }
 
-/// Y = X W for x [.., I] and w [I, O], with its VJP: linear layers and products of values.
+/// b was added to every row of dy's value (2.7).
 template <class T>
-Var<T> product(Var<T> x, Var<T> w) {
+void add_row_vjp(Tensor<T> dy, Var<T> b) {
+    for (int i = 0; b.needs_grad() && i < dy.size(0); ++i) {
+        // >>> exercise 2.2 points=1 hint="(2.7): b was added to every row"
+        write_or_add(b.grad(), T(1), dy[i], true);  // (2.7)
+        // <<<
+    }
+}
+
+/// Y = X W for x [.., I] and w [I, O], plus a row [O] if there is one, with its VJP: linear layers
+/// and products of values.
+template <class T>
+Var<T> product(Var<T> x, Var<T> w, Var<T> row = {}) {
     const int inputs = w.size(0), outputs = w.size(1), rows = x.value().rows().size(0);
     Shape shape = x.shape();
     shape.n[static_cast<std::size_t>(shape.rank - 1)] = outputs;
-    Var<T> y = x.tape().result(shape, x, w);
-    gemm(rows, outputs, inputs, by_rows<T>(x.value().data(), inputs),
-         by_rows<T>(w.value().data(), outputs), y.value().data(), false, x.tape().scratch());
+    Var<T> y = x.tape().result(shape, x, w, row);
+    gemm<T>(rows, outputs, inputs, by_rows<T>(x.value().data(), inputs),
+            by_rows<T>(w.value().data(), outputs), y.value().data(), false, x.tape().scratch(), 0,
+            row ? row.value().data() : nullptr);
     x.tape().record(y, [=] {
         Arena& scratch = x.tape().scratch();
         const T* dy = y.grad().data();
@@ -48,6 +60,7 @@ Var<T> product(Var<T> x, Var<T> w) {
                  by_rows<T>(dy, outputs), w.grad().data(), true, scratch);
         }
         // <<<
+        add_row_vjp<T>(y.grad().rows(), row);
     });
     return y;
 }
@@ -166,12 +179,7 @@ Var<T> add_row(Var<T> x, Var<T> b) {
     }
     x.tape().record(y, [x, b, y] {
         if (x.needs_grad()) x.add_to_grad(y.grad());
-        const Tensor<T> dy = y.grad().rows();
-        for (int i = 0; b.needs_grad() && i < dy.size(0); ++i) {
-            // >>> exercise 2.2 points=1 hint="(2.7): b was added to every row"
-            write_or_add(b.grad(), T(1), dy[i], true);  // (2.7)
-            // <<<
-        }
+        add_row_vjp<T>(y.grad().rows(), b);
     });
     return y;
 }
@@ -209,7 +217,9 @@ Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias) {
     const int inputs = x.shape().back();
     require(weight.shape().rank == 2 && weight.size(0) == inputs, "linear: x is ", x.shape(),
             ", weight is ", weight.shape(), ", expected [", inputs, ",out]");
-    return add_row(product(x, weight), bias);  // (2.8)
+    require(bias.shape() == Shape{weight.size(1)}, "linear: weight is ", weight.shape(),
+            ", bias is ", bias.shape());
+    return product(x, weight, bias);  // (2.8)
 }
 
 template <class T>

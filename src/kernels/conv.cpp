@@ -4,6 +4,7 @@
 #include <array>
 
 #include "kernels/conv_2x2.hpp"
+#include "kernels/conv_windows.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/simd.hpp"
 #include "kernels/threads.hpp"
@@ -72,6 +73,14 @@ bool use_winograd(const Shape& x, const Shape& weight, int stride) {
            weight[3] >= Simd<T>::width / 2;
 }
 
+/// Whether a convolution of images x has so many weights that reading them counts: then they are
+/// read once for all windows, and Winograd's form, four times as large, only pays for many tiles.
+bool use_windows(const Shape& x, const Shape& weight, int stride) {
+    constexpr std::ptrdiff_t kMany = 1 << 18, kTiles = 32;
+    return weight[0] == 3 && weight.numel() > kMany &&
+           (stride == 2 || x.numel() / x[3] < 16 * kTiles);
+}
+
 /// Whether every output of a convolution of images x meets every pixel.
 bool is_2x2(const Shape& x, const Shape& weight, int stride) {
     return weight[0] == 3 && stride == 1 && x[1] == 2 && x[2] == 2;
@@ -106,6 +115,8 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tens
             y.shape());
     if (is_2x2(x.shape(), weight.shape(), options.stride)) {
         conv2d_2x2<T>(x, weight, plus, y, scratch);
+    } else if (use_windows(x.shape(), weight.shape(), options.stride)) {
+        conv2d_windows<T>(x, weight, options, plus, y, scratch);
     } else if (use_winograd<T>(x.shape(), weight.shape(), options.stride)) {
         winograd<T>(x, weight, plus, y, scratch);
     } else {

@@ -6,6 +6,8 @@
 //     weight(u,v,c,o)
 // where x is zero outside the image. As everywhere in this field the kernel is not flipped: this is
 // a cross-correlation. chapters/04_unet/plain_ops.cpp has the same as plain loops.
+#include <algorithm>
+
 #include "tensor/arena.hpp"
 
 namespace diffusion {
@@ -38,6 +40,22 @@ struct Plus {
     const T* pixels = nullptr;  ///< laid out like y; may be y itself
 
     const T* row_of(int image) const { return row == nullptr ? nullptr : row + image * row_step; }
+    /// y = this; false, and nothing is written, if there is nothing to add to.
+    bool start(Tensor<T> y) const {
+        if (pixels != nullptr && pixels != y.data()) std::copy_n(pixels, y.numel(), y.data());
+        const int pixels_of_image = pixels_of(y.shape()), channels = y.size(3);
+        for (int p = 0; row != nullptr && p < y.size(0) * pixels_of_image; ++p) {
+            const T* from = row_of(p / pixels_of_image);
+            T* to = y.data() + static_cast<std::ptrdiff_t>(p) * channels;
+            if (pixels == nullptr) {
+                std::copy_n(from, channels, to);
+                continue;
+            }
+#pragma omp simd
+            for (int c = 0; c < channels; ++c) to[c] += from[c];
+        }
+        return row != nullptr || pixels != nullptr;
+    }
 };
 
 template <class T>

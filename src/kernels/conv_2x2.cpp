@@ -26,22 +26,6 @@ void product(int m, int k, const T* a, Packed<T> b, T* y, bool add) {
     });
 }
 
-/// y = plus, as far as there is one.
-template <class T>
-void start_with(Plus<T> plus, Tensor<T> y) {
-    if (plus.pixels != nullptr && plus.pixels != y.data())
-        std::copy_n(plus.pixels, y.numel(), y.data());
-    if (plus.row == nullptr) return;
-    const int channels = y.size(3);
-    for (int p = 0; p < y.size(0) * kPixels; ++p) {
-        const T* row = plus.row_of(p / kPixels);
-        T* to = y.data() + static_cast<std::ptrdiff_t>(p) * channels;
-        const bool add = plus.pixels != nullptr;
-#pragma omp simd
-        for (int c = 0; c < channels; ++c) to[c] = add ? to[c] + row[c] : row[c];
-    }
-}
-
 }  // namespace
 
 template <class T>
@@ -57,10 +41,10 @@ void conv2d_2x2(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<
                 std::copy_n(&taps(tap(from, to), c, 0), outputs, &matrix(from, c, to, 0));
         }
     }
-    start_with(plus, y);
+    const bool add = plus.start(y);
     const int k = kPixels * inputs, n = kPixels * outputs;
     product<T>(x.size(0), k, x.data(), pack(k, n, by_rows<T>(matrix.data(), n), scratch), y.data(),
-               plus.pixels != nullptr || plus.row != nullptr);
+               add);
 }
 
 template <class T>
