@@ -35,7 +35,7 @@ Var<T> attention(Var<T> q, Var<T> k, Var<T> v, const std::type_identity_t<Attend
     const Var<T> bias = how.bias;
     require(!bias || bias.shape() == Shape{heads, queries, keys}, "attention: bias is ",
             bias ? bias.shape() : Shape{}, ", expected [", heads, ",", queries, ",", keys, "]");
-    Arena &arena = q.tape().arena(), &scratch = q.tape().scratch();
+    Arena& arena = q.tape().arena();
     const AttentionInput<T> in{q.value(),
                                k.value(),
                                v.value(),
@@ -49,10 +49,10 @@ Var<T> attention(Var<T> q, Var<T> k, Var<T> v, const std::type_identity_t<Attend
     const Tensor<T> log_sum = arena.template make<T>({images, heads, queries});
     const Var<T> y = q.tape().result(q.shape(), q, k, v, bias);
     attention_forward<T>(in, y.value(), log_sum);  // (4.9)
-    q.tape().record(y, [=, &scratch] {
+    q.tape().record(y, [=] {
         const auto wanted = [](Var<T> x) { return x.needs_grad() ? x.grad() : Tensor<T>(); };
         attention_vjp<T>(in, y.value(), y.grad(), log_sum, wanted(q), wanted(k), wanted(v),
-                         wanted(bias), scratch);  // (4.10)
+                         wanted(bias));  // (4.10)
     });
     return y;
 }

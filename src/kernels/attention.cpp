@@ -13,175 +13,201 @@
 namespace diffusion {
 namespace {
 
-// Scores are made, used and forgotten in blocks of queries x keys.
+// Scores are made, used and forgotten in blocks of keys x queries. A row holds what all queries of
+// the block say of one key: so the largest score of a query, and the sum of its weights, are taken
+// register by register, and queries fill whole registers, however wide a head is.
 constexpr int kQueries = 64, kKeys = 128;
 
-/// One head of one image: its channels begin at column head * width of q, k and v, whose rows are
-/// `channels` apart.
 template <class T>
-struct Head {
+using Vector = typename Simd<T>::Vector;
+
+/// Some queries of one head of one image, whose channels begin at column head * width of q, k and
+/// v.
+template <class T>
+struct QueryBlock {
     const AttentionInput<T>& in;
-    int image, head;
+    int image, head, first, count;
 
     int width() const { return in.width(); }
     int channels() const { return in.q.size(2); }
+    /// Queries in whole registers; what is computed for the last ones is not used.
+    int columns() const { return (count + Simd<T>::width - 1) / Simd<T>::width * Simd<T>::width; }
     /// Row `row` of a tensor like q or k.
     T* at(Tensor<T> x, int row) const { return &x(image, row, head * width()); }
-    Strided<T> rows(Tensor<T> x, int first) const { return {at(x, first), channels(), 1}; }
-    Strided<T> columns(Tensor<T> x, int first) const { return {at(x, first), 1, channels()}; }
+    Strided<T> rows(Tensor<T> x, int row) const { return {at(x, row), channels(), 1}; }
+    Strided<T> columns(Tensor<T> x, int row) const { return {at(x, row), 1, channels()}; }
 
-    /// x^T in blocks of kKeys columns, ready to be the right side of a product.
-    Tensor<Packed<T>> pack_blocks(Tensor<T> x, Arena& memory) const {
-        const int blocks = (in.keys() + kKeys - 1) / kKeys;
-        const Tensor<Packed<T>> packed = memory.make<Packed<T>>({blocks});
-        for (int b = 0; b < blocks; ++b) {
-            packed(b) = pack(width(), std::min(kKeys, in.keys() - b * kKeys), columns(x, b * kKeys),
-                             memory);
-        }
-        return packed;
+    /// How many keys of the block that begins at key `begin` the queries see, and all blocks
+    /// before.
+    int keys(int begin) const { return std::clamp(in.reach(first + count - 1) - begin, 0, kKeys); }
+    /// factor x^T for the queries' rows of x, [width, kQueries], with zeros after the last query.
+    Tensor<T> transposed_rows(Tensor<T> x, T factor, Arena& memory) const {
+        const Tensor<T> out = memory.zeros<T>({width(), kQueries});
+        transpose(count, width(), at(x, first), channels(), out.data(), kQueries);
+        for (T& value : out) value *= factor;
+        return out;
     }
-    /// Whether none of the queries before `end` sees a key of block b.
-    bool out_of_reach(int end, int b) const { return in.reach(end - 1) <= b * kKeys; }
+    /// x += factor out^T, the inverse of it; or x = it.
+    void add_transposed(Tensor<T> out, T factor, bool add, Tensor<T> x) const {
+        for (int i = 0; i < count; ++i) {
+            T* to = at(x, first + i);
+            for (int c = 0; c < width(); ++c) to[c] = (add ? to[c] : T(0)) + factor * out(c, i);
+        }
+    }
 
-    /// Which keys of block b query i sees; `own` is room for a row that differs from the others.
-    const T* live(int i, int b, std::array<T, kKeys>& own) const {
-        const T* all = &in.live(image, b * kKeys);
-        const int seen = in.reach(i) - b * kKeys;
-        if (!in.causal || seen >= kKeys) return all;
-        for (int j = 0; j < kKeys; ++j) own.data()[j] = j < seen ? all[j] : T(0);
+    /// Which queries see key j: nullptr for all of them; `own` is room for the answer.
+    const T* seen_by(int j, std::array<T, kQueries>& own) const {
+        // Query i sees j if it is in reach(i), which grows by one from query to query.
+        const int before = in.causal ? std::clamp(j + 1 - in.reach(first), 0, kQueries) : 0;
+        const bool live = in.live(image, j) > 0;
+        if (live && before == 0) return nullptr;
+        std::fill(own.begin(), own.end(), live ? T(1) : T(0));
+        std::fill_n(own.begin(), before, T(0));
         return own.data();
     }
-    /// What scores still have to be multiplied by once the bias is in them.
-    T factor() const { return in.bias ? T(1) : in.scale; }
-    /// row = scale row + bias, for the scores of query i with block b. Without a bias they stay
-    /// scalar products.
-    void add_bias(T* row, int i, int b) const {
+    /// scores += the bias of keys begin .. for these queries.
+    void add_bias(int begin, int keys, Tensor<T> scores) const {
         if (!in.bias) return;
-        const T* bias = &in.bias(head, i, b * kKeys);
-        const int keys = std::min(kKeys, in.keys() - b * kKeys);
-        for (int j = 0; j < keys; ++j) row[j] = in.scale * row[j] + bias[j];
+        for (int i = 0; i < count; ++i) {
+            const T* bias = &in.bias(head, first + i, begin);
+            for (int j = 0; j < keys; ++j) scores(j, i) += bias[j];
+        }
     }
 };
 
-/// f(j) for the first number of each register of a row of scores, the padding included.
-template <class T, class F>
-void for_each_score(int keys, F f) {
-    for (int j = 0; j < keys; j += Simd<T>::width) f(j);
+/// A block of rows of kQueries numbers as the right side of a product.
+template <class T>
+Packed<T> packed_rows(Tensor<T> x, int rows, int columns) {
+    return {x.data(), rows, columns, kQueries, 1};
 }
 
-/// y = softmax(scale q k^T + bias) v for one head. log_sum [L].
+/// y = softmax(scale q k^T + bias) v for some queries, and the logarithms of their denominators.
 template <class T>
-void attend(const Head<T>& head, Tensor<T> y, Tensor<T> log_sum, Arena& scratch) {
+void attend(const QueryBlock<T>& block, Tensor<T> y, T* log_sum, Arena& scratch) {
     using S = Simd<T>;
-    using V = typename S::Vector;
+    using V = Vector<T>;
     constexpr T kLowest = std::numeric_limits<T>::lowest() / 4;  // differences stay finite
     Arena::Scope scope(scratch);
-    const AttentionInput<T>& in = head.in;
-    const int channels = head.channels(), width = head.width();
-    const T factor = head.factor();
-    const Tensor<Packed<T>> k = head.pack_blocks(in.k, scratch);
-    const Tensor<T> scores = scratch.make<T>({kQueries, kKeys});
-    const Tensor<T> largest = scratch.make<T>({kQueries}), sum = scratch.make<T>({kQueries});
-    std::array<T, kKeys> own;
-    for (int q0 = 0; q0 < in.queries(); q0 += kQueries) {
-        const int queries = std::min(kQueries, in.queries() - q0);
-        T* out = head.at(y, q0);
-        std::fill(largest.begin(), largest.end(), kLowest);
-        std::fill(sum.begin(), sum.end(), T(0));
-        for (int b = 0; b < k.size(0) && !head.out_of_reach(q0 + queries, b); ++b) {
-            gemm<T>(queries, head.rows(in.q, q0), k(b), scores.data(), false, kKeys);
-            for (int i = 0; i < queries; ++i) {
-                const T* live = head.live(q0 + i, b, own);
-                T* row = scores[i].data();
-                head.add_bias(row, q0 + i, b);
-                V most = S::fill(largest(i));
-                for_each_score<T>(k(b).n, [&](int j) {
-                    const V s =
-                        S::load(live + j) > 0 ? factor * S::load(row + j) : S::fill(kLowest);
-                    S::store(row + j, s);
-                    most = s > most ? s : most;
-                });
-                T now = most[0];
-                for (int l = 1; l < S::width; ++l) now = std::max<T>(now, most[l]);
-                V total{};
-                for_each_score<T>(k(b).n, [&](int j) {
-                    const V p = fast_exp(S::load(row + j) - S::fill(now)) * S::load(live + j);
-                    S::store(row + j, p);
-                    total += p;
-                });
-                // What was added up so far had e^-(largest so far) taken out.
-                const T shrink = fast_exp(largest(i) - now);
-                sum(i) = shrink * sum(i) + sum_of_elements<T>(total);
-                T* y_row = out + static_cast<std::ptrdiff_t>(i) * channels;
-                for (int c = 0; b > 0 && c < width; ++c) y_row[c] *= shrink;
-                largest(i) = now;
+    const AttentionInput<T>& in = block.in;
+    const int width = block.width(), columns = block.columns();
+    const Tensor<T> q = block.transposed_rows(in.q, in.scale, scratch),
+                    scores = scratch.make<T>({kKeys, kQueries}),
+                    sums = scratch.zeros<T>({width, kQueries});  // of weights times values
+    std::array<T, kQueries> own, largest, total;
+    largest.fill(kLowest);
+    total.fill(T(0));
+    for (int k0 = 0; k0 < in.keys(); k0 += kKeys) {
+        const int keys = std::min(block.keys(k0), in.keys() - k0);
+        if (keys == 0) break;
+        gemm<T>(keys, block.rows(in.k, k0), packed_rows(q, width, columns), scores.data(), false,
+                kQueries);
+        block.add_bias(k0, keys, scores);
+        for (int j = 0; j < keys; ++j) {
+            const T* seen = block.seen_by(k0 + j, own);
+            for (int c = 0; seen != nullptr && c < columns; c += S::width) {
+                T* at = &scores(j, c);
+                S::store(at, S::load(seen + c) > 0 ? S::load(at) : S::fill(kLowest));
             }
-            gemm<T>(queries, width, k(b).n, by_rows<T>(scores.data(), kKeys),
-                    head.rows(in.v, b * kKeys), out, b > 0, scratch, channels);
         }
-        for (int i = 0; i < queries; ++i) {
-            T* y_row = out + static_cast<std::ptrdiff_t>(i) * channels;
-            for (int c = 0; c < width; ++c) y_row[c] /= sum(i);
-            log_sum(q0 + i) = largest(i) + std::log(sum(i));
+        for (int c = 0; c < columns; c += S::width) {
+            const V before = S::load(largest.data() + c);
+            V now = before, sum{};
+            for (int j = 0; j < keys; ++j) {
+                const V s = S::load(&scores(j, c));
+                now = s > now ? s : now;
+            }
+            for (int j = 0; j < keys; ++j) {
+                T* at = &scores(j, c);
+                const V s = S::load(at), p = fast_exp(s - now);
+                // What is not seen has no weight, even where nothing was seen so far.
+                const V weight = s == S::fill(kLowest) ? V{} : p;
+                S::store(at, weight);
+                sum += weight;
+            }
+            // What was added up so far had e^-(largest so far) taken out.
+            const V shrink = fast_exp(before - now);
+            S::store(total.data() + c, shrink * S::load(total.data() + c) + sum);
+            S::store(largest.data() + c, now);
+            if (k0 == 0 || sum_of_elements<T>(now - before) == 0) continue;
+            for (int d = 0; d < width; ++d) S::store(&sums(d, c), shrink * S::load(&sums(d, c)));
         }
+        gemm<T>(width, block.columns(in.v, k0), packed_rows(scores, keys, columns), sums.data(),
+                true, kQueries);
     }
+    for (int c = 0; c < columns; c += S::width) {
+        const V inverse = 1 / S::load(total.data() + c);
+        for (int d = 0; d < width; ++d) S::store(&sums(d, c), inverse * S::load(&sums(d, c)));
+    }
+    block.add_transposed(sums, T(1), false, y);
+    for (int i = 0; i < block.count; ++i)
+        log_sum[i] = largest.data()[i] + std::log(total.data()[i]);
 }
 
-/// (4.10) for one head, from y and its gradient: adds to dq, dk, dv and dbias, where they are
-/// given.
+/// Where gradients are added; absent ones are not wanted.
 template <class T>
-void attend_vjp(const Head<T>& head, Tensor<T> y, Tensor<T> dy, Tensor<T> log_sum, Tensor<T> dq,
-                Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias, Arena& scratch) {
+struct AttentionGradients {
+    Tensor<T> q, k, v, bias;
+};
+
+/// (4.10) for some queries, from y and its gradient.
+template <class T>
+void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* log_sum,
+                const AttentionGradients<T>& to, Arena& scratch) {
     using S = Simd<T>;
-    using V = typename S::Vector;
+    using V = Vector<T>;
     Arena::Scope scope(scratch);
-    const AttentionInput<T>& in = head.in;
-    const int channels = head.channels(), width = head.width();
-    const T factor = head.factor();
-    const Tensor<Packed<T>> k = head.pack_blocks(in.k, scratch),
-                            v = head.pack_blocks(in.v, scratch);
-    const Tensor<T> weights = scratch.make<T>({kQueries, kKeys}),
-                    ds = scratch.make<T>({kQueries, kKeys});
-    std::array<T, kKeys> own;
-    for (int q0 = 0; q0 < in.queries(); q0 += kQueries) {
-        const int queries = std::min(kQueries, in.queries() - q0);
-        for (int b = 0; b < k.size(0) && !head.out_of_reach(q0 + queries, b); ++b) {
-            const int k0 = b * kKeys, keys = k(b).n;
-            gemm<T>(queries, head.rows(in.q, q0), k(b), weights.data(), false, kKeys);
-            gemm<T>(queries, head.rows(dy, q0), v(b), ds.data(), false, kKeys);  // dP = dy v^T
-            for (int i = 0; i < queries; ++i) {
-                const T* live = head.live(q0 + i, b, own);
-                // The sum over j of P dP, all keys, is the scalar product of dy and y.
-                const T *dy_row = head.at(dy, q0 + i), *y_row = head.at(y, q0 + i);
-                T mean = 0;
-                for (int c = 0; c < width; ++c) mean += dy_row[c] * y_row[c];
-                T *p_row = weights[i].data(), *ds_row = ds[i].data();
-                head.add_bias(p_row, q0 + i, b);
-                for_each_score<T>(keys, [&](int j) {
-                    const V s = factor * S::load(p_row + j) - S::fill(log_sum(q0 + i));
-                    const V p = S::load(live + j) > 0 ? fast_exp(s) : V{};
-                    S::store(p_row + j, p);
-                    S::store(ds_row + j, factor * p * (S::load(ds_row + j) - mean));
-                });
-                if (!in.bias) continue;
-                for (int j = 0; dbias && j < keys; ++j)
-                    dbias(head.head, q0 + i, k0 + j) += ds_row[j];
-                for (int j = 0; j < keys; ++j) ds_row[j] *= in.scale;
-            }
-            if (dv) {  // dv = P^T dy
-                gemm<T>(keys, width, queries, transposed<T>(weights.data(), kKeys),
-                        head.rows(dy, q0), head.at(dv, k0), true, scratch, channels);
-            }
-            if (dq) {  // dq = dS k
-                gemm<T>(queries, width, keys, by_rows<T>(ds.data(), kKeys), head.rows(in.k, k0),
-                        head.at(dq, q0), true, scratch, channels);
-            }
-            if (dk) {  // dk = dS^T q
-                gemm<T>(keys, width, queries, transposed<T>(ds.data(), kKeys), head.rows(in.q, q0),
-                        head.at(dk, k0), true, scratch, channels);
+    const AttentionInput<T>& in = block.in;
+    const int width = block.width(), columns = block.columns(), channels = block.channels();
+    const Tensor<T> q = block.transposed_rows(in.q, in.scale, scratch),
+                    dy_columns = block.transposed_rows(dy, T(1), scratch),
+                    weights = scratch.make<T>({kKeys, kQueries}),
+                    ds = scratch.make<T>({kKeys, kQueries}),
+                    dq = scratch.zeros<T>({width, kQueries});
+    std::array<T, kQueries> own, mean{}, logs{};
+    for (int i = 0; i < block.count; ++i) {
+        // The sum over j of P dP, all keys, is the scalar product of dy and y.
+        const T *dy_row = block.at(dy, block.first + i), *y_row = block.at(y, block.first + i);
+        for (int c = 0; c < width; ++c) mean.data()[i] += dy_row[c] * y_row[c];
+        logs.data()[i] = log_sum[i];
+    }
+    const Packed<T> dy_rows = pack(block.count, width, block.rows(dy, block.first), scratch),
+                    q_rows = pack(block.count, width, block.rows(in.q, block.first), scratch);
+    for (int k0 = 0; k0 < in.keys(); k0 += kKeys) {
+        const int keys = std::min(block.keys(k0), in.keys() - k0);
+        if (keys == 0) break;
+        gemm<T>(keys, block.rows(in.k, k0), packed_rows(q, width, columns), weights.data(), false,
+                kQueries);
+        block.add_bias(k0, keys, weights);
+        gemm<T>(keys, block.rows(in.v, k0), packed_rows(dy_columns, width, columns), ds.data(),
+                false, kQueries);  // dP = dy v^T
+        for (int j = 0; j < keys; ++j) {
+            const T* seen = block.seen_by(k0 + j, own);
+            for (int c = 0; c < columns; c += S::width) {
+                V p = fast_exp(S::load(&weights(j, c)) - S::load(logs.data() + c));
+                if (seen != nullptr) p = S::load(seen + c) > 0 ? p : V{};
+                S::store(&weights(j, c), p);
+                S::store(&ds(j, c), p * (S::load(&ds(j, c)) - S::load(mean.data() + c)));
             }
         }
+        for (int i = 0; to.bias && i < block.count; ++i)
+            for (int j = 0; j < keys; ++j) to.bias(block.head, block.first + i, k0 + j) += ds(j, i);
+        if (to.q) {  // dq = scale dS k
+            gemm<T>(width, block.columns(in.k, k0), packed_rows(ds, keys, columns), dq.data(), true,
+                    kQueries);
+        }
+        if (to.v) {  // dv = P^T dy
+            gemm<T>(keys, by_rows<T>(weights.data(), kQueries), dy_rows, block.at(to.v, k0), true,
+                    channels);
+        }
+        if (to.k) {  // dk = scale dS^T q
+            for (int j = 0; j < keys; ++j)
+                for (int c = 0; c < columns; c += S::width)
+                    S::store(&ds(j, c), in.scale * S::load(&ds(j, c)));
+            gemm<T>(keys, by_rows<T>(ds.data(), kQueries), q_rows, block.at(to.k, k0), true,
+                    channels);
+        }
     }
+    if (to.q) block.add_transposed(dq, in.scale, true, to.q);
 }
 
 }  // namespace
@@ -200,30 +226,42 @@ Tensor<T> live_keys(std::span<const unsigned char> keep, int images, int keys, A
 
 template <class T>
 void attention_forward(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> log_sum) {
-    in_parts(in.q.size(0) * in.heads, 1, [&](int begin, int end) {
+    const int blocks = (in.queries() + kQueries - 1) / kQueries;
+    in_parts(in.q.size(0) * in.heads * blocks, 1, [&](int begin, int end) {
         thread_local Arena own;  // several threads cannot share the caller's
         own.reset();
         for (int i = begin; i < end; ++i) {
-            const int n = i / in.heads, h = i % in.heads;
-            attend<T>({in, n, h}, y, log_sum[n][h], own);
+            const int n = i / blocks / in.heads, h = i / blocks % in.heads,
+                      first = i % blocks * kQueries;
+            attend<T>({in, n, h, first, std::min(kQueries, in.queries() - first)}, y,
+                      &log_sum(n, h, first), own);
         }
     });
 }
 
 template <class T>
 void attention_vjp(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> dy, Tensor<T> log_sum,
-                   Tensor<T> dq, Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias, Arena& scratch) {
-    for (int n = 0; n < in.q.size(0); ++n) {
-        for (int h = 0; h < in.heads; ++h)
-            attend_vjp<T>({in, n, h}, y, dy, log_sum[n][h], dq, dk, dv, dbias, scratch);
-    }
+                   Tensor<T> dq, Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias) {
+    const AttentionGradients<T> to{dq, dk, dv, dbias};
+    in_parts(in.heads, 1, [&](int begin, int end) {  // a head's keys collect from all its queries
+        thread_local Arena own;
+        own.reset();
+        for (int n = 0; n < in.q.size(0); ++n) {
+            for (int h = begin; h < end; ++h) {
+                for (int first = 0; first < in.queries(); first += kQueries) {
+                    attend_vjp<T>({in, n, h, first, std::min(kQueries, in.queries() - first)}, y,
+                                  dy, &log_sum(n, h, first), to, own);
+                }
+            }
+        }
+    });
 }
 
 #define DIFFUSION_INSTANTIATE(T)                                                           \
     template Tensor<T> live_keys(std::span<const unsigned char>, int, int, Arena&);        \
     template void attention_forward(const AttentionInput<T>&, Tensor<T>, Tensor<T>);       \
     template void attention_vjp(const AttentionInput<T>&, Tensor<T>, Tensor<T>, Tensor<T>, \
-                                Tensor<T>, Tensor<T>, Tensor<T>, Tensor<T>, Arena&);
+                                Tensor<T>, Tensor<T>, Tensor<T>, Tensor<T>);
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
 #undef DIFFUSION_INSTANTIATE

@@ -36,6 +36,6 @@ void attention_forward(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> log_s
 /// (4.10) Adds to dq, dk, dv and dbias, where they are given.
 template <class T>
 void attention_vjp(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> dy, Tensor<T> log_sum,
-                   Tensor<T> dq, Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias, Arena& scratch);
+                   Tensor<T> dq, Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias);
 
 }  // namespace diffusion
