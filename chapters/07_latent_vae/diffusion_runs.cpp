@@ -40,7 +40,7 @@ const std::map<std::string, Preset> kOfLatents = {
     {"long", {48, {1, 2, 2}, 64, 3'000'000, 50'000}}};
 const std::map<std::string, Preset> kOfPixels = {{"smoke", {8, {1, 2, 2, 2}, 16, 64, 0}},
                                                  {"quick", {16, {1, 2, 4, 8}, 64, 960, 0}},
-                                                 {"standard", {16, {1, 2, 4, 8}, 64, 24'000, 0}},
+                                                 {"standard", {16, {1, 2, 4, 8}, 64, 40'000, 0}},
                                                  {"long", {16, {1, 2, 4, 8}, 64, 240'000, 0}}};
 
 void take_preset(DiffusionSettings& settings, const std::string& preset) {
