@@ -256,14 +256,17 @@ TEST_CASE_TEMPLATE("(4.5) (4.6) group norm and SiLU equal plain loops within a f
         int images, size, a, b, groups;
         double eps;
     };
-    for (const Case s : {Case{1, 28, 32, 0, 8, 1e-5}, Case{2, 7, 64, 64, 32, 1e-6},
-                         Case{3, varied_size(3), 5, 7, 3, 1e-5}, Case{2, 1, 24, 0, 8, 1e-3},
-                         Case{1, 14, 33, 31, 8, 1e-5}, Case{2, 3, 6, 0, 1, 0.5}}) {
+    for (const Case s :
+         {Case{1, 28, 32, 0, 8, 1e-5}, Case{2, 7, 64, 64, 32, 1e-6},
+          Case{3, varied_size(3), 5, 7, 3, 1e-5}, Case{2, 1, 24, 0, 8, 1e-3},
+          Case{1, 14, 33, 31, 8, 1e-5}, Case{2, 3, 6, 0, 1, 0.5}, Case{1, 131, 37, 27, 8, 1e-5}}) {
         for (const bool with_silu : {false, true}) {
             CAPTURE(s.size);
             CAPTURE(s.a);
             CAPTURE(with_silu);
             Arena memory, scratch;
+            // The loops add up all numbers of a group, one after the other.
+            const double most = s.size > 100 ? 32 : 8;
             const int channels = s.a + s.b;
             const Tensor<T> x = normal<T>(memory, {s.images, s.size, s.size, channels}, 1),
                             dy = normal<T>(memory, x.shape(), 2);
@@ -288,7 +291,7 @@ TEST_CASE_TEMPLATE("(4.5) (4.6) group norm and SiLU equal plain loops within a f
             const Tensor<T> y = memory.make<T>(x.shape()), again = memory.make<T>(x.shape());
             const GroupNormLines<T> lines(s.images, channels, s.groups, memory);
             group_norm_forward(in, lines, y, scratch);
-            CHECK(epsilons(y, expected.y) < 8);
+            CHECK(epsilons(y, expected.y) < most);
             GroupNormGradients<T> to;
             to.a = channels_of(before, 0, s.a);
             if (in.b) to.b = memory.make<T>(in.b.shape());
@@ -296,15 +299,15 @@ TEST_CASE_TEMPLATE("(4.5) (4.6) group norm and SiLU equal plain loops within a f
             to.gain = memory.zeros<T>({channels});
             to.bias = memory.zeros<T>({channels});
             group_norm_vjp(in, lines, dy, again, to, scratch);
-            if (with_silu) CHECK(epsilons(again, expected.y) < 8);
+            if (with_silu) CHECK(epsilons(again, expected.y) < most);
             const Tensor<T> dx = memory.make<T>(x.shape());
             for (int p = 0; p < dx.rows().size(0); ++p) {
                 std::copy_n(to.a.rows()[p].data(), s.a, dx.rows()[p].data());
                 if (in.b) std::copy_n(to.b.rows()[p].data(), s.b, dx.rows()[p].data() + s.a);
             }
-            CHECK(epsilons(dx, expected.dx) < 16);
-            CHECK(epsilons(to.gain, expected.dgain) < 16);
-            CHECK(epsilons(to.bias, expected.dbias) < 16);
+            CHECK(epsilons(dx, expected.dx) < 2 * most);
+            CHECK(epsilons(to.gain, expected.dgain) < 2 * most);
+            CHECK(epsilons(to.bias, expected.dbias) < 2 * most);
         }
     }
 }

@@ -11,6 +11,9 @@
 namespace diffusion {
 namespace {
 
+/// Numbers of an image that stays in a core's cache while it is normalised.
+constexpr std::ptrdiff_t kNumbersInCache = 1 << 20;
+
 /// The channels first .. first + channels - 1 of x, where they lie in memory.
 template <class T>
 struct Part {
@@ -40,6 +43,141 @@ void for_each_register_of(const std::array<Part<T>, 2>& parts, int begin, int en
     }
 }
 
+/// One image of the forward pass: from sums over its pixels to its lines.
+template <class T>
+struct Forward {
+    const GroupNormInput<T>& x;
+    const GroupNormLines<T>& lines;
+    Tensor<T> y;
+    int n, pixels, channels, per_group;
+    std::array<Part<T>, 2> parts;
+    T *sum, *center;  ///< of each channel
+
+    Forward(const GroupNormInput<T>& x_, const GroupNormLines<T>& lines_, Tensor<T> y_, int n_,
+            Arena& scratch)
+        : x(x_),
+          lines(lines_),
+          y(y_),
+          n(n_),
+          pixels(pixels_of(y.shape())),
+          channels(y.size(3)),
+          per_group(channels / x.groups),
+          parts(parts_of<T>(x, {})),
+          sum(scratch.template make<T>({channels}).data()),
+          center(scratch.template make<T>({channels}).data()) {}
+
+    T mean_of_sums(int g) const {
+        T total = 0;
+        for (int c = g * per_group; c < (g + 1) * per_group; ++c) total += sum[c];
+        return total / static_cast<T>(numbers_of_group(y.shape(), x.groups));
+    }
+    void take_means(int first_group, int last_group) const {
+        for (int g = first_group; g < last_group; ++g) {
+            lines.mean(n, g) = mean_of_sums(g);
+            std::fill_n(center + g * per_group, per_group, lines.mean(n, g));
+        }
+    }
+    /// From sums of squares of differences.
+    void take_lines(int first_group, int last_group) const {
+        for (int g = first_group; g < last_group; ++g) {
+            lines.inverse(n, g) = 1 / std::sqrt(mean_of_sums(g) + static_cast<T>(x.eps));
+            for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5) as a line
+                lines.scale(n, c) = lines.inverse(n, g) * x.gain(c);
+                lines.shift(n, c) = x.bias(c) - lines.mean(n, g) * lines.scale(n, c);
+            }
+        }
+    }
+};
+
+/// An image that stays in the cache: every register of channels goes over all pixels. Cores share
+/// the groups.
+template <class T>
+void forward_by_channels(const Forward<T>& f) {
+    using V = typename Simd<T>::Vector;
+    in_parts(f.x.groups, 2, [&](int first_group, int last_group) {
+        // Everything below is about the channels of these groups.
+        const int begin = first_group * f.per_group, end = last_group * f.per_group;
+        // Means first, then squares of differences: subtracting two large squares would lose
+        // digits.
+        for_each_register_of(
+            f.parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
+                const T* in = part.value[f.n].data() + i;
+                store(f.sum + c, sum_of_terms<V>(f.pixels, [&, step = part.channels](int p) {
+                          return load(in + p * step);
+                      }));
+            });
+        f.take_means(first_group, last_group);
+        for_each_register_of(
+            f.parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
+                const T* in = part.value[f.n].data() + i;
+                const V middle = load(f.center + c);
+                store(f.sum + c, sum_of_terms<V>(f.pixels, [&, step = part.channels](int p) {
+                          const V d = load(in + p * step) - middle;
+                          return d * d;
+                      }));
+            });
+        f.take_lines(first_group, last_group);
+        for_each_register_of(
+            f.parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
+                const V a = load(&f.lines.scale(f.n, c)), b = load(&f.lines.shift(f.n, c));
+                const T* in = part.value[f.n].data() + i;
+                T* out = f.y[f.n].data() + c;
+                for (int p = 0; p < f.pixels; ++p, in += part.channels, out += f.channels) {
+                    const V z = a * load(in) + b;
+                    store(out, f.x.silu ? silu(z) : z);
+                }
+            });
+    });
+}
+
+/// An image that does not: it is read from front to back. Cores share the pixels; their sums are
+/// taken in blocks, the same for any number of cores.
+template <class T>
+void forward_by_pixels(const Forward<T>& f, Arena& scratch) {
+    using V = typename Simd<T>::Vector;
+    constexpr int kBlock = 256;
+    const int blocks = (f.pixels + kBlock - 1) / kBlock;
+    const Tensor<T> sums = scratch.template make<T>({blocks, f.channels});
+    /// visit(b, p, c, in, load, store) for all registers of all pixels p of all blocks b.
+    const auto for_each_number = [&](auto visit) {
+        in_parts(blocks, 1, [&](int first, int last) {
+            for (int b = first; b < last; ++b) {
+                for (int p = b * kBlock; p < std::min(f.pixels, (b + 1) * kBlock); ++p) {
+                    for (const Part<T>& part : f.parts) {
+                        const T* in =
+                            part.value ? part.value[f.n].data() + p * part.channels : nullptr;
+                        for_each_register<T>(static_cast<int>(part.channels),
+                                             [&](int i, auto load, auto store) {
+                                                 visit(b, p, part.first + i, in + i, load, store);
+                                             });
+                    }
+                }
+            }
+        });
+    };
+    const auto add_up = [&](auto term) {
+        std::fill(sums.begin(), sums.end(), T(0));
+        for_each_number([&](int b, int, int c, const T* in, auto load, auto store) {
+            T* to = &sums(b, c);
+            store(to, load(to) + term(load(in), c, load));
+        });
+        std::copy_n(sums.data(), f.channels, f.sum);
+        for (int b = 1; b < blocks; ++b)
+            for (int c = 0; c < f.channels; ++c) f.sum[c] += sums(b, c);
+    };
+    add_up([](V v, int, auto) { return v; });
+    f.take_means(0, f.x.groups);
+    add_up([&](V v, int c, auto load) {
+        const V d = v - load(f.center + c);
+        return d * d;
+    });
+    f.take_lines(0, f.x.groups);
+    for_each_number([&](int, int p, int c, const T* in, auto load, auto store) {
+        const V z = load(&f.lines.scale(f.n, c)) * load(in) + load(&f.lines.shift(f.n, c));
+        store(f.y[f.n].data() + std::ptrdiff_t{p} * f.channels + c, f.x.silu ? silu(z) : z);
+    });
+}
+
 }  // namespace
 
 std::ptrdiff_t numbers_of_group(const Shape& x, int groups) {
@@ -49,63 +187,14 @@ std::ptrdiff_t numbers_of_group(const Shape& x, int groups) {
 template <class T>
 void group_norm_forward(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> y,
                         Arena& scratch) {
-    const int images = y.size(0), pixels = pixels_of(y.shape());
-    const int groups = x.groups, channels = y.size(3), per_group = channels / groups;
-    const T numbers = static_cast<T>(numbers_of_group(y.shape(), groups));
-    const auto parts = parts_of<T>(x, {});
-    using V = typename Simd<T>::Vector;
-    for (int n = 0; n < images; ++n) {
+    const std::ptrdiff_t image = y.numel() / std::max(1, y.size(0));
+    for (int n = 0; n < y.size(0); ++n) {
         Arena::Scope scope(scratch);
-        T *const sum = scratch.template make<T>({channels}).data(),
-                 *const center = scratch.template make<T>({channels}).data();
-        in_parts(groups, 2, [&](int first_group, int last_group) {
-            // Everything below is about the channels of these groups.
-            const int begin = first_group * per_group, end = last_group * per_group;
-            const auto total = [&](int g) {
-                T of_group = 0;
-                for (int c = g * per_group; c < (g + 1) * per_group; ++c) of_group += sum[c];
-                return of_group / numbers;
-            };
-            // Means first, then squares of differences: subtracting two large squares would lose
-            // digits.
-            for_each_register_of(
-                parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
-                    const T* in = part.value[n].data() + i;
-                    store(sum + c, sum_of_terms<V>(pixels, [&, step = part.channels](int p) {
-                              return load(in + p * step);
-                          }));
-                });
-            for (int g = first_group; g < last_group; ++g) {
-                lines.mean(n, g) = total(g);
-                std::fill_n(center + g * per_group, per_group, lines.mean(n, g));
-            }
-            for_each_register_of(
-                parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
-                    const T* in = part.value[n].data() + i;
-                    const V middle = load(center + c);
-                    store(sum + c, sum_of_terms<V>(pixels, [&, step = part.channels](int p) {
-                              const V d = load(in + p * step) - middle;
-                              return d * d;
-                          }));
-                });
-            for (int g = first_group; g < last_group; ++g) {
-                lines.inverse(n, g) = 1 / std::sqrt(total(g) + static_cast<T>(x.eps));
-                for (int c = g * per_group; c < (g + 1) * per_group; ++c) {  // (4.5) as a line
-                    lines.scale(n, c) = lines.inverse(n, g) * x.gain(c);
-                    lines.shift(n, c) = x.bias(c) - lines.mean(n, g) * lines.scale(n, c);
-                }
-            }
-            for_each_register_of(
-                parts, begin, end, [&](int c, auto& part, int i, auto load, auto store) {
-                    const V a = load(&lines.scale(n, c)), b = load(&lines.shift(n, c));
-                    const T* in = part.value[n].data() + i;
-                    T* out = y[n].data() + c;
-                    for (int p = 0; p < pixels; ++p, in += part.channels, out += channels) {
-                        const V z = a * load(in) + b;
-                        store(out, x.silu ? silu(z) : z);
-                    }
-                });
-        });
+        if (image > kNumbersInCache && y.size(3) >= 4 * Simd<T>::width) {
+            forward_by_pixels<T>({x, lines, y, n, scratch}, scratch);
+        } else {
+            forward_by_channels<T>({x, lines, y, n, scratch});
+        }
     }
 }
 
