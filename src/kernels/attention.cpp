@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "kernels/exp.hpp"
 #include "kernels/gemm.hpp"
@@ -16,7 +17,19 @@ namespace {
 // Scores are made, used and forgotten in blocks of keys x queries. A row holds what all queries of
 // the block say of one key: so the largest score of a query, and the sum of its weights, are taken
 // register by register, and queries fill whole registers, however wide a head is.
-constexpr int kQueries = 64, kKeys = 128;
+//
+// Scores are those of softmax times log2 e, so that its exponentials become powers of two.
+constexpr int kMostQueries = 128;
+/// Queries and keys of a block. Its scores, and what queries and keys say of themselves, should
+/// stay in the first-level cache.
+constexpr int queries_of_block(int width) {
+    return width <= 128 ? kMostQueries : 64;
+}
+constexpr int keys_of_block(int width) {
+    return 8192 / queries_of_block(width);
+}
+template <class T>
+constexpr T kLog2E = std::numbers::log2e_v<T>;
 
 template <class T>
 using Vector = typename Simd<T>::Vector;
@@ -39,11 +52,13 @@ struct QueryBlock {
 
     /// How many keys of the block that begins at key `begin` the queries see, and all blocks
     /// before.
-    int keys(int begin) const { return std::clamp(in.reach(first + count - 1) - begin, 0, kKeys); }
-    /// factor x^T for the queries' rows of x, [width, kQueries], with zeros after the last query.
+    int keys(int begin) const {
+        return std::clamp(in.reach(first + count - 1) - begin, 0, keys_of_block(width()));
+    }
+    /// factor x^T for the queries' rows of x, [width, columns], with zeros after the last query.
     Tensor<T> transposed_rows(Tensor<T> x, T factor, Arena& memory) const {
-        const Tensor<T> out = memory.zeros<T>({width(), kQueries});
-        transpose(count, width(), at(x, first), channels(), out.data(), kQueries);
+        const Tensor<T> out = memory.zeros<T>({width(), columns()});
+        transpose(count, width(), at(x, first), channels(), out.data(), columns());
         for (T& value : out) value *= factor;
         return out;
     }
@@ -56,30 +71,24 @@ struct QueryBlock {
     }
 
     /// Which queries see key j: nullptr for all of them; `own` is room for the answer.
-    const T* seen_by(int j, std::array<T, kQueries>& own) const {
+    const T* seen_by(int j, std::array<T, kMostQueries>& own) const {
         // Query i sees j if it is in reach(i), which grows by one from query to query.
-        const int before = in.causal ? std::clamp(j + 1 - in.reach(first), 0, kQueries) : 0;
+        const int before = in.causal ? std::clamp(j + 1 - in.reach(first), 0, kMostQueries) : 0;
         const bool live = in.live(image, j) > 0;
         if (live && before == 0) return nullptr;
         std::fill(own.begin(), own.end(), live ? T(1) : T(0));
         std::fill_n(own.begin(), before, T(0));
         return own.data();
     }
-    /// scores += the bias of keys begin .. for these queries.
+    /// scores += log2 e times the bias of keys begin .. for these queries.
     void add_bias(int begin, int keys, Tensor<T> scores) const {
         if (!in.bias) return;
         for (int i = 0; i < count; ++i) {
             const T* bias = &in.bias(head, first + i, begin);
-            for (int j = 0; j < keys; ++j) scores(j, i) += bias[j];
+            for (int j = 0; j < keys; ++j) scores(j, i) += kLog2E<T> * bias[j];
         }
     }
 };
-
-/// A block of rows of kQueries numbers as the right side of a product.
-template <class T>
-Packed<T> packed_rows(Tensor<T> x, int rows, int columns) {
-    return {x.data(), rows, columns, kQueries, 1};
-}
 
 /// y = softmax(scale q k^T + bias) v for some queries, and the logarithms of their denominators.
 template <class T>
@@ -89,21 +98,23 @@ void attend(const QueryBlock<T>& block, Tensor<T> y, T* log_sum, Arena& scratch)
     constexpr T kLowest = std::numeric_limits<T>::lowest() / 4;  // differences stay finite
     Arena::Scope scope(scratch);
     const AttentionInput<T>& in = block.in;
-    const int width = block.width(), columns = block.columns();
-    const Tensor<T> q = block.transposed_rows(in.q, in.scale, scratch),
-                    scores = scratch.make<T>({kKeys, kQueries}),
-                    sums = scratch.zeros<T>({width, kQueries});  // of weights times values
-    std::array<T, kQueries> own, largest, total;
+    const int width = block.width(), columns = block.columns(), most = keys_of_block(width);
+    const Tensor<T> q = block.transposed_rows(in.q, kLog2E<T> * in.scale, scratch),
+                    scores = scratch.make<T>({most, columns}),
+                    sums = scratch.zeros<T>({width, columns});  // of weights times values
+    std::array<T, kMostQueries> own, largest, total;
     largest.fill(kLowest);
     total.fill(T(0));
-    for (int k0 = 0; k0 < in.keys(); k0 += kKeys) {
+    for (int k0 = 0; k0 < in.keys(); k0 += most) {
         const int keys = std::min(block.keys(k0), in.keys() - k0);
         if (keys == 0) break;
-        gemm<T>(keys, block.rows(in.k, k0), packed_rows(q, width, columns), scores.data(), false,
-                kQueries);
+        gemm<T>(keys, block.rows(in.k, k0),
+                pack(width, columns, by_rows<T>(q.data(), columns), scratch), scores.data(), false);
         block.add_bias(k0, keys, scores);
+        bool masked = false;
         for (int j = 0; j < keys; ++j) {
             const T* seen = block.seen_by(k0 + j, own);
+            masked |= seen != nullptr;
             for (int c = 0; seen != nullptr && c < columns; c += S::width) {
                 T* at = &scores(j, c);
                 S::store(at, S::load(seen + c) > 0 ? S::load(at) : S::fill(kLowest));
@@ -118,21 +129,23 @@ void attend(const QueryBlock<T>& block, Tensor<T> y, T* log_sum, Arena& scratch)
             }
             for (int j = 0; j < keys; ++j) {
                 T* at = &scores(j, c);
-                const V s = S::load(at), p = fast_exp(s - now);
+                const V s = S::load(at);
+                V weight = power_of_two(s - now);
                 // What is not seen has no weight, even where nothing was seen so far.
-                const V weight = s == S::fill(kLowest) ? V{} : p;
+                if (masked) weight = s == S::fill(kLowest) ? V{} : weight;
                 S::store(at, weight);
                 sum += weight;
             }
-            // What was added up so far had e^-(largest so far) taken out.
-            const V shrink = fast_exp(before - now);
+            // What was added up so far had 2^-(largest so far) taken out.
+            const V shrink = power_of_two(before - now);
             S::store(total.data() + c, shrink * S::load(total.data() + c) + sum);
             S::store(largest.data() + c, now);
             if (k0 == 0 || sum_of_elements<T>(now - before) == 0) continue;
             for (int d = 0; d < width; ++d) S::store(&sums(d, c), shrink * S::load(&sums(d, c)));
         }
-        gemm<T>(width, block.columns(in.v, k0), packed_rows(scores, keys, columns), sums.data(),
-                true, kQueries);
+        gemm<T>(width, block.columns(in.v, k0),
+                pack(keys, columns, by_rows<T>(scores.data(), columns), scratch), sums.data(),
+                true);
     }
     for (int c = 0; c < columns; c += S::width) {
         const V inverse = 1 / S::load(total.data() + c);
@@ -140,7 +153,7 @@ void attend(const QueryBlock<T>& block, Tensor<T> y, T* log_sum, Arena& scratch)
     }
     block.add_transposed(sums, T(1), false, y);
     for (int i = 0; i < block.count; ++i)
-        log_sum[i] = largest.data()[i] + std::log(total.data()[i]);
+        log_sum[i] = largest.data()[i] / kLog2E<T> + std::log(total.data()[i]);
 }
 
 /// Where gradients are added; absent ones are not wanted.
@@ -157,33 +170,35 @@ void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* 
     using V = Vector<T>;
     Arena::Scope scope(scratch);
     const AttentionInput<T>& in = block.in;
-    const int width = block.width(), columns = block.columns(), channels = block.channels();
-    const Tensor<T> q = block.transposed_rows(in.q, in.scale, scratch),
+    const int width = block.width(), columns = block.columns(), channels = block.channels(),
+              most = keys_of_block(width);
+    const Tensor<T> q = block.transposed_rows(in.q, kLog2E<T> * in.scale, scratch),
                     dy_columns = block.transposed_rows(dy, T(1), scratch),
-                    weights = scratch.make<T>({kKeys, kQueries}),
-                    ds = scratch.make<T>({kKeys, kQueries}),
-                    dq = scratch.zeros<T>({width, kQueries});
-    std::array<T, kQueries> own, mean{}, logs{};
+                    weights = scratch.make<T>({most, columns}),
+                    ds = scratch.make<T>({most, columns}), dq = scratch.zeros<T>({width, columns});
+    std::array<T, kMostQueries> own, mean{}, logs{};
     for (int i = 0; i < block.count; ++i) {
         // The sum over j of P dP, all keys, is the scalar product of dy and y.
         const T *dy_row = block.at(dy, block.first + i), *y_row = block.at(y, block.first + i);
         for (int c = 0; c < width; ++c) mean.data()[i] += dy_row[c] * y_row[c];
-        logs.data()[i] = log_sum[i];
+        logs.data()[i] = kLog2E<T> * log_sum[i];
     }
     const Packed<T> dy_rows = pack(block.count, width, block.rows(dy, block.first), scratch),
                     q_rows = pack(block.count, width, block.rows(in.q, block.first), scratch);
-    for (int k0 = 0; k0 < in.keys(); k0 += kKeys) {
+    for (int k0 = 0; k0 < in.keys(); k0 += most) {
         const int keys = std::min(block.keys(k0), in.keys() - k0);
         if (keys == 0) break;
-        gemm<T>(keys, block.rows(in.k, k0), packed_rows(q, width, columns), weights.data(), false,
-                kQueries);
+        gemm<T>(keys, block.rows(in.k, k0),
+                pack(width, columns, by_rows<T>(q.data(), columns), scratch), weights.data(),
+                false);
         block.add_bias(k0, keys, weights);
-        gemm<T>(keys, block.rows(in.v, k0), packed_rows(dy_columns, width, columns), ds.data(),
-                false, kQueries);  // dP = dy v^T
+        gemm<T>(keys, block.rows(in.v, k0),
+                pack(width, columns, by_rows<T>(dy_columns.data(), columns), scratch), ds.data(),
+                false);  // dP = dy v^T
         for (int j = 0; j < keys; ++j) {
             const T* seen = block.seen_by(k0 + j, own);
             for (int c = 0; c < columns; c += S::width) {
-                V p = fast_exp(S::load(&weights(j, c)) - S::load(logs.data() + c));
+                V p = power_of_two(S::load(&weights(j, c)) - S::load(logs.data() + c));
                 if (seen != nullptr) p = S::load(seen + c) > 0 ? p : V{};
                 S::store(&weights(j, c), p);
                 S::store(&ds(j, c), p * (S::load(&ds(j, c)) - S::load(mean.data() + c)));
@@ -192,18 +207,18 @@ void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* 
         for (int i = 0; to.bias && i < block.count; ++i)
             for (int j = 0; j < keys; ++j) to.bias(block.head, block.first + i, k0 + j) += ds(j, i);
         if (to.q) {  // dq = scale dS k
-            gemm<T>(width, block.columns(in.k, k0), packed_rows(ds, keys, columns), dq.data(), true,
-                    kQueries);
+            gemm<T>(width, block.columns(in.k, k0),
+                    pack(keys, columns, by_rows<T>(ds.data(), columns), scratch), dq.data(), true);
         }
         if (to.v) {  // dv = P^T dy
-            gemm<T>(keys, by_rows<T>(weights.data(), kQueries), dy_rows, block.at(to.v, k0), true,
+            gemm<T>(keys, by_rows<T>(weights.data(), columns), dy_rows, block.at(to.v, k0), true,
                     channels);
         }
         if (to.k) {  // dk = scale dS^T q
             for (int j = 0; j < keys; ++j)
                 for (int c = 0; c < columns; c += S::width)
                     S::store(&ds(j, c), in.scale * S::load(&ds(j, c)));
-            gemm<T>(keys, by_rows<T>(ds.data(), kQueries), q_rows, block.at(to.k, k0), true,
+            gemm<T>(keys, by_rows<T>(ds.data(), columns), q_rows, block.at(to.k, k0), true,
                     channels);
         }
     }
@@ -214,7 +229,7 @@ void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* 
 
 template <class T>
 Tensor<T> live_keys(std::span<const unsigned char> keep, int images, int keys, Arena& memory) {
-    const Tensor<T> live = memory.zeros<T>({images, (keys + kKeys - 1) / kKeys * kKeys});
+    const Tensor<T> live = memory.make<T>({images, keys});
     for (int n = 0; n < images; ++n) {
         for (int j = 0; j < keys; ++j) {
             const std::ptrdiff_t at = static_cast<std::ptrdiff_t>(n) * keys + j;
@@ -226,14 +241,14 @@ Tensor<T> live_keys(std::span<const unsigned char> keep, int images, int keys, A
 
 template <class T>
 void attention_forward(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> log_sum) {
-    const int blocks = (in.queries() + kQueries - 1) / kQueries;
+    const int most = queries_of_block(in.width()), blocks = (in.queries() + most - 1) / most;
     in_parts(in.q.size(0) * in.heads * blocks, 1, [&](int begin, int end) {
         thread_local Arena own;  // several threads cannot share the caller's
         own.reset();
         for (int i = begin; i < end; ++i) {
             const int n = i / blocks / in.heads, h = i / blocks % in.heads,
-                      first = i % blocks * kQueries;
-            attend<T>({in, n, h, first, std::min(kQueries, in.queries() - first)}, y,
+                      first = i % blocks * most;
+            attend<T>({in, n, h, first, std::min(most, in.queries() - first)}, y,
                       &log_sum(n, h, first), own);
         }
     });
@@ -243,14 +258,15 @@ template <class T>
 void attention_vjp(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> dy, Tensor<T> log_sum,
                    Tensor<T> dq, Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias) {
     const AttentionGradients<T> to{dq, dk, dv, dbias};
+    const int most = queries_of_block(in.width());
     in_parts(in.heads, 1, [&](int begin, int end) {  // a head's keys collect from all its queries
         thread_local Arena own;
         own.reset();
         for (int n = 0; n < in.q.size(0); ++n) {
             for (int h = begin; h < end; ++h) {
-                for (int first = 0; first < in.queries(); first += kQueries) {
-                    attend_vjp<T>({in, n, h, first, std::min(kQueries, in.queries() - first)}, y,
-                                  dy, &log_sum(n, h, first), to, own);
+                for (int first = 0; first < in.queries(); first += most) {
+                    attend_vjp<T>({in, n, h, first, std::min(most, in.queries() - first)}, y, dy,
+                                  &log_sum(n, h, first), to, own);
                 }
             }
         }

@@ -23,8 +23,7 @@ struct AttentionInput {
     int reach(int i) const { return causal ? i + 1 + keys() - queries() : keys(); }
 };
 
-/// 1 for a key that is kept, 0 for one that is not, for `keep` [N,S] or all; rows are padded with
-/// zeros to whole blocks.
+/// [N,S]: 1 for a key that is kept, 0 for one that is not, for `keep` [N,S] or all.
 template <class T>
 Tensor<T> live_keys(std::span<const unsigned char> keep, int images, int keys, Arena& memory);
 
