@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
+#include "07_latent_vae/coding.hpp"
+#include "07_latent_vae/pictures.hpp"
 #include "07_latent_vae/scene_judge.hpp"
 #include "07_latent_vae/take_apart.hpp"
 #include "07_latent_vae/word_reader.hpp"
@@ -100,6 +103,23 @@ TEST_CASE("the reader of words spells what was painted, also words that it never
     reader.save(folder / "reader.safetensors");
     WordReader again = WordReader::load(folder / "reader.safetensors");
     CHECK(agreement(painted, again.read(canvases.tensor())).words == right.words);
+}
+
+TEST_CASE("(7.17) the autoencoders that come with the project give pictures back") {
+    const std::filesystem::path models =
+        std::filesystem::path(DIFFUSION_SOURCE_DIR) / "data" / "models";
+    const Array<float> words = find_pictures("words", "", 16, 1).held_out(0, 100);
+    const Coder of_words = load_coder(models / "vae_words"),
+                of_emoji = load_coder(models / "vae_emoji");
+    CHECK(of_words.data == "words");
+    CHECK(of_emoji.data == "emoji");
+    const auto psnr = [&](const Coder& coder) {
+        CHECK(coder.latent_channels == 16);
+        return mean_psnr(words.tensor(),
+                         coder.decode(coder.encode(words.tensor()).tensor()).tensor());
+    };
+    CHECK(psnr(of_words) > 34.5);
+    CHECK(psnr(of_emoji) > 20);  // has never seen a letter
 }
 
 TEST_SUITE_END();
