@@ -10,14 +10,13 @@
 namespace diffusion {
 namespace {
 
-/// What a tile is made of, and where it goes. It travels in registers, as arguments of its own: a
-/// struct would go through memory, and the tile, which reads it as soon as it is written, would
-/// wait for all stores of the tile before.
-///
 /// A tile of Rows x Vectors registers of C stays in registers while k runs. Each step loads Vectors
 /// registers of B and, for every row, multiplies them by one number of A: Rows * Vectors
-/// multiply-adds for Rows + Vectors loads. With
-/// `ahead` b is fetched so many numbers before it is needed.
+/// multiply-adds for Rows + Vectors loads. With `ahead` B is fetched so many numbers before it is
+/// needed.
+///
+/// The arguments are numbers and pointers, no struct: that would travel through memory, and the
+/// tile, which reads it as soon as it is written, would wait for all stores of the tile before.
 template <class T, int Vectors, int Rows>
 void tile(int k, const T* a, std::ptrdiff_t a_row, std::ptrdiff_t a_column, const T* panel,
           std::ptrdiff_t panel_row, std::ptrdiff_t ahead, T* c, std::ptrdiff_t c_row,
