@@ -71,6 +71,9 @@ void bench_kernels(const Machine& machine, const std::filesystem::path& folder);
 /// Operations at the sizes of Stable Diffusion's networks and of ours that have words.
 void bench_sizes(const Machine& machine, const std::filesystem::path& folder);
 
+/// Calls of Stable Diffusion's networks with random weights, and their memory: some 5 GB.
+void bench_stable_diffusion(const std::filesystem::path& folder);
+
 /// A UNet and how it is used.
 struct NetworkOptions {
     int base = 32, batch = 64, pixels = 28, channels = 1, rounds = 7;

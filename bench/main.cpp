@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
         app.add_subcommand("growth", "time against network, batch, picture, threads");
     CLI::App* open = app.add_subcommand(
         "open", "a model of 1 GiB from its file, in --out meanwhile; only if asked for");
+    CLI::App* stable = app.add_subcommand(
+        "stable-diffusion", "calls of its networks, random weights: 5 GB; only if asked for");
     whole->add_option("--base", network.base, "channels of the first level")->capture_default_str();
     whole
         ->add_option("--multipliers", network.multipliers,
@@ -66,6 +68,7 @@ int main(int argc, char** argv) {
         }
         if (wants(whole)) bench_network(network, threads, out);
         if (wants(growth)) bench_growth(threads, out);
+        if (stable->parsed()) bench_stable_diffusion(out);
         if (open->parsed()) bench_open(threads, out);
         std::printf("tables: %s\n", out.string().c_str());
     });

@@ -115,6 +115,50 @@ TEST_CASE("(2.4) memory that a VJP still reads is not given to the next result")
     CHECK(scale(y, 2.0).value().data() != numbers.data());
 }
 
+TEST_CASE("(2.4) of a part of a network, only its result and what its VJPs read stays") {
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    std::array<double, 48> numbers{}, w{}, dw{};
+    numbers.fill(2), w.fill(3);
+    for (const bool trained : {false, true}) {
+        CAPTURE(trained);
+        tape.reset();
+        dw = {};
+        const Var<double> x = tape.constant({numbers.data(), {6, 8}});
+        const Var<double> factor = trained ? tape.leaf({w.data(), {6, 8}}, {dw.data(), {6, 8}})
+                                           : tape.constant({w.data(), {6, 8}});
+        double* inner = nullptr;
+        const Var<double> y = tape.result_of([&] {
+            const Var<double> six = tape.result_of([&] {
+                const Var<double> a = mul(x, factor);  // 6
+                inner = a.value().data();
+                return reshape(mul(a, a), {8, 6});  // 36, under another shape
+            });
+            return reshape(mul(six, six), {48});  // 1296
+        });
+        // Results of other sizes take the memory, parts of it or several joined: 48 numbers each.
+        const Var<double> small = scale(tape.constant({numbers.data(), {3, 8}}), 5.0);
+        const Var<double> other = scale(tape.constant({numbers.data(), {16}}), 7.0);
+        for (const Var<double> result : {small, other}) {
+            const bool again =
+                result.value().data() >= inner && result.value().data() < inner + 2 * 48;
+            CHECK(again == !trained);
+        }
+        CHECK(y.value()(47) == 1296);
+        CHECK(small.value()(2, 7) == 10);
+        CHECK(other.value()(15) == 14);
+        if (!trained) continue;
+        tape.backward(sum(y));
+        CHECK(dw[5] == 4 * 2 * 216);  // d (x w)^4 / dw = 4 x (x w)^3
+    }
+    // A part may give back what it was given.
+    tape.reset();
+    const Var<double> x = scale(tape.constant({numbers.data(), {48}}), 2.0);
+    const Var<double> same = tape.result_of([&] { return x; });
+    scale(same, 3.0);
+    CHECK(x.value()(0) == 4);
+}
+
 TEST_CASE("(2.6) elementwise VJPs equal central differences") {
     const Shape s{3, varied_size(5)};
     CHECK(gradient_error({s, s}, [](auto&, const Vars& v) { return add(v[0], v[1]); }) <
@@ -209,6 +253,8 @@ TEST_CASE("(2.8) (2.9) linear: both VJPs equal central differences") {
     CHECK(gradient_error({{2, varied_size(3), 4}, {4, 5}, {5}}, [](auto&, const Vars& v) {
               return linear(v[0], v[1], v[2]);
           }) < kTolerance);
+    CHECK(gradient_error({{2, varied_size(3), 4}, {4, 5}},
+                         [](auto&, const Vars& v) { return linear(v[0], v[1]); }) < kTolerance);
 }
 
 TEST_CASE("(2.9) a layer that is used twice adds up both gradients") {

@@ -9,9 +9,11 @@
 #include <numbers>
 #include <string>
 
+#include "02_gradients/gradient_check.hpp"
 #include "02_gradients/ops.hpp"
 #include "02_gradients/plain_ops.hpp"
 #include "support/exact.hpp"
+#include "support/varied.hpp"
 #include "tensor/random.hpp"
 
 using namespace diffusion;
@@ -153,6 +155,102 @@ TEST_CASE_TEMPLATE("GELU equals x Phi(x) and its slope Phi + x phi, to 2 epsilon
         CHECK(std::abs(static_cast<double>(y.value()(i)) - v * cdf) < kBound * size);
         CHECK(std::abs(static_cast<double>(dx(i)) - (cdf + v * density)) < kBound * size);
     }
+}
+
+TEST_CASE("(2.11) (2.12) norms with a line for each part of x, and with none") {
+    using Vars = std::vector<Var<double>>;
+    constexpr double kTolerance = 1e-7;
+    const int rows = varied_size(70);  // more than one group of the sum over rows
+    const Shape x{2, rows, 5}, lines{2, 5};
+    CHECK(gradient_error({x, lines, lines}, [](auto&, const Vars& v) {
+              return layer_norm(v[0], v[1], v[2]);
+          }) < kTolerance);
+    CHECK(gradient_error({x, lines}, [](auto&, const Vars& v) { return rms_norm(v[0], v[1]); }) <
+          kTolerance);
+    CHECK(gradient_error({x}, [](auto&, const Vars& v) { return layer_norm(v[0]); }) < kTolerance);
+    CHECK(gradient_error({x}, [](auto&, const Vars& v) { return rms_norm(v[0]); }) < kTolerance);
+    CHECK(gradient_error({x, lines, x}, [](auto&, const Vars& v) {
+              return add_gated(v[0], v[1], v[2]);
+          }) < kTolerance);
+    CHECK(gradient_error({x, {5}, x}, [](auto&, const Vars& v) {
+              return add_gated(v[0], v[1], v[2]);
+          }) < kTolerance);
+    // What adaptive modulation is, element by element: (1 + scale) x + shift, with a line of its
+    // own for each image.
+    Arena memory, arena;
+    Tape<double> tape(arena);
+    const auto normal = [&](Shape shape, std::uint32_t stream) {
+        const Tensor<double> values = memory.make<double>(shape);
+        fill_normal(values, Random(varied_seed(6), Purpose::test, stream));
+        return values;
+    };
+    const Tensor<double> in = normal(x, 1), scale = normal(lines, 2), shift = normal(lines, 3),
+                         gate = normal(lines, 4), plus_one = memory.make<double>(lines);
+    for (std::ptrdiff_t i = 0; i < scale.numel(); ++i) plus_one.data()[i] = 1 + scale.data()[i];
+    const Var<double> v = tape.constant(in), plain = layer_norm(v),
+                      modulated = layer_norm(v, tape.constant(plus_one), tape.constant(shift)),
+                      gated = add_gated(v, tape.constant(gate), modulated);
+    for (int n = 0; n < 2; ++n) {
+        for (int r = 0; r < rows; ++r) {
+            for (int c = 0; c < 5; ++c) {
+                const double y = (1 + scale(n, c)) * plain.value()(n, r, c) + shift(n, c);
+                CHECK(modulated.value()(n, r, c) == doctest::Approx(y).epsilon(1e-13));
+                CHECK(gated.value()(n, r, c) ==
+                      doctest::Approx(in(n, r, c) + gate(n, c) * y).epsilon(1e-13));
+            }
+        }
+    }
+}
+
+/// z g(z) and its derivative, from the definitions.
+std::pair<double, double> plain_gelu(Gelu kind, double z) {
+    const auto gate = [kind](double v) {
+        if (kind == Gelu::erf) return 0.5 * std::erfc(-v / std::numbers::sqrt2);
+        if (kind == Gelu::quick) return 1 / (1 + std::exp(-1.702 * v));
+        return 0.5 * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (v + 0.044715 * v * v * v)));
+    };
+    const double h = 1e-4;
+    const auto y = [&](double v) { return v * gate(v); };
+    // Five points: an error of some h^4 y^(5) / 30.
+    return {y(z), (y(z - 2 * h) - 8 * y(z - h) + 8 * y(z + h) - y(z + 2 * h)) / (12 * h)};
+}
+
+TEST_CASE_TEMPLATE("GELU in three forms, and GEGLU, equal their definitions", T, float, double) {
+    Arena memory, arena;
+    Tape<T> tape(arena);
+    constexpr int kRows = 3, kChannels = 517;
+    const Tensor<T> x = memory.make<T>({kRows, 2 * kChannels}), dx = memory.zeros<T>(x.shape()),
+                    dpair = memory.zeros<T>(x.shape()), dy = memory.make<T>({kRows, kChannels});
+    for (std::ptrdiff_t i = 0; i < x.numel(); ++i)
+        x.data()[i] = static_cast<T>(i * 7919 % 1601 - 800) / 100;
+    for (std::ptrdiff_t i = 0; i < dy.numel(); ++i) dy.data()[i] = static_cast<T>(i % 5 + 1);
+    const double bound = std::is_same_v<T, float> ? 3e-7 : 1e-9;  // the latter of the five points
+    for (const Gelu kind : {Gelu::erf, Gelu::tanh, Gelu::quick}) {
+        tape.reset();
+        fill(dx, T(0)), fill(dpair, T(0));
+        const Var<T> y = gelu(tape.leaf(x, dx), kind), pair = geglu(tape.leaf(x, dpair), kind);
+        tape.backward_from(y, T(1));
+        tape.backward(pair, dy);
+        for (int r = 0; r < kRows; ++r) {
+            for (int c = 0; c < kChannels; ++c) {
+                const double a = static_cast<double>(x(r, c)),
+                             z = static_cast<double>(x(r, kChannels + c)),
+                             d = static_cast<double>(dy(r, c));
+                const auto [value, slope] = plain_gelu(kind, z);
+                const auto near = [&](T got, double expected) {
+                    CHECK(std::abs(static_cast<double>(got) - expected) <
+                          bound * (1 + std::abs(z)) * (1 + std::abs(a)) * (1 + d));
+                };
+                near(y.value()(r, kChannels + c), value);
+                near(dx(r, kChannels + c), slope);
+                near(pair.value()(r, c), a * value);
+                near(dpair(r, c), d * value);
+                near(dpair(r, kChannels + c), d * a * slope);
+            }
+        }
+    }
+    CHECK_THROWS_WITH_AS(geglu(tape.constant({x.data(), {3, 5}})),
+                         "geglu: x is [3,5], expected an even number of channels", Error);
 }
 
 TEST_CASE("activations let NaN through") {

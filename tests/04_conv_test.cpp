@@ -244,11 +244,13 @@ TEST_CASE("(4.17) (4.18) six values and six products give a row of four, 36 a ti
 TEST_CASE_TEMPLATE("(4.17) (4.18) (4.19) Winograd's convolution and VJPs equal plain loops", T,
                    float, double) {
     // 7 x 7 and 5 x 9 leave tiles half outside; 3, 20 and 33 channels leave registers half full.
+    // The weights of the last two do not fit in the cache; those of the last go in pieces.
     struct Case {
         int n, h, w, c, o;
     };
     for (const Case s : {Case{1, 1, 1, 1, 1}, Case{2, 5, 9, 3, 20}, Case{1, 7, 7, 33, 17},
-                         Case{9, 4, 4, 16, 16}, Case{1, 28, 28, 32, 32}, Case{3, 14, 14, 64, 32}}) {
+                         Case{9, 4, 4, 16, 16}, Case{1, 28, 28, 32, 32}, Case{3, 14, 14, 64, 32},
+                         Case{2, 10, 13, 100, 90}, Case{1, 5, 6, 420, 300}}) {
         CAPTURE(s.h);
         CAPTURE(s.c);
         Numbers<T> numbers;
@@ -311,9 +313,11 @@ TEST_CASE_TEMPLATE("(4.20) a convolution of a doubled picture and its VJPs equal
     struct Case {
         int n, h, w, c, o;
     };
-    // The last two do not consist of whole tiles, or have few channels.
+    // Two do not consist of whole tiles, or have few channels. The weights of the last two do not
+    // fit in the cache; those of the last go in pieces.
     for (const Case s : {Case{1, 4, 4, 16, 16}, Case{3, 8, 12, 33, 20}, Case{9, 4, 8, 17, 48},
-                         Case{2, 28, 28, 64, 32}, Case{2, 6, 7, 16, 16}, Case{2, 8, 8, 2, 16}}) {
+                         Case{2, 28, 28, 64, 32}, Case{2, 6, 7, 16, 16}, Case{2, 8, 8, 2, 16},
+                         Case{1, 16, 28, 110, 100}, Case{1, 4, 8, 450, 400}}) {
         CAPTURE(s.h);
         CAPTURE(s.c);
         Numbers<T> numbers;

@@ -289,7 +289,9 @@ TEST_CASE_TEMPLATE("(4.5) (4.6) group norm and SiLU equal plain loops within a f
                 channels_of(x, 0, s.a), {}, gain, bias, s.groups, s.eps, with_silu};
             if (s.b > 0) in.b = channels_of(x, s.a, s.b);
             const Tensor<T> y = memory.make<T>(x.shape()), again = memory.make<T>(x.shape());
-            const GroupNormLines<T> lines(s.images, channels, s.groups, memory);
+            const auto line = [&](int n) { return memory.make<T>({s.images, n}); };
+            const GroupNormLines<T> lines{line(channels), line(channels), line(s.groups),
+                                          line(s.groups)};
             group_norm_forward(in, lines, y, scratch);
             CHECK(epsilons(y, expected.y) < most);
             GroupNormGradients<T> to;

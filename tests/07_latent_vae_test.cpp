@@ -311,6 +311,28 @@ TEST_CASE("(7.16) the preview finds a linear map, and of others the closest") {
     const Array<float> drawn = preview(z);
     CHECK(drawn.tensor()(2, 1, 0, 0) ==
           doctest::Approx(static_cast<double>(colour(2, 1, 0, 0))).epsilon(1e-4));
+    // Of pictures that are no linear map of z: what is left over is at right angles to every latent
+    // channel and to 1, or another map would be closer.
+    const Tensor<float> noise = normal<float>(memory, pictures.shape(), 15);
+    const Preview closest = fit_preview(z, noise);
+    const Array<float> map = closest(z);
+    for (int c = 0; c < 2; ++c) {
+        std::array<double, 5> along{};  // the four channels, and 1
+        double size = 0;
+        for (int cell = 0; cell < 12; ++cell) {
+            const int n = cell / 4, i = cell / 2 % 2, j = cell % 2;
+            double mean = 0;
+            for (int p = 0; p < 6; ++p)
+                mean += static_cast<double>(noise(n, 2 * i + p / 3, 3 * j + p % 3, c)) / 6;
+            const double left = static_cast<double>(map.tensor()(n, i, j, c)) - mean;
+            size += left * left;
+            for (int k = 0; k < 4; ++k)
+                along.at(static_cast<std::size_t>(k)) += left * static_cast<double>(z(n, i, j, k));
+            along.back() += left;
+        }
+        CHECK(size > 0.1);
+        for (const double a : along) CHECK(std::abs(a) < 1e-4);
+    }
 }
 
 TEST_SUITE_END();

@@ -6,6 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "07_latent_vae/autoencoder_file.hpp"
+#include "07_latent_vae/latent_set.hpp"
+#include "07_latent_vae/pictures.hpp"
 #include "io/csv.hpp"
 #include "io/image.hpp"
 #include "io/json.hpp"
@@ -70,7 +73,21 @@ TEST_CASE("training writes an autoencoder and a pipeline of diffusers, pictures 
     const nlohmann::json index = read_json(out / "model_index.json");
     CHECK(index["_class_name"] == "LDMPipeline");
     CHECK(index["vqvae"] == nlohmann::json({"diffusers", "AutoencoderKL"}));
-    CHECK(read_json(out / "vqvae/config.json")["scaling_factor"].get<double>() > 0);
+    // With the scale that the folder tells, posteriors of pictures have mean square 1, after a
+    // training of any length.
+    LoadedAutoencoder loaded = load_autoencoder(out);
+    const Array<float> x =
+        find_pictures("scenes", world().folder.path().string(), 8, 1).learned(0, 64);
+    const LatentSet set =
+        encode_posteriors(loaded.model, loaded.model.scale, loaded.values, x.tensor());
+    double square = 0;
+    for (std::ptrdiff_t i = 0; i < set.mean.shape().numel(); ++i) {
+        const double mean = static_cast<double>(set.mean.data()[i]),
+                     deviation = static_cast<double>(set.deviation.data()[i]);
+        square += mean * mean + deviation * deviation;
+    }
+    CHECK(square / static_cast<double>(set.mean.shape().numel()) ==
+          doctest::Approx(1).epsilon(0.05));
     CHECK(read_csv(out / "vqvae/train.csv").rows.size() == 8);
     // The channels' nats are those of the picture.
     double nats = 0;
@@ -254,7 +271,7 @@ TEST_CASE("pictures of any size are encoded, decoded and reconstructed, and cut 
         {"encode", "--model", world().out.string(), "--image", (folder / "mine.png").string()},
         folder / "coded");
     CHECK(encoded.exit_code == 0);
-    CHECK(contains(encoded.out, "70 x 33 pixels are no multiples of 8; the middle 64 x 32"));
+    CHECK(contains(encoded.out, "70 x 33 pixels are not multiples of 8; the middle 64 x 32"));
     const NpyArray latent = read_npy(folder / "coded" / "latent_1.npy");
     CHECK(latent.shape == std::vector<int>{1, 8, 4, 4});
     const ProcessResult decoded =
@@ -269,6 +286,16 @@ TEST_CASE("pictures of any size are encoded, decoded and reconstructed, and cut 
                    folder / "coded")
               .exit_code == 0);
     CHECK(fs::exists(folder / "coded" / "reconstructed_1.png"));
+    const auto decode = [&](const Shape& shape) {
+        const Array<float> numbers(shape);
+        write_npy(folder / "given.npy", numbers.tensor());
+        return world().run({"decode", "--model", world().out.string(), "--latents",
+                            (folder / "given.npy").string()},
+                           folder / "coded");
+    };
+    CHECK(contains(decode({0, 8, 8, 4}).err,
+                   "given.npy: has numbers [0,8,8,4], expected float32 numbers [N,h,w,4]"));
+    CHECK(contains(decode({1, 8, 8, 3}).err, "given.npy: has numbers [1,8,8,3], expected"));
     write_png(folder / "small.png", noise(7, 9, 3, 256));
     const ProcessResult small = world().run(
         {"encode", "--model", world().out.string(), "--image", (folder / "small.png").string()},
@@ -353,6 +380,20 @@ TEST_CASE("a diffusion and an autoencoder that do not belong together are refuse
         world().run({"sample", "--n", "1", "--steps", "2"}, folder / "copy");
     CHECK(channels.exit_code == 1);
     CHECK(contains(channels.err, "its network draws 4 channels, its autoencoder has latents of 2"));
+
+    // One level less: latents of 16 x 16, which say that they have the same scale.
+    REQUIRE(world()
+                .run({"train", "--preset", "smoke", "--channels", "8,16,16"}, folder / "larger")
+                .exit_code == 0);
+    nlohmann::json larger = read_json(folder / "larger" / "vqvae" / "config.json");
+    larger["scaling_factor"] =
+        read_json(world().out / "vqvae" / "config.json")["scaling_factor"].get<double>();
+    fs::remove_all(folder / "copy" / "vqvae");
+    fs::copy(folder / "larger" / "vqvae", folder / "copy" / "vqvae", fs::copy_options::recursive);
+    write_json(config, larger);
+    const ProcessResult size = world().run({"sample", "--n", "1", "--steps", "2"}, folder / "copy");
+    CHECK(size.exit_code == 1);
+    CHECK(contains(size.err, "its network draws latents of 8 x 8, its autoencoder makes 16 x 16"));
 
     const ProcessResult pixels = run_program({"04_unet", "sample", "--model", world().out.string(),
                                               "--out", (folder / "pixels").string()});

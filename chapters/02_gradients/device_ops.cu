@@ -206,8 +206,8 @@ Var<Float> linear(Var<Float> x, Var<Float> weight, Var<Float> bias) {
     require(weight.shape().rank == 2 && weight.size(0) == in.size(1), "linear: x is ", x.shape(),
             ", weight is ", weight.shape(), ", expected [", in.size(1), ",out]");
     const int rows = in.size(0), inputs = in.size(1), outputs = weight.size(1);
-    require(bias.shape() == Shape{outputs}, "linear: bias is ", bias.shape(), ", expected [",
-            outputs, "]");
+    require(!bias || bias.shape() == Shape{outputs}, "linear: bias is ",
+            bias ? bias.shape() : Shape{}, ", expected [", outputs, "]");
     Shape shape = x.shape();
     shape.n[static_cast<std::size_t>(shape.rank - 1)] = outputs;
     const Var<Float> y = x.tape().result(shape, x, weight, bias);
@@ -219,8 +219,9 @@ Var<Float> linear(Var<Float> x, Var<Float> weight, Var<Float> bias) {
                                ByColumns(raw(weight.value()), outputs, outputs, inputs),
                                Plain{raw(y.value()), outputs, false}, rows, outputs, inputs,
                                scratch);  // (2.8)
-    cuda::for_each_number(y.value().numel(),
-                          cuda::AddRow{raw(bias.value()), outputs, raw(y.value())});
+    if (bias)
+        cuda::for_each_number(y.value().numel(),
+                              cuda::AddRow{raw(bias.value()), outputs, raw(y.value())});
     x.tape().record(y, [=] {
         const float* dy = raw(y.grad());
         if (x.needs_grad()) {  // (2.9) dX = dY W^T
@@ -284,6 +285,8 @@ void operations_stage(Stage& s) {
     });
     compare_on_tapes(s, "linear", {{2, 3, 7}, {7, 5}, {5}}, 1e-6,
                      [](const auto& v) { return linear(v[0], v[1], v[2]); });
+    compare_on_tapes(s, "linear without a bias", {{2, 3, 7}, {7, 5}}, 1e-6,
+                     [](const auto& v) { return linear(v[0], v[1]); });
     for (const auto& [in, out] : {std::pair(600, 5), std::pair(5, 600)}) {  // y's, then dx's
         compare_on_tapes(s, "linear, sums of 600 in parts", {{2, 3, in}, {in, out}, {out}}, 2e-5,
                          [](const auto& v) { return linear(v[0], v[1], v[2]); });

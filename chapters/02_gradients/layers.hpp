@@ -12,17 +12,22 @@ namespace diffusion {
 /// (2.8) [.., inputs] to [.., outputs].
 struct Linear {
     Parameter weight, bias;
+    bool has_bias = true;
 
     Linear() = default;
-    Linear(ParameterList& list, const std::string& name, int inputs, int outputs) {
+    Linear(ParameterList& list, const std::string& name, int inputs, int outputs,
+           bool with_bias = true)
+        : has_bias(with_bias) {
         const double bound = 1 / std::sqrt(static_cast<double>(inputs));
         weight =
             list.add(name + ".weight", {inputs, outputs}, Layout::linear, Init::uniform(bound));
-        bias = list.add(name + ".bias", {outputs}, Layout::plain, Init::uniform(bound));
+        if (has_bias)
+            bias = list.add(name + ".bias", {outputs}, Layout::plain, Init::uniform(bound));
     }
     template <class T>
     Var<T> operator()(Var<T> x) const {
-        return linear(x, x.tape().parameter(weight), x.tape().parameter(bias));
+        Tape<T>& tape = x.tape();
+        return linear(x, tape.parameter(weight), has_bias ? tape.parameter(bias) : Var<T>());
     }
 };
 

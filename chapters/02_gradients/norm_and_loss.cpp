@@ -25,38 +25,64 @@ void softmax_row(const T* x, T* y, int n) {
     for (int i = 0; i < n; ++i) y[i] *= factor;
 }
 
+/// The mean of f(a_i, b_i, ..) over a row, or over several side by side.
+template <class F, class T, class... Rows>
+T mean_over(int n, F f, const T* a, const Rows*... more) {
+    return sum_over<T>(n, f, a, more...) / static_cast<T>(n);
+}
+
 /// Rows that one core takes at a time.
 constexpr int kRowsOfPart = 16;
 
-/// row(r, dgain, dbias) for all rows; what it adds to dgain and dbias reaches the gradients of the
-/// two. Rows are summed up in groups, and then the groups, always in the same order: a sum does not
-/// depend on the cores.
-template <class T, class Row>
-void sum_over_rows(int rows, Var<T> gain, Var<T> bias, Arena& scratch, Row row) {
+/// What scales or shifts the rows of x: `given` [C], the same for all rows, or [N,C], one line for
+/// each of the N parts of x [N,..,C]; or none, which is `otherwise` everywhere.
+template <class T>
+struct Lines {
+    Var<T> given;
+    Tensor<T> values;  // [1 or N, C]
+    int rows;          // of x for each line
+
+    Lines(const char* operation, Var<T> x, Var<T> given_, T otherwise) : given(given_) {
+        const int channels = x.shape().back(),
+                  count = given && given.shape().rank == 2 ? given.size(0) : 1;
+        const Shape line{channels}, lines{x.size(0), channels};
+        require(!given || given.shape() == line || given.shape() == lines, operation,
+                ": x ends in ", channels, " channels, got parameters of shape ",
+                given ? given.shape() : Shape{});
+        values = given ? given.value().reshape({count, channels}) : x.tape().aside({1, channels});
+        if (!given) fill(values, otherwise);
+        rows = std::max(1, x.value().rows().size(0) / count);
+    }
+    const T* of(int row) const { return values[row / rows].data(); }
+};
+
+/// back(r, dgain, dbias) for all rows; what it adds to dgain and dbias reaches the gradients of
+/// what scaled and shifted the row. Rows are summed up in groups, and then the groups, always in
+/// the same order: a sum does not depend on the cores.
+template <class T, class Back>
+void sum_over_rows(int rows, const Lines<T>& gain, const Lines<T>& bias, Arena& scratch,
+                   Back back) {
     Arena::Scope scope(scratch);
     constexpr int kGroup = 64;
-    const int groups = (rows + kGroup - 1) / kGroup, n = gain.size(0);
-    const Tensor<T> sums = scratch.template zeros<T>({groups, 2, n});
+    const int line = std::min(gain.rows, bias.rows), groups_of_line = (line + kGroup - 1) / kGroup,
+              groups = rows / line * groups_of_line;
+    const Tensor<T> sums = scratch.template zeros<T>({groups, 2, gain.values.size(1)});
+    const auto first_row = [=](int group) {
+        return group / groups_of_line * line + std::min(line, group % groups_of_line * kGroup);
+    };
     in_parts(groups, 1, [&](int begin, int end) {
-        for (int r = begin * kGroup; r < std::min(rows, end * kGroup); ++r)
-            row(r, sums[r / kGroup][0].data(), sums[r / kGroup][1].data());
+        for (int g = begin; g < end; ++g) {
+            const int last = g + 1 < groups ? first_row(g + 1) : rows;
+            for (int r = first_row(g); r < last; ++r) back(r, sums[g][0].data(), sums[g][1].data());
+        }
     });
-    for (int g = 0; g < groups; ++g) {
-        if (gain.needs_grad()) write_or_add(gain.grad(), T(1), sums[g][0], true);
-        if (bias.needs_grad()) write_or_add(bias.grad(), T(1), sums[g][1], true);
-    }
-}
-
-/// Where a gradient is to be added; nullptr if it is not wanted.
-template <class T>
-T* wanted_gradient(Var<T> x) {
-    return x.needs_grad() ? x.grad().data() : nullptr;
-}
-
-template <class T>
-void require_channels(const char* operation, Var<T> x, Var<T> per_channel) {
-    require(per_channel.shape() == Shape{x.shape().back()}, operation, ": x ends in ",
-            x.shape().back(), " channels, got parameters of shape ", per_channel.shape());
+    const auto add = [&](const Lines<T>& to, int part) {
+        if (!to.given.needs_grad()) return;
+        const Tensor<T> grad = to.given.grad().reshape(to.values.shape());
+        for (int g = 0; g < groups; ++g)
+            write_or_add(grad[first_row(g) / to.rows], T(1), sums[g][part], true);
+    };
+    add(gain, 0), add(bias, 1);
 }
 
 }  // namespace
@@ -83,56 +109,49 @@ Var<T> softmax(Var<T> x) {
 
 template <class T>
 Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps) {
-    require_channels("layer_norm", x, gain);
-    require_channels("layer_norm", x, bias);
-    Var<T> y = x.tape().result(x.shape(), x, gain, bias);
+    const Lines<T> scales("layer_norm", x, gain, 1), shifts("layer_norm", x, bias, 0);
+    const Var<T> y = x.tape().result(x.shape(), x, gain, bias);
     const Tensor<T> in = x.value().rows(), out = y.value().rows();
     const int rows = in.size(0), n = in.size(1);
-    Arena& arena = x.tape().arena();
-    const Tensor<T> means = arena.template make<T>({rows}),
-                    inverse = arena.template make<T>({rows});  // 1 / deviation
-    const T *scale = gain.value().data(), *shift = bias.value().data();
+    const Tensor<T> means = x.tape().aside({rows}),
+                    inverse = x.tape().aside({rows});  // 1 / deviation
     in_parts(rows, kRowsOfPart, [&](int begin, int end) {
         for (int r = begin; r < end; ++r) {
-            const T* v = in[r].data();
+            const T *v = in[r].data(), *scale = scales.of(r), *shift = shifts.of(r);
             T* to = out[r].data();
-            T mean = 0, variance = 0;
-#pragma omp simd reduction(+ : mean)
-            for (int i = 0; i < n; ++i) mean += v[i];
-            mean = means(r) = mean / static_cast<T>(n);
-#pragma omp simd reduction(+ : variance)
-            for (int i = 0; i < n; ++i) variance += (v[i] - mean) * (v[i] - mean);
-            const T inv = inverse(r) = 1 / std::sqrt(variance / static_cast<T>(n) + eps);
+            const T mean = means(r) = mean_over(
+                n, [](auto a) { return a; }, v);
+            const auto square = [=](auto a) { return (a - mean) * (a - mean); };
+            const T inv = inverse(r) = 1 / std::sqrt(mean_over(n, square, v) + eps);
 #pragma omp simd
             for (int i = 0; i < n; ++i) to[i] = (v[i] - mean) * inv * scale[i] + shift[i];
         }
     });
     x.tape().record(y, [=] {
-        const Tensor<T> dys = y.grad().rows(), dxs = x.needs_grad() ? x.grad().rows() : Tensor<T>();
-        sum_over_rows<T>(rows, gain, bias, x.tape().scratch(), [=](int r, T* dgain, T* dbias) {
-            const T *dy = dys[r].data(), *v = in[r].data(), middle = means(r), inv = inverse(r);
-            T mean = 0,
-              along = 0;  // of g = gain dy: its mean, and its component along the normalised row
-#pragma omp simd reduction(+ : mean, along)
-            for (int i = 0; i < n; ++i) {
-                const T g = scale[i] * dy[i];
-                mean += g;
-                along += g * (v[i] - middle) * inv;
-            }
-            mean /= static_cast<T>(n);
-            along /= static_cast<T>(n);
+        bool add = true;
+        const Tensor<T> dys = y.grad().rows(),
+                        dxs = x.needs_grad() ? x.grad_or_room(add).rows() : Tensor<T>();
+        sum_over_rows<T>(rows, scales, shifts, x.tape().scratch(), [=](int r, T* dgain, T* dbias) {
+            const T *dy = dys[r].data(), *v = in[r].data(), *scale = scales.of(r);
+            const T middle = means(r), inv = inverse(r);
 #pragma omp simd
             for (int i = 0; i < n; ++i) {
                 dgain[i] += dy[i] * (v[i] - middle) * inv;
                 dbias[i] += dy[i];
             }
             if (!dxs) return;
+            // Of g = scale dy: its mean, and its component along the normalised row.
+            const auto times = [](auto s, auto d) { return s * d; };
+            const auto share = [=](auto s, auto d, auto a) { return s * d * (a - middle) * inv; };
+            const T mean = mean_over(n, times, scale, dy),
+                    along = mean_over(n, share, scale, dy, v);
             T* dx = dxs[r].data();
-#pragma omp simd
-            for (int i = 0; i < n; ++i) {
+            const auto slope = [=](int i) {
                 const T g = scale[i] * dy[i], normal = (v[i] - middle) * inv;
-                dx[i] += inv * (g - mean - normal * along);  // (2.11)
-            }
+                return inv * (g - mean - normal * along);  // (2.11)
+            };
+#pragma omp simd
+            for (int i = 0; i < n; ++i) dx[i] = add ? dx[i] + slope(i) : slope(i);
         });
     });
     return y;
@@ -140,39 +159,74 @@ Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps) {
 
 template <class T>
 Var<T> rms_norm(Var<T> x, Var<T> gain, T eps) {
-    require_channels("rms_norm", x, gain);
-    Var<T> y = x.tape().result(x.shape(), x, gain);
+    const Lines<T> scales("rms_norm", x, gain, 1), none("rms_norm", x, {}, 0);
+    const Var<T> y = x.tape().result(x.shape(), x, gain);
     const Tensor<T> in = x.value().rows(), out = y.value().rows();
     const int rows = in.size(0), n = in.size(1);
-    const Tensor<T> inverse = x.tape().arena().template make<T>({rows});
-    const T* scale = gain.value().data();
-    for (int r = 0; r < rows; ++r) {
-        const T *v = in[r].data(), square = dot(v, v, n) / static_cast<T>(n);
-        const T inv = inverse(r) = 1 / std::sqrt(square + eps);
-        T* to = out[r].data();
+    const Tensor<T> inverse = x.tape().aside({rows});
+    in_parts(rows, kRowsOfPart, [&](int begin, int end) {
+        for (int r = begin; r < end; ++r) {
+            const T *v = in[r].data(), *scale = scales.of(r);
+            const auto square = [](auto a) { return a * a; };
+            const T inv = inverse(r) = 1 / std::sqrt(mean_over(n, square, v) + eps);
+            T* to = out[r].data();
 #pragma omp simd
-        for (int i = 0; i < n; ++i) to[i] = v[i] * inv * scale[i];
-    }
-    x.tape().record(y, [=] {
-        T *dgain = wanted_gradient(gain), *dx = wanted_gradient(x);
-        for (int r = 0; r < rows; ++r) {
-            const T *dy = y.grad().rows()[r].data(), *v = in[r].data(), inv = inverse(r);
-            T along = 0;
-#pragma omp simd reduction(+ : along)
-            for (int i = 0; i < n; ++i) along += scale[i] * dy[i] * v[i];
-            along *= inv / static_cast<T>(n);
-            if (dgain != nullptr) {
-#pragma omp simd
-                for (int i = 0; i < n; ++i) dgain[i] += dy[i] * v[i] * inv;
-            }
-            if (dx == nullptr) continue;
-#pragma omp simd
-            for (int i = 0; i < n; ++i) {
-                const T g = scale[i] * dy[i];  // (2.12)
-                dx[i] += inv * (g - v[i] * inv * along);
-            }
-            dx += n;
+            for (int i = 0; i < n; ++i) to[i] = v[i] * inv * scale[i];
         }
+    });
+    x.tape().record(y, [=] {
+        bool add = true;
+        const Tensor<T> dys = y.grad().rows(),
+                        dxs = x.needs_grad() ? x.grad_or_room(add).rows() : Tensor<T>();
+        sum_over_rows<T>(rows, scales, none, x.tape().scratch(), [=](int r, T* dgain, T*) {
+            const T *dy = dys[r].data(), *v = in[r].data(), *scale = scales.of(r);
+            const T inv = inverse(r);
+#pragma omp simd
+            for (int i = 0; i < n; ++i) dgain[i] += dy[i] * v[i] * inv;
+            if (!dxs) return;
+            const auto share = [=](auto s, auto d, auto a) { return s * d * a * inv; };
+            const T along = mean_over(n, share, scale, dy, v);
+            T* dx = dxs[r].data();
+            const auto slope = [=](int i) {
+                const T g = scale[i] * dy[i];  // (2.12)
+                return inv * (g - v[i] * inv * along);
+            };
+#pragma omp simd
+            for (int i = 0; i < n; ++i) dx[i] = add ? dx[i] + slope(i) : slope(i);
+        });
+    });
+    return y;
+}
+
+template <class T>
+Var<T> add_gated(Var<T> x, Var<T> gate, Var<T> f) {
+    require_same_shape("add_gated", x.value(), f.value());
+    const Lines<T> gates("add_gated", x, gate, 1), none("add_gated", x, {}, 0);
+    const Var<T> y = x.tape().result(x.shape(), x, gate, f);
+    const Tensor<T> in = x.value().rows(), added = f.value().rows(), out = y.value().rows();
+    const int rows = in.size(0), n = in.size(1);
+    in_parts(rows, kRowsOfPart, [&](int begin, int end) {
+        for (int r = begin; r < end; ++r) {
+            const T *a = in[r].data(), *b = added[r].data(), *g = gates.of(r);
+            T* to = out[r].data();
+#pragma omp simd
+            for (int i = 0; i < n; ++i) to[i] = a[i] + g[i] * b[i];
+        }
+    });
+    x.tape().record(y, [=] {
+        if (x.needs_grad()) x.add_to_grad(y.grad());
+        bool add = true;
+        const Tensor<T> dys = y.grad().rows(),
+                        dfs = f.needs_grad() ? f.grad_or_room(add).rows() : Tensor<T>();
+        sum_over_rows<T>(rows, gates, none, x.tape().scratch(), [=](int r, T* dgate, T*) {
+            const T *dy = dys[r].data(), *b = added[r].data(), *g = gates.of(r);
+#pragma omp simd
+            for (int i = 0; i < n; ++i) dgate[i] += dy[i] * b[i];
+            if (!dfs) return;
+            T* df = dfs[r].data();
+#pragma omp simd
+            for (int i = 0; i < n; ++i) df[i] = add ? df[i] + g[i] * dy[i] : g[i] * dy[i];
+        });
     });
     return y;
 }
@@ -206,7 +260,7 @@ Var<T> cross_entropy(Var<T> x, std::span<const int> labels) {
             "cross_entropy: x is ", x.shape(), ", expected [", labels.size(), ",classes]");
     const int rows = x.size(0), classes = x.size(1);
     Var<T> y = x.tape().result({1}, x);
-    const Tensor<T> difference = x.tape().arena().template make<T>(x.shape());  // softmax - one-hot
+    const Tensor<T> difference = x.tape().aside(x.shape());  // softmax - one-hot
     double sum = 0;
     for (int r = 0; r < rows; ++r) {
         const int label = labels[static_cast<std::size_t>(r)];
@@ -235,6 +289,7 @@ Var<T> cross_entropy(Var<T> x, std::span<const int> labels) {
     template Var<T> softmax(Var<T>);                       \
     template Var<T> layer_norm(Var<T>, Var<T>, Var<T>, T); \
     template Var<T> rms_norm(Var<T>, Var<T>, T);           \
+    template Var<T> add_gated(Var<T>, Var<T>, Var<T>);     \
     template Var<T> mse(Var<T>, Var<T>);                   \
     template Var<T> cross_entropy(Var<T>, std::span<const int>);
 DIFFUSION_INSTANTIATE(float)

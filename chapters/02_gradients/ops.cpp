@@ -206,10 +206,29 @@ Var<T> silu(Var<T> x) {
         [](T v, T y) { return silu_slope(logistic(v), y); });  // (2.6)
 }
 template <class T>
-Var<T> gelu(Var<T> x) {
-    return elementwise(
-        x, [](T v) { return v * normal_cdf(v); },
-        [](T v, T) { return normal_cdf(v) + v * normal_density(v); });
+Var<T> gelu(Var<T> x, Gelu kind) {
+    const Var<T> y = x.tape().result(x.shape(), x);
+    gelu_forward<T>(kind, x.value(), y.value());
+    x.tape().record(y, [=] {
+        bool add = true;
+        const Tensor<T> dx = x.grad_or_room(add);
+        gelu_vjp<T>(kind, x.value(), y.grad(), add, dx);
+    });
+    return y;
+}
+template <class T>
+Var<T> geglu(Var<T> x, Gelu kind) {
+    Shape shape = x.shape();
+    require(shape.back() % 2 == 0, "geglu: x is ", shape, ", expected an even number of channels");
+    shape.n[static_cast<std::size_t>(shape.rank - 1)] /= 2;
+    const Var<T> y = x.tape().result(shape, x);
+    geglu_forward<T>(kind, x.value(), y.value());
+    x.tape().record(y, [=] {
+        bool add = true;
+        const Tensor<T> dx = x.grad_or_room(add);
+        geglu_vjp<T>(kind, x.value(), y.grad(), add, dx);
+    });
+    return y;
 }
 
 template <class T>
@@ -217,8 +236,8 @@ Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias) {
     const int inputs = x.shape().back();
     require(weight.shape().rank == 2 && weight.size(0) == inputs, "linear: x is ", x.shape(),
             ", weight is ", weight.shape(), ", expected [", inputs, ",out]");
-    require(bias.shape() == Shape{weight.size(1)}, "linear: weight is ", weight.shape(),
-            ", bias is ", bias.shape());
+    require(!bias || bias.shape() == Shape{weight.size(1)}, "linear: weight is ", weight.shape(),
+            ", bias is ", bias ? bias.shape() : Shape{});
     return product(x, weight, bias);  // (2.8)
 }
 
@@ -282,7 +301,8 @@ Var<T> embedding(Var<T> table, std::span<const int> ids) {
     template Var<T> sigmoid(Var<T>);                \
     template Var<T> tanh(Var<T>);                   \
     template Var<T> silu(Var<T>);                   \
-    template Var<T> gelu(Var<T>);                   \
+    template Var<T> gelu(Var<T>, Gelu);             \
+    template Var<T> geglu(Var<T>, Gelu);            \
     template Var<T> linear(Var<T>, Var<T>, Var<T>); \
     template Var<T> embedding(Var<T>, std::span<const int>);
 DIFFUSION_INSTANTIATE(float)

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "02_gradients/tape.hpp"
+#include "kernels/gelu.hpp"
 
 namespace diffusion {
 
@@ -53,11 +54,15 @@ constexpr V silu_slope(V s, V y) {
     // <<<
 }
 template <class T>
-Var<T> gelu(Var<T> x);  ///< x Phi(x), exact (Hendrycks, Gimpel 2016, arXiv:1606.08415)
-
-/// x[.., I] weight[I, O] + bias[O] (2.8).
+Var<T> gelu(Var<T> x, Gelu kind = Gelu::erf);  ///< x Phi(x), or one of its approximations
+/// x [.., 2C] to a gelu(b) [.., C], where a are the first C channels and b the others (Shazeer
+/// 2020, arXiv:2002.05202).
 template <class T>
-Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias);
+Var<T> geglu(Var<T> x, Gelu kind = Gelu::erf);
+
+/// x[.., I] weight[I, O] + bias[O], if there is one (2.8).
+template <class T>
+Var<T> linear(Var<T> x, Var<T> weight, Var<T> bias = {});
 
 /// x[R, C] as [C, R] (2.28).
 template <class T>
@@ -77,12 +82,16 @@ Var<T> softmax(Var<T> x);
 
 /// Over the last axis: mean 0 and variance 1, then times gain[C] plus bias[C] (2.11) (Ba, Kiros,
 /// Hinton 2016, arXiv:1607.06450). The variance divides by C; eps is added to it inside the root.
+/// For x [N,..,C] gain and bias may also be [N,C], a line for each of the N, or none: 1 and 0.
 template <class T>
-Var<T> layer_norm(Var<T> x, Var<T> gain, Var<T> bias, T eps = T(1e-5));
-/// Over the last axis: root mean square 1, then times gain[C] (2.12) (Zhang, Sennrich 2019,
+Var<T> layer_norm(Var<T> x, Var<T> gain = {}, Var<T> bias = {}, T eps = T(1e-5));
+/// Over the last axis: root mean square 1, then times gain, as above (2.12) (Zhang, Sennrich 2019,
 /// arXiv:1910.07467).
 template <class T>
-Var<T> rms_norm(Var<T> x, Var<T> gain, T eps = T(1e-6));
+Var<T> rms_norm(Var<T> x, Var<T> gain = {}, T eps = T(1e-6));
+/// x + gate f, for x [N,..,C], f of its shape, and a gate [C] or [N,C] as above.
+template <class T>
+Var<T> add_gated(Var<T> x, Var<T> gate, Var<T> f);
 
 /// Mean of (x - target)^2 over all elements: one number (2.13).
 template <class T>

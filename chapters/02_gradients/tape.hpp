@@ -3,6 +3,7 @@
 // product (VJP).
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iterator>
 #include <new>
 #include <span>
@@ -108,6 +109,7 @@ private:
         Tensor<T> value, grad;
         bool needs_grad;
         std::ptrdiff_t made;  // how many VJPs had been recorded when its memory was taken
+        Node* owner;          // whose memory it is: this node's own, or the one's it is an alias of
     };
     explicit Var(Node* node) : node_(node) {}
     Node* node_ = nullptr;
@@ -126,7 +128,7 @@ public:
     Tape(const Tape&) = delete;
     Tape& operator=(const Tape&) = delete;
 
-    /// Memory that lives until reset(): what the tape and its VJPs need.
+    /// Memory that lives until reset(), for what operations and their VJPs need.
     Arena& arena() const { return arena_; }
     /// The same for numbers, values and gradients: usually the same arena.
     Arena& numbers() const { return numbers_; }
@@ -156,21 +158,42 @@ public:
     /// Room for the result of an operation on `inputs`.
     template <class... Inputs>
     Var<T> result(Shape shape, const Inputs&... inputs) {
-        return node(room(shape), {}, (inputs.needs_grad() || ...), recorded());
+        results_.push_back(node(room(shape), {}, (inputs.needs_grad() || ...), recorded()));
+        return results_.back();
     }
-
-    /// Says, once, that x, the result of an operation, was read for the last time. If no VJP will
-    /// read it either, the next result of this size takes its place, in memory that is still in the
-    /// cache. A VJP that reads x was recorded after x was made: where none was recorded since, none
-    /// reads it.
-    void done(Var<T> x) {
-        if (x.node_->made == recorded()) free_.push_back(x.value());
-    }
+    /// Room for what the VJP of an operation needs besides its inputs and its result.
+    Tensor<T> aside(Shape shape) { return result(shape).value(); }
 
     /// A result that is the memory of `of` seen differently.
     template <class... Inputs>
     Var<T> alias(Var<T> of, Tensor<T> value, const Inputs&... inputs) {
-        return node(value, {}, (of.needs_grad() || ... || inputs.needs_grad()), of.node_->made);
+        const Var<T> x = node(value, {}, (of.needs_grad() || ... || inputs.needs_grad()));
+        x.node_->owner = of.node_->owner;
+        return x;
+    }
+
+    /// Says that x, the result of an operation, was read for the last time. If no VJP will read it
+    /// either, a later result takes its place, in memory that is still in the cache. A VJP that
+    /// reads x was recorded after x was made: where none was recorded since, none reads it.
+    void done(Var<T> x) {
+        typename Var<T>::Node& owner = *x.node_->owner;
+        if (owner.made != recorded()) return;
+        give_back(owner.value);
+        owner.made = kNotOurs;  // from now on
+    }
+
+    /// What `part` returns, a part of a network of whose results none but that is read afterwards.
+    /// The others are done, all at once. So training keeps what its VJPs read, and a network that
+    /// is only run holds what lies between its parts, and the results of one part at a time.
+    template <class Part>
+    Var<T> result_of(Part part) {
+        const std::ptrdiff_t first = std::ssize(results_);
+        const Var<T> y = part(), kept(y.node_->owner);
+        for (auto x = results_.begin() + first; x != results_.end(); ++x)
+            if (x->node_ != kept.node_) done(*x);
+        results_.resize(static_cast<std::size_t>(first));
+        results_.push_back(kept);  // for the part around this one
+        return y;
     }
 
     /// Remembers how to pull the gradient of `output` back to the inputs. `vjp` is kept by copy.
@@ -179,7 +202,7 @@ public:
         static_assert(std::is_trivially_destructible_v<Vjp>, "capture views and numbers only");
         if (watching_) watch(output.value(), last_parameter_);
         if (!output.needs_grad()) return;
-        void* memory = arena_.allocate(sizeof(Vjp));
+        void* memory = records_.allocate(sizeof(Vjp));
         steps_.push_back({new (memory) Vjp(vjp), [](void* p) { (*static_cast<Vjp*>(p))(); }, output,
                           last_parameter_});
     }
@@ -214,19 +237,26 @@ public:
 
     /// Memory for a result or its gradient, with anything in it.
     Tensor<T> room(const Shape& shape) {
-        for (auto free = free_.rbegin(); free != free_.rend(); ++free) {
-            if (free->numel() != shape.numel()) continue;
-            const Tensor<T> room = free->reshape(shape);
-            free_.erase(std::next(free).base());
-            return room;
+        const std::ptrdiff_t size = whole(shape.numel());
+        auto free = smallest_of_at_least(size);
+        if (free == free_.rend()) {
+            join_neighbours();
+            free = smallest_of_at_least(size);
         }
-        return numbers_.make<T>(shape);
+        if (free == free_.rend()) return numbers_.make<T>(shape);
+        const Tensor<T> room(free->memory, shape);
+        free->memory += size;
+        free->size -= size;
+        if (free->size == 0) free_.erase(std::next(free).base());
+        return room;
     }
 
     /// Forgets all operations and frees their memory. Every Var made so far becomes invalid.
     void reset() {
         steps_.clear();
+        results_.clear();
         free_.clear();
+        records_.reset();
         arena_.reset();
         if (&numbers_ != &arena_) numbers_.reset();
         scratch_.reset();
@@ -249,7 +279,7 @@ private:
             step->run(step->vjp);
             // Passed on, and never asked for again: the next gradient of this size takes its place.
             Tensor<T>& passed = step->output.node_->grad;
-            if (passed) free_.push_back(passed);
+            if (passed) give_back(passed);
             passed = {};
         }
     }
@@ -257,11 +287,49 @@ private:
     /// How many VJPs have been recorded.
     std::ptrdiff_t recorded() const { return std::ssize(steps_); }
 
-    static constexpr std::ptrdiff_t kNotOurs = -1;  // the memory of a constant or a leaf
+    static constexpr std::ptrdiff_t kNotOurs = -1;  // the memory of a constant or a leaf, or free
     Var<T> node(Tensor<T> value, Tensor<T> grad, bool needs_grad, std::ptrdiff_t made = kNotOurs) {
         using Node = typename Var<T>::Node;
-        void* memory = arena_.allocate(sizeof(Node));
-        return Var<T>(new (memory) Node{this, value, grad, needs_grad, made});
+        void* memory = records_.allocate(sizeof(Node));
+        Node* made_here = new (memory) Node{this, value, grad, needs_grad, made, nullptr};
+        made_here->owner = made_here;
+        return Var<T>(made_here);
+    }
+
+    // ---- Memory that is free again. The last that came back lies at the end.
+
+    struct Room {
+        T* memory;
+        std::ptrdiff_t size;
+    };
+    /// What the arena gives for so many numbers: whole lines of the cache.
+    static std::ptrdiff_t whole(std::ptrdiff_t numbers) {
+        constexpr std::ptrdiff_t kLine = kAlignment / sizeof(T);
+        return (numbers + kLine - 1) / kLine * kLine;
+    }
+    void give_back(Tensor<T> x) { free_.push_back({x.data(), whole(x.numel())}); }
+    /// The last of the smallest that suffice; but little is not cut off much, where it would be in
+    /// the way of large results.
+    auto smallest_of_at_least(std::ptrdiff_t size) {
+        constexpr std::ptrdiff_t kMuch = 64;
+        auto best = free_.rend();
+        for (auto free = free_.rbegin(); free != free_.rend(); ++free) {
+            const bool fits = free->size >= size && free->size <= kMuch * size;
+            if (fits && (best == free_.rend() || free->size < best->size)) best = free;
+        }
+        return best;
+    }
+    void join_neighbours() {
+        std::ranges::sort(free_, std::less<>(), &Room::memory);
+        std::size_t last = 0;
+        for (std::size_t i = 1; i < free_.size(); ++i) {
+            if (free_[last].memory + free_[last].size == free_[i].memory) {
+                free_[last].size += free_[i].size;
+            } else {
+                free_[++last] = free_[i];
+            }
+        }
+        if (!free_.empty()) free_.resize(last + 1);
     }
 
     void watch(Tensor<T> numbers, std::ptrdiff_t parameter) {
@@ -270,12 +338,14 @@ private:
 
     Arena &arena_, &numbers_;
     Arena scratch_;
+    Arena records_;  // nodes and VJPs: between results they would keep neighbours apart
     T* parameter_values_ = nullptr;
     T* parameter_gradients_ = nullptr;
     std::ptrdiff_t last_parameter_ = -1, culprit_ = -1;
     bool watching_ = false;
     std::vector<Step> steps_;  // these keep their capacity between training steps
-    std::vector<Tensor<T>> free_;
+    std::vector<Var<T>> results_;
+    std::vector<Room> free_;
 };
 
 /// A tape with an arena of its own.

@@ -46,7 +46,7 @@ Var<T> attention(Var<T> q, Var<T> k, Var<T> v, const std::type_identity_t<Attend
                                how.causal,
                                bias ? bias.value() : Tensor<T>()};
     require_keys(in);
-    const Tensor<T> log_sum = arena.template make<T>({images, heads, queries});
+    const Tensor<T> log_sum = q.tape().aside({images, heads, queries});
     const Var<T> y = q.tape().result(q.shape(), q, k, v, bias);
     attention_forward<T>(in, y.value(), log_sum);  // (4.9)
     q.tape().record(y, [=] {

@@ -72,8 +72,9 @@ GroupNormInput<T> norm_input(const ConvInput<T>& x, Images images) {
 /// What the way back needs to know of x's norm.
 template <class T>
 GroupNormLines<T> norm_lines(const ConvInput<T>& x) {
-    const Shape shape = x.shape();
-    return {shape[0], shape[3], x.norm.groups, x.tape().numbers()};
+    Tape<T>& tape = x.tape();
+    const Shape shape = x.shape(), channels{shape[0], shape[3]}, groups{shape[0], x.norm.groups};
+    return {tape.aside(channels), tape.aside(channels), tape.aside(groups), tape.aside(groups)};
 }
 template <class T>
 GroupNormLines<T> lines_of(const GroupNormLines<T>& all, Images images) {
@@ -131,9 +132,35 @@ Plus<T> plus_of(Plus<T> all, Images images, Tensor<T> y) {
     return all;
 }
 
+/// An image of so many numbers is never written with its norm: its rows are normalised where the
+/// convolution reads them.
+inline constexpr std::ptrdiff_t kLargeImage = std::ptrdiff_t{1} << 20;
+
+template <class T>
+void convolve_normed_rows(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> weight,
+                          ConvOptions options, const Plus<T>& plus, Tensor<T> y, Arena& scratch) {
+    for (int n = 0; n < y.size(0); ++n) {
+        const Images one{n, 1};
+        const GroupNormInput<T> x = norm_input(in, one);
+        const GroupNormLines<T> its = lines_of(lines, one);
+        group_norm_lines(x, its, 0, scratch);  // (4.5)
+        const auto rows = [&](int first, int count, T* to) {
+            group_norm_rows(x, its, 0, first, count, to);
+        };
+        conv2d_of_rows<T>(one.shape(in.shape()), rows, weight, options, one.of(y), scratch,
+                          plus_of(plus, one, y));  // (4.1)
+    }
+}
+
 template <class T>
 void convolve_normed(const ConvInput<T>& in, const GroupNormLines<T>& lines, Tensor<T> weight,
                      ConvOptions options, const Plus<T>& plus, Tensor<T> y, Arena& scratch) {
+    if constexpr (std::is_floating_point_v<T>) {
+        if (in.shape().numel() > in.shape()[0] * kLargeImage) {
+            convolve_normed_rows(in, lines, weight, options, plus, y, scratch);
+            return;
+        }
+    }
     for_images_in_cache<T>(in.shape(), [&](Images images) {
         Arena::Scope scope(scratch);
         const Tensor<T> x = scratch.template make<T>(images.shape(in.shape()));

@@ -9,7 +9,7 @@ namespace diffusion {
 
 template <class T>
 Tensor<T> sum_of_rows(Var<T> bias, Var<T> shift) {
-    const Tensor<T> row = shift.tape().arena().template make<T>(shift.shape());
+    const Tensor<T> row = shift.tape().aside(shift.shape());
     for (int n = 0; n < row.size(0); ++n) {
         for (int o = 0; o < row.size(1); ++o)
             row(n, o) = (bias ? bias.value()(o) : T(0)) + shift.value()(n, o);

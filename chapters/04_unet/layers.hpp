@@ -28,7 +28,7 @@ struct Conv2d {
     }
     /// A linear layer of each pixel's channels, or several side by side, one for each name.
     static Conv2d of_pixels(ParameterList& list, const std::vector<std::string>& names, int inputs,
-                            int outputs) {
+                            int outputs, bool with_bias = true) {
         const auto with = [&](const char* ending) {
             std::vector<std::string> all = names;
             for (std::string& name : all) name += ending;
@@ -38,7 +38,8 @@ struct Conv2d {
         Conv2d layer;
         layer.weight =
             list.add_joined(with(".weight"), {1, 1, inputs, outputs}, Layout::linear, init);
-        layer.bias = list.add_joined(with(".bias"), {outputs}, Layout::plain, init);
+        layer.has_bias = with_bias;
+        if (with_bias) layer.bias = list.add_joined(with(".bias"), {outputs}, Layout::plain, init);
         return layer;
     }
     /// The convolution of x, plus what is to be added to it.
@@ -89,5 +90,13 @@ private:
         return {tape.parameter(gain), tape.parameter(bias), groups, eps, with_silu};
     }
 };
+
+/// What a layer or block makes of x, a result that nobody else will read.
+template <class Layer, class T>
+Var<T> passed(const Layer& layer, Var<T> x) {
+    const Var<T> y = x.tape().result_of([&] { return layer(x); });
+    x.tape().done(x);
+    return y;
+}
 
 }  // namespace diffusion

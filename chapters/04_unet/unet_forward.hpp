@@ -16,9 +16,7 @@ Var<T> ResBlock::operator()(const ConvInput<T>& x, Var<T> silu_time) const {
     const Var<T> h = conv1(norm1.silu(x), {.shift = shift});  // (4.11), (4.12)
     const Added<T> past =
         skip ? Added<T>{.image = (*skip)(x), .in_place = true} : Added<T>{.image = x.a};
-    const Var<T> y = conv2(norm2.silu(h), past);  // (4.11), (4.13)
-    h.tape().done(h);
-    return y;
+    return conv2(norm2.silu(h), past);  // (4.11), (4.13)
     // <<<
 }
 
@@ -121,11 +119,17 @@ Var<T> UNetOf<Mixer>::operator()(Var<T> x, std::span<const float> t,
             config_.in_channels, "] and one time for each image");
     Tape<T>& tape = x.tape();
     const Var<T> time = embed(tape, t, condition);
-    const auto mixed = [&](const Level& level, std::size_t b, Var<T> h) {  // after block b
-        if (level.mixers.empty()) return h;
-        const Var<T> y = level.mixers[b](h, condition);
+    const auto run = [&](const ResBlock& block, const ConvInput<T>& in) {
+        return tape.result_of([&] { return block(in, time); });
+    };
+    const auto mixed = [&](const Mixer& mixer, Var<T> h) {  // h is not read afterwards
+        const Var<T> y = tape.result_of([&] { return mixer(h, condition); });
         tape.done(h);
         return y;
+    };
+    const auto run_level = [&](const Level& level, std::size_t b, const ConvInput<T>& in) {
+        const Var<T> h = run(level.blocks[b], in);
+        return level.mixers.empty() ? h : mixed(level.mixers[b], h);
     };
 
     const int skips = (config_.blocks + 1) * config_.levels();
@@ -134,20 +138,20 @@ Var<T> UNetOf<Mixer>::operator()(Var<T> x, std::span<const float> t,
     const auto push = [&](Var<T> v) { return stack(top++) = v; };
     Var<T> h = push(in_(x));
     for (const Level& level : down_) {
-        for (std::size_t b = 0; b < level.blocks.size(); ++b)
-            h = push(mixed(level, b, level.blocks[b](h, time)));
+        for (std::size_t b = 0; b < level.blocks.size(); ++b) h = push(run_level(level, b, h));
         if (level.resample) h = push((*level.resample)(h));
     }
-    h = (*middle1_)(h, time);
-    if (middle_mixer_) h = (*middle_mixer_)(h, condition);
-    h = (*middle2_)(h, time);
+    h = run(*middle1_, h);
+    if (middle_mixer_) h = mixed(*middle_mixer_, h);
+    const Var<T> middle = h;
+    h = run(*middle2_, middle);
+    tape.done(middle);
     for (const Level& level : up_) {
         for (std::size_t b = 0; b < level.blocks.size(); ++b) {
             const ConvInput<T> both(h, stack(--top));
-            h = level.blocks[b](both, time);
+            h = run_level(level, b, both);
             tape.done(both.a);
             tape.done(both.b);
-            h = mixed(level, b, h);
         }
         if (level.resample) {
             const Var<T> next = stack(top - 1), small = h;  // `next` has the finer level's size

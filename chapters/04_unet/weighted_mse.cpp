@@ -10,7 +10,7 @@ WeightedError<T> weighted_mse(Var<T> x, Tensor<T> target, Tensor<T> weight) {
             ", the weights are ", weight.shape());
     const std::ptrdiff_t numbers = x.value().numel() / samples;
     const Var<T> loss = x.tape().result({1}, x);
-    const Tensor<T> of_sample = x.tape().arena().template make<T>({samples});
+    const Tensor<T> of_sample = x.tape().aside({samples});
     double total = 0;
     for (int n = 0; n < samples; ++n) {
         const T *y = x.value()[n].data(), *wanted = target[n].data();

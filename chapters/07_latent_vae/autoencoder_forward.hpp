@@ -5,14 +5,6 @@
 
 namespace diffusion {
 
-/// What a layer makes of h, which nobody else will read.
-template <class Layer, class T>
-Var<T> passed(const Layer& layer, Var<T> h) {
-    const Var<T> y = layer(h);
-    h.tape().done(h);
-    return y;
-}
-
 template <class T>
 Var<T> MiddleBlock::operator()(Var<T> x) const {
     Var<T> h = passed(first, x);
@@ -28,7 +20,7 @@ Posterior<T> Autoencoder::encode(Var<T> x) const {
         for (const ResBlock& block : level.blocks) h = passed(block, h);
         if (level.resample) h = passed(*level.resample, h);
     }
-    h = (*encoder_.middle)(h);
+    h = passed(*encoder_.middle, h);
     h = encoder_.out(encoder_.norm.silu(h));
     return posterior_of(quant_ ? (*quant_)(h) : h);
 }
@@ -39,7 +31,7 @@ Var<T> Autoencoder::decode(Var<T> z) const {
             "autoencoder: latents are ", z.shape(), ", expected [N,h,w,", config_.latent_channels,
             "]");
     Var<T> h = decoder_.in(post_quant_ ? (*post_quant_)(z) : z);
-    h = (*decoder_.middle)(h);
+    h = passed(*decoder_.middle, h);
     for (const Level& level : decoder_.levels) {
         for (const ResBlock& block : level.blocks) h = passed(block, h);
         if (!level.resample) continue;

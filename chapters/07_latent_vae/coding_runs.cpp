@@ -7,6 +7,7 @@
 #include "io/fit_picture.hpp"
 #include "io/image.hpp"
 #include "io/npy.hpp"
+#include "tensor/shape_text.hpp"
 
 namespace diffusion {
 namespace {
@@ -23,7 +24,7 @@ Array<float> picture_for(const Coder& coder, const fs::path& path) {
             image.width, " pixels, expected ", coder.factor, " at least on both sides");
     if (height != image.height || width != image.width)
         std::printf(
-            "note: %s: %d x %d pixels are no multiples of %d; the middle %d x %d are used\n",
+            "note: %s: %d x %d pixels are not multiples of %d; the middle %d x %d are used\n",
             path.c_str(), image.height, image.width, coder.factor, height, width);
     const int top = (image.height - height) / 2, left = (image.width - width) / 2;
     Image cut{height, width, image.channels, {}};
@@ -73,8 +74,10 @@ void run_decode(const CommonOptions&, const CodingSettings& settings, RunFolder&
     const auto start = Clock::now();
     const Coder coder = begin_coding("Chapter 7: latents to pictures", settings, folder);
     const NpyArray given = read_npy(settings.latents);
-    require(given.shape.size() == 4 && given.shape[3] == coder.latent_channels && !given.of_bytes,
-            settings.latents.string(), ": expected float32 numbers [N,h,w,", coder.latent_channels,
+    require(given.shape.size() == 4 && std::ranges::min(given.shape) > 0 &&
+                given.shape[3] == coder.latent_channels && !given.of_bytes,
+            settings.latents.string(), ": has ", given.of_bytes ? "bytes " : "numbers ",
+            shape_text(given.shape), ", expected float32 numbers [N,h,w,", coder.latent_channels,
             "]", given.has_channels_first() ? kMakeChannelsLast : "");
     Array<float> z({given.shape[0], given.shape[1], given.shape[2], given.shape[3]});
     std::ranges::copy(given.values, z.begin());

@@ -77,6 +77,12 @@ void require_same_latents(const LoadedModel& loaded, const AutoencoderModel& vae
               latent = vae.autoencoder.config().latent_channels;
     require(channels == latent, path, ": its network draws ", channels,
             " channels, its autoencoder has latents of ", latent);
+    const Shape size = vae.autoencoder.latent_shape(
+        {1, vae.height, vae.width, vae.autoencoder.config().in_channels});
+    require(loaded.model.height == size[1] && loaded.model.width == size[2], path,
+            ": its network draws latents of ", loaded.model.height, " x ", loaded.model.width,
+            ", its autoencoder makes ", size[1], " x ", size[2], " of ", vae.height, " x ",
+            vae.width, " pixels");
     for (const auto& [name, value] : told_of(vae.scale)) {
         const auto learned = loaded.metadata.find(name);
         require(learned == loaded.metadata.end() || learned->second == value, path,

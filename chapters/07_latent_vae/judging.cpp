@@ -1,6 +1,7 @@
 #include "07_latent_vae/judging.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <optional>
 
@@ -88,6 +89,56 @@ Rows rows_of(const WordAgreement& right) {
 
 constexpr int kAtOnce = 1000;  ///< canvases in memory
 
+/// How wrong decoded canvases are where nothing stands, and where something does: a mean over all
+/// pixels hides the second.
+class Errors {
+public:
+    void add(Tensor<const float> painted, Tensor<const float> decoded) {
+        for (int n = 0; n < painted.size(0); ++n) {
+            const Tensor<const float> pixels = painted[n].rows(), other = decoded[n].rows();
+            const std::vector<float> ground = median_of(pixels);
+            for (int p = 0; p < pixels.size(0); ++p) {
+                double square = 0;
+                for (int c = 0; c < pixels.size(1); ++c) {
+                    const double d = static_cast<double>(pixels(p, c) - other(p, c));
+                    square += d * d / pixels.size(1);
+                }
+                Mean& mean = std::ranges::equal(pixels[p], ground) ? ground_ : ink_;
+                mean.sum += square;
+                ++mean.count;
+            }
+        }
+    }
+    void tell(const char* kind, RunFolder& folder) const {
+        const auto share = [](const Mean& mean) {  // of the range, which is 2
+            return std::sqrt(mean.sum / static_cast<double>(mean.count)) / 2;
+        };
+        std::printf("%s: root mean square errors %.2f %% of the range on grounds, %.2f %% on ink\n",
+                    kind, 100 * share(ground_), 100 * share(ink_));
+        folder.number(std::string(kind) + ": error on grounds", share(ground_), "of the range");
+        folder.number(std::string(kind) + ": error on ink", share(ink_), "of the range");
+    }
+
+private:
+    struct Mean {
+        double sum = 0;
+        std::int64_t count = 0;
+    };
+    /// Most pixels of a canvas are ground, so the median of each channel is its colour.
+    static std::vector<float> median_of(Tensor<const float> pixels) {
+        std::vector<float> median, values(static_cast<std::size_t>(pixels.size(0)));
+        for (int c = 0; c < pixels.size(1); ++c) {
+            for (int p = 0; p < pixels.size(0); ++p)
+                values[static_cast<std::size_t>(p)] = pixels(p, c);
+            std::ranges::nth_element(values, values.begin() + pixels.size(0) / 2);
+            median.push_back(values[values.size() / 2]);
+        }
+        return median;
+    }
+
+    Mean ground_, ink_;
+};
+
 /// Prints how often a judge is right, on canvases as they were painted and, if there is a coder, on
 /// what it makes of them.
 template <class Judge, class Composer>
@@ -95,6 +146,7 @@ void tell(const char* kind, Judge& judge, const Composer& composer, int n, const
           RunFolder& folder) {
     decltype(paint_canvases(composer, 0, 1).truth) truth;
     decltype(judge.read({})) read, read_again;
+    Errors errors;
     for (int first = 0; first < n; first += kAtOnce) {
         const auto part = paint_canvases(composer, first, std::min(kAtOnce, n - first));
         truth.insert(truth.end(), part.truth.begin(), part.truth.end());
@@ -107,6 +159,7 @@ void tell(const char* kind, Judge& judge, const Composer& composer, int n, const
         const Array<float> back = coder->decode(coder->encode(part.canvases.tensor()).tensor());
         require_finite(back.tensor(), "judge: what the autoencoder decodes");
         read_to(read_again, back.tensor());
+        errors.add(part.canvases.tensor(), back.tensor());
     }
     const Rows right = rows_of(agreement(truth, read));
     Rows again;
@@ -124,6 +177,7 @@ void tell(const char* kind, Judge& judge, const Composer& composer, int n, const
         }
         std::printf("\n");
     }
+    if (coder != nullptr) errors.tell(kind, folder);
 }
 
 /// The judge's features of n canvases; canvases(first, count) are some of them.

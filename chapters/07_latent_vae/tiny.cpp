@@ -52,8 +52,13 @@ TinyBlock::TinyBlock(ParameterList& list, const std::string& name, int width, bo
 
 template <class T>
 Var<T> TinyBlock::operator()(Var<T> x) const {
-    if (pool) x = pool->narrow(relu(pool->norm(pool->widen(x))), {.image = x});
-    return relu(conv3(relu(conv2(relu(conv1(x)))), {.image = x}));
+    const auto relu_of = [](Var<T> h) { return passed(relu<T>, h); };
+    if (pool) {
+        const Var<T> wide = passed(pool->norm, pool->widen(x));
+        x = pool->narrow(relu_of(wide), {.image = x});
+    }
+    const Var<T> h = relu_of(passed(conv2, relu_of(conv1(x))));
+    return relu_of(conv3(h, {.image = x}));
 }
 
 TinyAutoencoder::TinyAutoencoder(ParameterList& list, const std::string& prefix,
@@ -102,8 +107,8 @@ Var<T> TinyAutoencoder::encode(Var<T> x) const {
             "] with multiples of ", factor);
     Var<T> h = moved(x, T(0.5), T(0.5));  // its pictures are in [0, 1]
     for (const Level& level : down_) {
-        h = level.conv(h);
-        for (const TinyBlock& block : level.blocks) h = block(h);
+        h = passed(level.conv, h);
+        for (const TinyBlock& block : level.blocks) h = passed(block, h);
     }
     return to_latent_(h);
 }
@@ -116,9 +121,12 @@ Var<T> TinyAutoencoder::decode(Var<T> z) const {
     constexpr T kMost = 3;
     Var<T> h = relu(from_latent_(scale(tanh(scale(z, 1 / kMost)), kMost)));
     for (const Level& level : up_) {
-        for (const TinyBlock& block : level.blocks) h = block(h);
+        for (const TinyBlock& block : level.blocks) h = passed(block, h);
         const bool last = &level == &up_.back();
-        h = last ? level.conv(h) : level.conv(doubled(h, 2 * h.size(1), 2 * h.size(2)));
+        const Var<T> small = h;
+        h = last ? level.conv(small)
+                 : level.conv(doubled(small, 2 * small.size(1), 2 * small.size(2)));
+        small.tape().done(small);
     }
     return moved(h, T(2), T(-1));
 }

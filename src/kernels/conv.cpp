@@ -90,6 +90,54 @@ int padded_size(int size, int kernel, int stride, int outputs) {
     return std::max(size + kernel - 1, stride * (outputs - 1) + kernel);
 }
 
+/// y = conv2d + plus for images x or, with `rows`, one image of this shape that they make. A strip
+/// of rows with zeros around it is written out at a time, so that it stays in the cache.
+template <class T>
+void convolve_rows(Tensor<const T> x, const Shape& shape, const Rows<T>* rows,
+                   Tensor<const T> weight, ConvOptions options, Tensor<T> y, Arena& scratch,
+                   Plus<T> plus) {
+    constexpr std::ptrdiff_t kNumbersOfStrip = 1 << 20;
+    const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3),
+              stride = options.stride, before = options.before(kernel);
+    const bool accumulate = plus.pixels != nullptr;
+    if (accumulate && plus.pixels != y.data()) std::copy_n(plus.pixels, y.numel(), y.data());
+    std::array<Packed<T>, 3> kernels{};
+    for (int u = 0; u < kernel; ++u) {
+        kernels[static_cast<std::size_t>(u)] =
+            pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
+    }
+    const int width = padded_size(shape[2], kernel, stride, y.size(2)), channels = shape[3];
+    const std::ptrdiff_t line = std::ptrdiff_t{width} * channels;
+    const int most = static_cast<int>(std::min<std::ptrdiff_t>(
+        y.size(1), std::max<std::ptrdiff_t>(8, kNumbersOfStrip / (stride * line))));
+    for (int n = 0; n < y.size(0); ++n) {
+        for (int first = 0; first < y.size(1); first += most) {
+            Arena::Scope strip(scratch);
+            const int count = std::min(most, y.size(1) - first);
+            const Tensor<T> padded =
+                scratch.make<T>({stride * (count - 1) + kernel, width, channels});
+            in_parts(padded.size(0), 4, [&](int begin, int end) {
+                for (int r = begin; r < end; ++r) {
+                    const int row = stride * first - before + r;
+                    T *to = padded[r].data(), *const last = to + line;
+                    if (row >= 0 && row < shape[1]) {
+                        to = std::fill_n(to, before * channels, T(0));
+                        if (rows != nullptr) {
+                            (*rows)(row, 1, to);
+                        } else {
+                            std::copy_n(x[n][row].data(), shape[2] * channels, to);
+                        }
+                        to += shape[2] * channels;
+                    }
+                    std::fill(to, last, T(0));
+                }
+            });
+            const Tensor<T> out(y[n][first].data(), {count, y.size(2), outputs});
+            convolve_padded(padded, kernels, kernel, stride, out, accumulate, plus.row_of(n));
+        }
+    }
+}
+
 }  // namespace
 
 Shape conv2d_shape(const Shape& x, const Shape& weight, ConvOptions options) {
@@ -125,36 +173,38 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tens
 }
 
 template <class T>
+void conv2d_of_rows(const Shape& x, const Rows<T>& rows, Tensor<const T> weight,
+                    ConvOptions options, Tensor<T> y, Arena& scratch, Plus<T> plus) {
+    require(x[0] == 1, "conv2d_of_rows: x is ", x, ", expected one image");
+    Arena::Scope scope(scratch);
+    if (use_winograd<T>(x, weight.shape(), options.stride) &&
+        !use_windows(x, weight.shape(), options.stride)) {
+        winograd_of_rows<T>(x, rows, weight, plus, y, scratch);
+    } else {
+        convolve_rows<T>({}, x, &rows, weight, options, y, scratch, plus);
+    }
+}
+
+template <class T>
 void conv2d_direct(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tensor<T> y,
                    Arena& scratch, Plus<T> plus) {
     Arena::Scope scope(scratch);
-    const int kernel = weight.size(0), k = kernel * weight.size(2), outputs = weight.size(3);
-    const int stride = options.stride;
-    const bool accumulate = plus.pixels != nullptr;
-    if (accumulate && plus.pixels != y.data()) std::copy_n(plus.pixels, y.numel(), y.data());
-    if (kernel == 1 && stride == 1) {  // pixels are rows: one product, nothing to pad
-        const Packed<T> w = pack(k, outputs, by_rows<T>(weight.data(), outputs), scratch);
-        for (int n = 0; n < x.size(0); ++n) {
-            const Tensor<const T> in = x[n].rows();
-            const Tensor<T> out = y[n].rows();
-            in_parts(out.size(0), 48, [&](int begin, int end) {
-                gemm<T>(end - begin, by_rows<T>(in[begin].data(), k), w, out[begin].data(),
-                        accumulate, 0, plus.row_of(n));
-            });
-        }
+    if (weight.size(0) == 3 || options.stride == 2) {
+        convolve_rows<T>(x, x.shape(), nullptr, weight, options, y, scratch, plus);
         return;
     }
-    std::array<Packed<T>, 3> rows{};
-    for (int u = 0; u < kernel; ++u) {
-        rows[static_cast<std::size_t>(u)] =
-            pack(k, outputs, by_rows<T>(weight[u].data(), outputs), scratch);
-    }
+    // Pixels are rows: one product for each image, nothing to pad.
+    const int k = weight.size(2), outputs = weight.size(3);
+    const bool accumulate = plus.pixels != nullptr;
+    if (accumulate && plus.pixels != y.data()) std::copy_n(plus.pixels, y.numel(), y.data());
+    const Packed<T> w = pack(k, outputs, by_rows<T>(weight.data(), outputs), scratch);
     for (int n = 0; n < x.size(0); ++n) {
-        Arena::Scope image(scratch);
-        const Tensor<T> padded = spread(x[n], options.before(kernel), 1,
-                                        padded_size(x.size(1), kernel, stride, y.size(1)),
-                                        padded_size(x.size(2), kernel, stride, y.size(2)), scratch);
-        convolve_padded(padded, rows, kernel, stride, y[n], accumulate, plus.row_of(n));
+        const Tensor<const T> in = x[n].rows();
+        const Tensor<T> out = y[n].rows();
+        in_parts(out.size(0), 48, [&](int begin, int end) {
+            gemm<T>(end - begin, by_rows<T>(in[begin].data(), k), w, out[begin].data(), accumulate,
+                    0, plus.row_of(n));
+        });
     }
 }
 
@@ -342,6 +392,8 @@ void conv2d_weight_vjp_direct(Tensor<const T> x, Tensor<const T> dy, ConvOptions
 #define DIFFUSION_INSTANTIATE(T)                                                                  \
     template void conv2d(Tensor<const T>, Tensor<const T>, ConvOptions, Tensor<T>, Arena&,        \
                          Plus<T>);                                                                \
+    template void conv2d_of_rows(const Shape&, const Rows<T>&, Tensor<const T>, ConvOptions,      \
+                                 Tensor<T>, Arena&, Plus<T>);                                     \
     template void conv2d_direct(Tensor<const T>, Tensor<const T>, ConvOptions, Tensor<T>, Arena&, \
                                 Plus<T>);                                                         \
     template void conv2d_data_vjp(Tensor<const T>, Tensor<const T>, ConvOptions, bool, Tensor<T>, \

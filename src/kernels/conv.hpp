@@ -7,6 +7,7 @@
 // where x is zero outside the image. As everywhere in this field the kernel is not flipped: this is
 // a cross-correlation. chapters/04_unet/plain_ops.cpp has the same as plain loops.
 #include <algorithm>
+#include <functional>
 
 #include "tensor/arena.hpp"
 
@@ -61,6 +62,16 @@ struct Plus {
 template <class T>
 void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tensor<T> y,
             Arena& scratch, Plus<T> plus = {});
+
+/// Writes rows first .. first + count - 1 of an image to memory [count,W,C].
+template <class T>
+using Rows = std::function<void(int first, int count, T* to)>;
+
+/// y = conv2d(x) + plus for one image of shape x [1,H,W,C] that need not lie in memory: its rows
+/// are made where they are read, some of them twice, and by several cores at a time.
+template <class T>
+void conv2d_of_rows(const Shape& x, const Rows<T>& rows, Tensor<const T> weight,
+                    ConvOptions options, Tensor<T> y, Arena& scratch, Plus<T> plus = {});
 
 /// dx += (or =, without `add`) the adjoint of y = conv2d(x) applied to dy: every dy goes back to
 /// each x from which its y was made.

@@ -93,23 +93,35 @@ template <class V>
 V silu(V z) {
     return z / (1 + exp_of_number(-z));
 }
-/// The density of the standard normal distribution.
-template <class T>
-T normal_density(T z) {
-    return fast_exp(-z * z / 2) * std::numbers::inv_sqrtpi_v<T> / std::numbers::sqrt2_v<T>;
-}
-/// Its distribution function Phi(z), with an error below 1.5e-7 (Abramowitz, Stegun 1964, 7.1.26).
-inline float normal_cdf(float z) {
-    const float a = z < 0 ? -z : z, t = 1 / (1 + 0.231641888f * a);
-    float p = 1.061405429f * t - 1.453152027f;
+/// The standard normal distribution at z: its distribution function Phi and its density.
+template <class V>
+struct Normal {
+    V cdf, density;
+};
+/// In float, Phi with an error below 1.5e-7 (Abramowitz, Stegun 1964, 7.1.26).
+template <class V>
+Normal<V> normal_at(V z) {
+    const V a = z < 0 ? -z : z, t = 1 / (1 + 0.231641888f * a), bell = fast_exp(-a * a / 2);
+    V p = 1.061405429f * t - 1.453152027f;
     p = p * t + 1.421413741f;
     p = p * t - 0.284496736f;
     p = p * t + 0.254829592f;
-    const float tail = 0.5f * p * t * fast_exp(-a * a / 2);
-    return z < 0 ? tail : 1 - tail;
+    const V tail = 0.5f * p * t * bell;
+    return {z < 0 ? tail : 1 - tail, 0.398942280f * bell};  // 1 / sqrt(2 pi)
 }
-inline double normal_cdf(double z) {
-    return 0.5 * std::erfc(-z / std::numbers::sqrt2);
+/// In double, exactly.
+inline Normal<double> normal_at(double z) {
+    return {0.5 * std::erfc(-z / std::numbers::sqrt2),
+            std::exp(-z * z / 2) * std::numbers::inv_sqrtpi / std::numbers::sqrt2};
+}
+inline Normal<Simd<double>::Vector> normal_at(Simd<double>::Vector z) {
+    Normal<Simd<double>::Vector> result{};
+    for (int i = 0; i < Simd<double>::width; ++i) {
+        const Normal<double> one = normal_at(z[i]);
+        result.cdf[i] = one.cdf;
+        result.density[i] = one.density;
+    }
+    return result;
 }
 
 }  // namespace diffusion

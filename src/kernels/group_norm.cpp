@@ -59,8 +59,8 @@ struct Forward {
           lines(lines_),
           y(y_),
           n(n_),
-          pixels(pixels_of(y.shape())),
-          channels(y.size(3)),
+          pixels(pixels_of(x.a.shape())),
+          channels(x.channels()),
           per_group(channels / x.groups),
           parts(parts_of<T>(x, {})),
           sum(scratch.template make<T>({channels}).data()),
@@ -69,7 +69,7 @@ struct Forward {
     T mean_of_sums(int g) const {
         T total = 0;
         for (int c = g * per_group; c < (g + 1) * per_group; ++c) total += sum[c];
-        return total / static_cast<T>(numbers_of_group(y.shape(), x.groups));
+        return total / static_cast<T>(static_cast<std::ptrdiff_t>(pixels) * per_group);
     }
     void take_means(int first_group, int last_group) const {
         for (int g = first_group; g < last_group; ++g) {
@@ -130,58 +130,75 @@ void forward_by_channels(const Forward<T>& f) {
     });
 }
 
-/// An image that does not: it is read from front to back. Cores share the pixels; their sums are
-/// taken in blocks, the same for any number of cores.
-template <class T>
-void forward_by_pixels(const Forward<T>& f, Arena& scratch) {
-    using V = typename Simd<T>::Vector;
-    constexpr int kBlock = 256;
-    const int blocks = (f.pixels + kBlock - 1) / kBlock;
-    const Tensor<T> sums = scratch.template make<T>({blocks, f.channels});
-    /// visit(b, p, c, in, load, store) for all registers of all pixels p of all blocks b.
-    const auto for_each_number = [&](auto visit) {
-        in_parts(blocks, 1, [&](int first, int last) {
-            for (int b = first; b < last; ++b) {
-                for (int p = b * kBlock; p < std::min(f.pixels, (b + 1) * kBlock); ++p) {
-                    for (const Part<T>& part : f.parts) {
-                        const T* in =
-                            part.value ? part.value[f.n].data() + p * part.channels : nullptr;
-                        for_each_register<T>(static_cast<int>(part.channels),
-                                             [&](int i, auto load, auto store) {
-                                                 visit(b, p, part.first + i, in + i, load, store);
-                                             });
-                    }
-                }
-            }
-        });
-    };
-    const auto add_up = [&](auto term) {
-        std::fill(sums.begin(), sums.end(), T(0));
-        for_each_number([&](int b, int, int c, const T* in, auto load, auto store) {
-            T* to = &sums(b, c);
-            store(to, load(to) + term(load(in), c, load));
-        });
-        std::copy_n(sums.data(), f.channels, f.sum);
-        for (int b = 1; b < blocks; ++b)
-            for (int c = 0; c < f.channels; ++c) f.sum[c] += sums(b, c);
-    };
-    add_up([](V v, int, auto) { return v; });
-    f.take_means(0, f.x.groups);
-    add_up([&](V v, int c, auto load) {
-        const V d = v - load(f.center + c);
-        return d * d;
-    });
-    f.take_lines(0, f.x.groups);
-    for_each_number([&](int, int p, int c, const T* in, auto load, auto store) {
-        const V z = load(&f.lines.scale(f.n, c)) * load(in) + load(&f.lines.shift(f.n, c));
-        store(f.y[f.n].data() + std::ptrdiff_t{p} * f.channels + c, f.x.silu ? silu(z) : z);
-    });
+/// visit(p, c, in, load, store) for all registers of channels of the pixels begin .. end - 1.
+template <class T, class Visit>
+void for_each_register_of_pixels(const std::array<Part<T>, 2>& parts, int n, std::ptrdiff_t begin,
+                                 std::ptrdiff_t end, Visit visit) {
+    for (std::ptrdiff_t p = begin; p < end; ++p) {
+        for (const Part<T>& part : parts) {
+            const T* in = part.value ? part.value[n].data() + p * part.channels : nullptr;
+            for_each_register<T>(static_cast<int>(part.channels),
+                                 [&](int i, auto load, auto store) {
+                                     visit(p, part.first + i, in + i, load, store);
+                                 });
+        }
+    }
 }
 
 }  // namespace
 
 std::ptrdiff_t numbers_of_group(const Shape& x, int groups) {
     return static_cast<std::ptrdiff_t>(x[1]) * x[2] * (x[3] / groups);
+}
+
+/// The image is read from front to back, twice. Cores share the pixels; their sums are taken in
+/// blocks, the same for any number of cores.
+template <class T>
+void group_norm_lines(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, int n,
+                      Arena& scratch) {
+    using V = typename Simd<T>::Vector;
+    constexpr int kPixels = 256;  // of a block
+    Arena::Scope scope(scratch);
+    const Forward<T> f(x, lines, {}, n, scratch);
+    const int blocks = (f.pixels + kPixels - 1) / kPixels;
+    const Tensor<T> sums = scratch.template make<T>({blocks, f.channels});
+    const auto add_up = [&](auto term) {
+        std::fill(sums.begin(), sums.end(), T(0));
+        in_parts(blocks, 1, [&](int first, int last) {
+            for (int b = first; b < last; ++b) {
+                for_each_register_of_pixels(
+                    f.parts, n, b * kPixels, std::min(f.pixels, (b + 1) * kPixels),
+                    [&](std::ptrdiff_t, int c, const T* in, auto load, auto store) {
+                        T* to = &sums(b, c);
+                        store(to, load(to) + term(load(in), c, load));
+                    });
+            }
+        });
+        std::copy_n(sums.data(), f.channels, f.sum);
+        for (int b = 1; b < blocks; ++b)
+            for (int c = 0; c < f.channels; ++c) f.sum[c] += sums(b, c);
+    };
+    add_up([](V v, int, auto) { return v; });
+    f.take_means(0, x.groups);
+    add_up([&](V v, int c, auto load) {
+        const V d = v - load(f.center + c);
+        return d * d;
+    });
+    f.take_lines(0, x.groups);
+}
+
+template <class T>
+void group_norm_rows(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, int n, int first,
+                     int count, T* to) {
+    using V = typename Simd<T>::Vector;
+    const int width = x.a.size(2), channels = x.channels();
+    const T *scale = lines.scale[n].data(), *shift = lines.shift[n].data();
+    const std::ptrdiff_t begin = std::ptrdiff_t{first} * width;
+    for_each_register_of_pixels(parts_of<T>(x, {}), n, begin, begin + std::ptrdiff_t{count} * width,
+                                [&](std::ptrdiff_t p, int c, const T* in, auto load, auto store) {
+                                    const V z = load(scale + c) * load(in) + load(shift + c);
+                                    store(to + (p - begin) * channels + c, x.silu ? silu(z) : z);
+                                });
 }
 
 template <class T>
@@ -191,7 +208,10 @@ void group_norm_forward(const GroupNormInput<T>& x, const GroupNormLines<T>& lin
     for (int n = 0; n < y.size(0); ++n) {
         Arena::Scope scope(scratch);
         if (image > kNumbersInCache && y.size(3) >= 4 * Simd<T>::width) {
-            forward_by_pixels<T>({x, lines, y, n, scratch}, scratch);
+            group_norm_lines(x, lines, n, scratch);
+            in_parts(y.size(1), 1, [&](int begin, int end) {
+                group_norm_rows(x, lines, n, begin, end - begin, y[n][begin].data());
+            });
         } else {
             forward_by_channels<T>({x, lines, y, n, scratch});
         }
@@ -272,6 +292,10 @@ void group_norm_vjp(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, 
 #define DIFFUSION_INSTANTIATE(T)                                                                \
     template void group_norm_forward(const GroupNormInput<T>&, const GroupNormLines<T>&,        \
                                      Tensor<T>, Arena&);                                        \
+    template void group_norm_lines(const GroupNormInput<T>&, const GroupNormLines<T>&, int,     \
+                                   Arena&);                                                     \
+    template void group_norm_rows(const GroupNormInput<T>&, const GroupNormLines<T>&, int, int, \
+                                  int, T*);                                                     \
     template void group_norm_vjp(const GroupNormInput<T>&, const GroupNormLines<T>&, Tensor<T>, \
                                  Tensor<T>, const GroupNormGradients<T>&, Arena&);
 DIFFUSION_INSTANTIATE(float)

@@ -23,13 +23,6 @@ template <class T>
 struct GroupNormLines {
     Tensor<T> scale, shift;   ///< [N,C]
     Tensor<T> mean, inverse;  ///< [N,groups]; inverse = 1 / sqrt(variance + eps)
-
-    GroupNormLines() = default;
-    GroupNormLines(int images, int channels, int groups, Arena& memory)
-        : scale(memory.make<T>({images, channels})),
-          shift(memory.make<T>({images, channels})),
-          mean(memory.make<T>({images, groups})),
-          inverse(memory.make<T>({images, groups})) {}
 };
 
 /// Where gradients go; each may be absent. With `add` they are added to what is there.
@@ -47,6 +40,15 @@ std::ptrdiff_t numbers_of_group(const Shape& x, int groups);
 template <class T>
 void group_norm_forward(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, Tensor<T> y,
                         Arena& scratch);
+
+/// The same in two steps, for an image that is read piece by piece: the lines of image n, and then
+/// rows first .. first + count - 1 of its y, to memory [count,W,C].
+template <class T>
+void group_norm_lines(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, int n,
+                      Arena& scratch);
+template <class T>
+void group_norm_rows(const GroupNormInput<T>& x, const GroupNormLines<T>& lines, int n, int first,
+                     int count, T* to);
 
 /// (4.6) With SiLU, y is written once more on the way, and dy is lost: it becomes the gradient
 /// before SiLU.

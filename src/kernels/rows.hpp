@@ -31,13 +31,22 @@ void exp_of_differences(const T* x, T from, T* y, int n) {
     });
 }
 
+/// sum_i f(a_i, b_i, ..). f takes numbers or registers of them.
+template <class T, class F, class... Rows>
+T sum_over(int n, F f, const Rows*... rows) {
+    using S = Simd<T>;
+    const int registers = n / S::width;
+    T sum = sum_of_elements<T>(sum_of_terms<typename S::Vector>(
+        registers, [=](int k) { return f(S::load(rows + k * S::width)...); }));
+    for (int i = registers * S::width; i < n; ++i) sum += f(rows[i]...);
+    return sum;
+}
+
 /// sum_i a_i b_i
 template <class T>
 T dot(const T* a, const T* b, int n) {
-    T sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int i = 0; i < n; ++i) sum += a[i] * b[i];
-    return sum;
+    return sum_over<T>(
+        n, [](auto x, auto y) { return x * y; }, a, b);
 }
 
 }  // namespace diffusion

@@ -71,22 +71,23 @@ constexpr auto weight_to_points_vjp = []<class V>(const V* u, V* g) {
     g[2] = 4 * s2 - s1 + u[5];
 };
 
-/// points = B^T d B of tiles first .. first + count - 1 of x.
+/// points = B^T d B of some tiles of x, for some of its channels; points holds only these. The
+/// memory of x begins with row `row`.
 template <class T>
-void input_points(Tensor<const T> x, const Tiles& tiles, int first, int count, const T* zeros,
-                  Planes<T> points) {
+void input_points(Tensor<const T> x, int row, Range channels, const Tiles& tiles, Range some,
+                  const T* zeros, Planes<T> points) {
     using V = typename Simd<T>::Vector;
-    const int channels = x.size(3);
-    for (int p = 0; p < count; ++p) {
-        T* to = points.data + p * channels;
-        tiles.with_pixels<kPatch>(channels, first + p, 1, [&](auto pixels, int) {
-            const auto at = pixels(x.data(), zeros);
-            for_each_register<T>(channels, [&](int c, auto load, auto store) {
+    for (int p = 0; p < some.count(); ++p) {
+        T* to = points.data + p * channels.count();
+        const auto visit = [&](auto pixels, int) {
+            const auto at = pixels(x.data() + channels.begin, zeros);
+            for_each_register<T>(channels.count(), [&](int c, auto load, auto store) {
                 both_ways<kPatch, kPatch, V>(
                     to_points, [&](int k) { return load(at(k) + c); },
                     [&](int k, V v) { store(to + k * points.stride + c, v); });
             });
-        });
+        };
+        tiles.with_pixels<kPatch>(x.size(3), some.begin + p, 1, visit, row);
     }
 }
 
@@ -153,7 +154,7 @@ void output_pixels(Planes<T> points, const Tiles& tiles, int first, int count, R
 template <class T>
 struct Share {
     Range tiles, outputs;
-    int most;  ///< tiles at a time
+    Portion portion;
     std::ptrdiff_t row;
     Planes<T> u, in, out;
     T* dropped;
@@ -161,11 +162,12 @@ struct Share {
     Share(Range tiles_, Range outputs_, int inputs, int all_outputs, Arena& memory)
         : tiles(tiles_),
           outputs(outputs_),
-          most(tiles_at_a_time<T>(tiles.count(), kPoints * (inputs + outputs.count()))),
+          portion(Portion::of<T>(tiles.count(), inputs, outputs.count(),
+                                 kPoints * (inputs + outputs.count()), kPoints)),
           row((outputs.count() + Simd<T>::width - 1) / Simd<T>::width * Simd<T>::width),
-          u(kPoints, inputs, static_cast<int>(row), memory),
-          in(kPoints, most, inputs, memory),
-          out(kPoints, most, outputs.count(), memory),
+          u(kPoints, portion.channels, static_cast<int>(row), memory),
+          in(kPoints, portion.tiles, portion.channels, memory),
+          out(kPoints, portion.tiles, outputs.count(), memory),
           dropped(memory.zeros<T>({all_outputs}).data()) {}
 };
 
@@ -179,18 +181,19 @@ struct Kernel {
     int outputs() const { return weight.size(turned ? 2 : 3); }
 };
 
-/// u = G w G^T for all pairs of channels: 36 matrices C x O. Of a turned kernel a few inputs at a
+/// u = G w G^T for some input channels: 36 matrices C x O. Of a turned kernel a few inputs at a
 /// time are transposed into a strip: nine small transposes here save 36 after G.
 template <class T>
-void weight_points(const Kernel<T>& kernel, const Share<T>& share, Arena& scratch) {
+void weight_points(const Kernel<T>& kernel, Range inputs, const Share<T>& share, Arena& scratch) {
+    Arena::Scope scope(scratch);
     using V = typename Simd<T>::Vector;
     constexpr int kInputs = 8;
     const Tensor<const T> weight = kernel.weight;
     const std::ptrdiff_t tap = weight[0][0].numel(), row = weight.size(3);
     const std::ptrdiff_t part = kInputs * share.row;
     T* strip = kernel.turned ? scratch.make<T>({9, static_cast<int>(part)}).data() : nullptr;
-    for (int first = 0; first < kernel.inputs(); first += kInputs) {
-        const int count = std::min(kInputs, kernel.inputs() - first);
+    for (int first = inputs.begin; first < inputs.end; first += kInputs) {
+        const int count = std::min(kInputs, inputs.end - first);
         if (kernel.turned) {
             for (int k = 0; k < 9; ++k) {
                 transpose(share.outputs.count(), count,
@@ -205,43 +208,73 @@ void weight_points(const Kernel<T>& kernel, const Share<T>& share, Arena& scratc
                 both_ways<3, kPatch, V>(
                     weight_to_points,
                     [&](int k) { return load(from + o + k * (kernel.turned ? part : tap)); },
-                    [&](int k, V v) { store(share.u[k] + (first + c) * share.row + o, v); });
+                    [&](int k, V v) {
+                        store(share.u[k] + (first + c - inputs.begin) * share.row + o, v);
+                    });
             });
         }
     }
 }
 
+/// What is convolved: images, or one image of this shape whose rows are made when they are read.
+template <class T>
+struct Source {
+    Tensor<const T> x;
+    Shape shape;
+    const Rows<T>* rows;
+};
+
 /// A share of y = A^T [ U * (B^T x B) ] A + plus.
 template <class T>
-void convolve(Tensor<const T> x, const Kernel<T>& kernel, Plus<T> plus, Tensor<T> y,
+void convolve(const Source<T>& source, const Kernel<T>& kernel, Plus<T> plus, Tensor<T> y,
               const Tiles& tiles, const T* zeros, const Share<T>& share, Arena& scratch) {
-    const int inputs = kernel.inputs(), outputs = share.outputs.count();
-    weight_points(kernel, share, scratch);
-    for (int first = share.tiles.begin; first < share.tiles.end; first += share.most) {
-        const int count = std::min(share.most, share.tiles.end - first);
-        input_points(x, tiles, first, count, zeros, share.in);
-        for (int k = 0; k < kPoints; ++k) {
-            const Range part = Range{first, first + count}.within(tiles.at_point(k));
-            const int begin = part.begin - first;
-            // The rows of U are whole registers, so it needs no packing.
-            gemm<T>(part.count(), by_rows<T>(share.in[k] + begin * inputs, inputs),
-                    {share.u[k], inputs, outputs, share.row, 1}, share.out[k] + begin * outputs,
-                    false);
+    const int outputs = share.outputs.count(), all = kernel.inputs();
+    const int most = share.portion.tiles, deep = share.portion.channels;
+    Range some{share.tiles.begin, 0};
+    for (; some.begin < share.tiles.end; some.begin = some.end) {
+        some.end = std::min(share.tiles.end, some.begin + most);
+        Arena::Scope scope(scratch);
+        Tensor<const T> x = source.x;
+        int row = 0;  // with which its memory begins
+        if (source.rows != nullptr) {
+            some.end = std::min(some.end, tiles.end_of_group(some.begin));
+            const Range read = tiles.rows_read(some);
+            const Tensor<T> made =
+                scratch.make<T>({1, read.count(), source.shape[2], source.shape[3]});
+            (*source.rows)(read.begin, read.count(), made.data());
+            x = made, row = read.begin;
         }
-        output_pixels<T>(share.out, tiles, first, count, share.outputs, plus, share.dropped, y);
+        for (int c = 0; c < all; c += deep) {
+            const Range inputs{c, std::min(all, c + deep)};
+            if (some.begin == share.tiles.begin || deep < all)
+                weight_points(kernel, inputs, share, scratch);
+            input_points(x, row, inputs, tiles, some, zeros, share.in);
+            for (int k = 0; k < kPoints; ++k) {
+                const Range part = some.within(tiles.at_point(k));
+                const int begin = part.begin - some.begin, deep_here = inputs.count();
+                // The rows of U are whole registers, so it needs no packing.
+                gemm<T>(part.count(), by_rows<T>(share.in[k] + begin * deep_here, deep_here),
+                        {share.u[k], deep_here, outputs, share.row, 1},
+                        share.out[k] + begin * outputs, c > 0);
+            }
+        }
+        output_pixels<T>(share.out, tiles, some.begin, some.count(), share.outputs, plus,
+                         share.dropped, y);
     }
 }
 
-/// y = conv2d(x, kernel) + plus. A single picture is shared out to all cores, by tiles if there are
-/// many, and by output channels.
+/// y = conv2d(x, kernel) + plus. A single picture is shared out to all cores by what there is more
+/// of, tiles or output channels: a core transforms the weights of its channels and the pixels of
+/// its tiles.
 template <class T>
-void convolve(Tensor<const T> x, const Kernel<T>& kernel, Plus<T> plus, Tensor<T> y,
+void convolve(const Source<T>& x, const Kernel<T>& kernel, Plus<T> plus, Tensor<T> y,
               Arena& scratch) {
     constexpr int w = Simd<T>::width;
-    const Tiles tiles(x.shape());
+    const Tiles tiles(x.shape);
     const int outputs = kernel.outputs(), registers = (outputs + w - 1) / w;
     const int cores = in_parallel() ? 1 : thread_count();
-    const int by_tiles = std::clamp(tiles.count() / kTileRows, 1, cores);
+    const int by_tiles =
+        outputs > tiles.count() ? 1 : std::clamp(tiles.count() / kTileRows, 1, cores);
     const int by_outputs = std::clamp(cores / by_tiles, 1, registers);
     const int shares = by_tiles * by_outputs;
     const T* zeros = scratch.zeros<T>({kernel.inputs()}).data();
@@ -274,7 +307,14 @@ template <class T>
 void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
               Arena& scratch) {
     Arena::Scope scope(scratch);
-    convolve<T>(x, {weight, false}, plus, y, scratch);
+    convolve<T>({x, x.shape(), nullptr}, {weight, false}, plus, y, scratch);
+}
+
+template <class T>
+void winograd_of_rows(const Shape& x, const Rows<T>& rows, Tensor<const T> weight, Plus<T> plus,
+                      Tensor<T> y, Arena& scratch) {
+    Arena::Scope scope(scratch);
+    convolve<T>({{}, x, &rows}, {weight, false}, plus, y, scratch);
 }
 
 template <class T>
@@ -283,7 +323,7 @@ void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumula
     Arena::Scope scope(scratch);
     Plus<T> plus;
     if (accumulate) plus.pixels = dx.data();
-    convolve<T>(dy, {weight, true}, plus, dx, scratch);
+    convolve<T>({dy, dy.shape(), nullptr}, {weight, true}, plus, dx, scratch);
 }
 
 template <class T>
@@ -300,7 +340,7 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
             *zero_out = scratch.zeros<T>({outputs}).data();
     for (int first = 0; first < tiles.count(); first += most) {
         const int count = std::min(most, tiles.count() - first);
-        input_points(x, tiles, first, count, zero_in, in);
+        input_points(x, 0, {0, inputs}, tiles, {first, first + count}, zero_in, in);
         output_points_vjp(dy, tiles, first, count, zero_out, out);
         for (int k = 0; k < kPoints; ++k) {
             const Range part = Range{first, first + count}.within(tiles.at_point(k));
@@ -324,6 +364,8 @@ void winograd_weight_vjp(Tensor<const T> x, Tensor<const T> dy, Tensor<T> dweigh
 
 #define DIFFUSION_INSTANTIATE(T)                                                                \
     template void winograd(Tensor<const T>, Tensor<const T>, Plus<T>, Tensor<T>, Arena&);       \
+    template void winograd_of_rows(const Shape&, const Rows<T>&, Tensor<const T>, Plus<T>,      \
+                                   Tensor<T>, Arena&);                                          \
     template void winograd_data_vjp(Tensor<const T>, Tensor<const T>, bool, Tensor<T>, Arena&); \
     template void winograd_weight_vjp(Tensor<const T>, Tensor<const T>, Tensor<T>, Arena&);
 DIFFUSION_INSTANTIATE(float)

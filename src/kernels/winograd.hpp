@@ -16,6 +16,11 @@ namespace diffusion {
 template <class T>
 void winograd(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y, Arena& scratch);
 
+/// The same for one image that is made row by row (conv.hpp).
+template <class T>
+void winograd_of_rows(const Shape& x, const Rows<T>& rows, Tensor<const T> weight, Plus<T> plus,
+                      Tensor<T> y, Arena& scratch);
+
 /// dx (+)= the data VJP: the same with the kernel turned and its channels exchanged.
 template <class T>
 void winograd_data_vjp(Tensor<const T> dy, Tensor<const T> weight, bool accumulate, Tensor<T> dx,

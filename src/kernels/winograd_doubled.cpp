@@ -101,16 +101,16 @@ int whole_registers(int channels, int width) {
     return (channels + width - 1) / width * width;
 }
 
-/// Tiles first .. first + count - 1 of x as sums.
+/// Some tiles of x, and some of its channels, as sums; `sums` holds only these.
 template <class T>
-void input_sums(Tensor<const T> x, const DoubledTiles& tiles, Range some, const T* zeros,
-                Planes<T> sums) {
+void input_sums(Tensor<const T> x, Range channels, const DoubledTiles& tiles, Range some,
+                const T* zeros, Planes<T> sums) {
     using V = typename Simd<T>::Vector;
     for (int p = 0; p < some.count(); ++p) {
-        T* to = sums.data + p * tiles.channels;
+        T* to = sums.data + p * channels.count();
         tiles.with_inputs(some.begin + p, [&](auto pixels) {
-            const auto at = pixels(x.data(), zeros);
-            for_each_register<T>(tiles.channels, [&](int c, auto load, auto store) {
+            const auto at = pixels(x.data() + channels.begin, zeros);
+            for_each_register<T>(channels.count(), [&](int c, auto load, auto store) {
                 both_ways<kTile, kIn, V>(
                     to_sums, [&](int k) { return load(at(k) + c); },
                     [&](int k, V v) { store(to + k * sums.stride + c, v); });
@@ -137,19 +137,19 @@ void input_sums_vjp(Planes<T> sums, const DoubledTiles& tiles, Range some, T* dr
     }
 }
 
-/// y = the products' sums + a row.
+/// y = the products' sums + a row, for some of the channels.
 template <class T>
-void output_pixels(Planes<T> products, const DoubledTiles& tiles, Range some, Plus<T> plus,
-                   const T* zeros, Tensor<T> y) {
+void output_pixels(Planes<T> products, const DoubledTiles& tiles, Range some, Range channels,
+                   Plus<T> plus, const T* zeros, Tensor<T> y) {
     using V = typename Simd<T>::Vector;
-    const int outputs = tiles.large.channels;
     for (int p = 0; p < some.count(); ++p) {
-        const T* from = products.data + p * outputs;
+        const T* from = products.data + p * channels.count();
         const int index = some.begin + p;
-        const T* row = plus.row == nullptr ? zeros : plus.row_of(index / tiles.of_image());
+        const T* row =
+            plus.row == nullptr ? zeros : plus.row_of(index / tiles.of_image()) + channels.begin;
         tiles.with_outputs(index, [&](auto pixels) {
-            const auto at = pixels(y.data(), static_cast<T*>(nullptr));
-            for_each_register<T>(outputs, [&](int o, auto load, auto store) {
+            const auto at = pixels(y.data() + channels.begin, static_cast<T*>(nullptr));
+            for_each_register<T>(channels.count(), [&](int o, auto load, auto store) {
                 const V start = load(row + o);
                 both_ways<kOut, kTile, V>(
                     from_products, [&](int k) { return load(from + k * products.stride + o); },
@@ -177,7 +177,7 @@ void output_pixels_vjp(Tensor<const T> dy, const DoubledTiles& tiles, Range some
     }
 }
 
-/// The factors of all pairs of channels: 25 matrices C x O, or O x C for the way back, whose rows
+/// The factors of some pairs of channels, C x O, or O x C for the way back: 25 matrices whose rows
 /// are whole registers `row` apart, as gemm reads them.
 template <class T>
 struct Factors {
@@ -185,25 +185,31 @@ struct Factors {
     std::ptrdiff_t row;
     Planes<T> planes;
 
-    Factors(Tensor<const T> weight, bool back, Arena& memory)
-        : rows(weight.size(back ? 3 : 2)),
-          columns(weight.size(back ? 2 : 3)),
+    /// Room for up to so many.
+    Factors(int rows_, int columns_, Arena& memory)
+        : rows(rows_),
+          columns(columns_),
           row(whole_registers(columns, Simd<T>::width)),
-          planes(kProducts, rows, static_cast<int>(row), memory) {
-        using V = typename Simd<T>::Vector;
+          planes(kProducts, rows, static_cast<int>(row), memory) {}
+    /// All of them, for the way back.
+    Factors(Tensor<const T> weight, Arena& memory)
+        : Factors(weight.size(3), weight.size(2), memory) {
         Arena::Scope scope(memory);
-        Tensor<const T> from = weight;
-        if (back) {
-            const Tensor<T> turned = memory.make<T>({3, 3, rows, columns});
-            for (int k = 0; k < 9; ++k) {
-                transpose(columns, rows, weight[k / 3][k % 3].data(), rows,
-                          turned[k / 3][k % 3].data(), columns);
-            }
-            from = turned;
+        const Tensor<T> turned = memory.make<T>({3, 3, rows, columns});
+        for (int k = 0; k < 9; ++k) {
+            transpose(columns, rows, weight[k / 3][k % 3].data(), rows, turned[k / 3][k % 3].data(),
+                      columns);
         }
-        const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(rows) * columns;
+        fill(turned, {0, rows}, {0, columns});
+    }
+    /// Those of some rows and columns of weight [3,3,C,O].
+    void fill(Tensor<const T> weight, Range some_rows, Range some_columns) {
+        using V = typename Simd<T>::Vector;
+        rows = some_rows.count();
+        columns = some_columns.count();
+        const std::ptrdiff_t tap = weight[0][0].numel();
         for (int r = 0; r < rows; ++r) {
-            const T* of_row = from.data() + static_cast<std::ptrdiff_t>(r) * columns;
+            const T* of_row = &weight(0, 0, some_rows.begin + r, some_columns.begin);
             for_each_register<T>(columns, [&](int c, auto load, auto store) {
                 both_ways<3, kOut, V>(
                     to_factors, [&](int k) { return load(of_row + k * tap + c); },
@@ -221,21 +227,30 @@ void for_tiles(Range all, int most, F f) {
         f(Range{first, std::min(all.end, first + most)});
 }
 
+/// Some tiles and some output channels of y: a core's share.
 template <class T>
-void convolve(Tensor<const T> x, const Factors<T>& factors, Plus<T> plus, Tensor<T> y,
-              const DoubledTiles& tiles, Range share, Arena& memory) {
+void convolve(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
+              const DoubledTiles& tiles, Range share, Range outputs, Arena& memory) {
     Arena::Scope scope(memory);
-    const int inputs = factors.rows, outputs = factors.columns,
-              most = tiles_at_a_time<T>(share.count(), kInputs * inputs + kProducts * outputs);
-    const Planes<T> sums(kInputs, most, inputs, memory), products(kProducts, most, outputs, memory);
-    const T* zeros = memory.zeros<T>({std::max(inputs, outputs)}).data();
+    const int all = x.size(3);
+    const Portion portion = Portion::of<T>(share.count(), all, outputs.count(),
+                                           kInputs * all + kProducts * outputs.count(), kProducts);
+    const int most = portion.tiles, deep = portion.channels;
+    const Planes<T> sums(kInputs, most, deep, memory),
+        products(kProducts, most, outputs.count(), memory);
+    Factors<T> factors(deep, outputs.count(), memory);
+    const T* zeros = memory.zeros<T>({std::max(all, outputs.count())}).data();
     for_tiles(share, most, [&](Range some) {
-        input_sums(x, tiles, some, zeros, sums);
-        for (int k = 0; k < kProducts; ++k) {
-            gemm<T>(some.count(), by_rows<T>(sums[sum_of(k)], inputs), factors[k], products[k],
-                    false);
+        for (int c = 0; c < all; c += deep) {
+            const Range inputs{c, std::min(all, c + deep)};
+            if (some.begin == share.begin || deep < all) factors.fill(weight, inputs, outputs);
+            input_sums(x, inputs, tiles, some, zeros, sums);
+            for (int k = 0; k < kProducts; ++k) {
+                gemm<T>(some.count(), by_rows<T>(sums[sum_of(k)], inputs.count()), factors[k],
+                        products[k], c > 0);
+            }
         }
-        output_pixels(products, tiles, some, plus, zeros, y);
+        output_pixels(products, tiles, some, outputs, plus, zeros, y);
     });
 }
 
@@ -251,17 +266,23 @@ bool use_winograd_doubled(const Shape& y, const Shape& weight) {
 template <class T>
 void winograd_doubled(Tensor<const T> x, Tensor<const T> weight, Plus<T> plus, Tensor<T> y,
                       Arena& scratch) {
-    Arena::Scope scope(scratch);
-    const Factors<T> factors(weight, false, scratch);
+    constexpr int w = Simd<T>::width;
     const DoubledTiles tiles(y.shape(), x.size(3));
-    in_parts(y.size(0) * tiles.of_image(), kTileRows, [&](int begin, int end) {
-        if (end - begin == y.size(0) * tiles.of_image()) {
-            convolve(x, factors, plus, y, tiles, {begin, end}, scratch);
+    const int count = y.size(0) * tiles.of_image(), outputs = weight.size(3);
+    // Shared out by what there is more of, as in winograd.cpp.
+    const bool by_outputs = outputs > count;
+    const int units = by_outputs ? (outputs + w - 1) / w : count;
+    in_parts(units, by_outputs ? 1 : kTileRows, [&](int begin, int end) {
+        const Range some_tiles = by_outputs ? Range{0, count} : Range{begin, end},
+                    some_outputs = by_outputs ? Range{begin * w, std::min(outputs, end * w)}
+                                              : Range{0, outputs};
+        if (end - begin == units) {
+            convolve(x, weight, plus, y, tiles, some_tiles, some_outputs, scratch);
             return;
         }
         thread_local Arena own;  // memory that stays with its core
         own.reset();
-        convolve(x, factors, plus, y, tiles, {begin, end}, own);
+        convolve(x, weight, plus, y, tiles, some_tiles, some_outputs, own);
     });
 }
 
@@ -279,7 +300,7 @@ void winograd_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<cons
     T* dropped = scratch.zeros<T>({inputs}).data();
     std::optional<Factors<T>> turned;
     std::optional<Planes<T>> factors;
-    if (to.x) turned.emplace(weight, true, scratch);
+    if (to.x) turned.emplace(weight, scratch);
     if (to.weight) factors.emplace(kProducts, inputs, outputs, scratch);
     if (to.x && !to.add_x) std::fill(to.x.begin(), to.x.end(), T(0));
     for_tiles({0, count}, most, [&](Range some) {
@@ -295,7 +316,7 @@ void winograd_doubled_vjp(Tensor<const T> x, Tensor<const T> weight, Tensor<cons
             input_sums_vjp(sums, tiles, some, dropped, to.x);
         }
         if (!to.weight) return;
-        input_sums(x, tiles, some, zeros, sums);
+        input_sums(x, {0, inputs}, tiles, some, zeros, sums);
         for (int k = 0; k < kProducts; ++k) {
             gemm<T>(inputs, outputs, some.count(), transposed<T>(sums[sum_of(k)], inputs),
                     by_rows<T>(products[k], outputs), (*factors)[k], some.begin > 0, scratch);

@@ -115,17 +115,27 @@ struct Tiles {
                 down.pixels(row), across.pixels(column)};
     }
 
+    /// The end of the group that tile `index` is in.
+    int end_of_group(int index) const {
+        return *std::upper_bound(begin.begin(), begin.end(), index);
+    }
+    /// Which rows of a single image some tiles of one group read.
+    Range rows_read(Range some) const {
+        const Place first = place(some.begin), last = place(some.end - 1);
+        return {std::max(0, first.top - 1), std::min(height, last.top + last.height + 1)};
+    }
+
     /// Calls f(pixels, image) for the size x size pixels whose first one lies `margin` above and
     /// left of tile `index`, as with_window does. Without a margin a pixel that is not in the tile
-    /// is outside, too.
+    /// is outside, too. The memory begins with row `row` of the first image.
     template <int size, class F>
-    void with_pixels(int channels, int index, int margin, F f) const {
+    void with_pixels(int channels, int index, int margin, F f, int row = 0) const {
         const Place tile = place(index);
         const int top = tile.top - margin, left = tile.left - margin;
         const int bottom = margin > 0 ? height : std::min(height, top + tile.height),
                   right = margin > 0 ? width : std::min(width, left + tile.width);
-        with_window<size>({tile.image, top, left, bottom, right}, {height, width, channels},
-                          [&](auto pixels) { f(pixels, tile.image); });
+        with_window<size>({tile.image, top - row, left, bottom - row, right},
+                          {height, width, channels}, [&](auto pixels) { f(pixels, tile.image); });
     }
 };
 
@@ -170,15 +180,42 @@ struct Planes {
     T* operator[](int k) const { return data + k * stride; }
 };
 
+/// Parts of `count`, about equal and at most `most` large.
+inline int equal_parts(int count, int most) {
+    const int times = std::max(1, (count + most - 1) / most);
+    return (count + times - 1) / times;
+}
+
 /// As many of `count` tiles at a time as keep both sides of the products in the second-level cache,
 /// and about the same number each time; `numbers`: that a tile has there.
 template <class T>
 int tiles_at_a_time(int count, int numbers) {
     const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(numbers);
     const int tiles = static_cast<int>((std::size_t{768} << 10) / bytes);
-    const int most = std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows);
-    const int times = std::max(1, (count + most - 1) / most);
-    return (count + times - 1) / times;
+    return equal_parts(count, std::clamp(tiles / kTileRows * kTileRows, kTileRows, 4 * kTileRows));
 }
+
+/// How much of a convolution is done at a time: so many tiles, and of them so many input channels.
+///
+/// Transformed weights that fit in the second-level cache stay there, and the tiles come in small
+/// groups, as above. Larger ones are read from farther away for each group. So then the groups are
+/// large, and if the weights are larger still, a few input channels of them at a time are
+/// transformed, used for all tiles of the group, and forgotten.
+struct Portion {
+    int tiles, channels;
+
+    template <class T>
+    static Portion of(int tiles, int inputs, int outputs, int tile_numbers, int products) {
+        const std::ptrdiff_t weights = std::ptrdiff_t{products} * inputs * outputs;
+        if (weights <= kWeightsInCache) return {tiles_at_a_time<T>(tiles, tile_numbers), inputs};
+        const auto most = static_cast<int>(
+            std::clamp<std::ptrdiff_t>(kNumbersOfGroup / tile_numbers, 4 * kTileRows, 1 << 20));
+        const auto deep = static_cast<int>(std::clamp<std::ptrdiff_t>(
+            kWeightsAtATime / products / outputs, Simd<T>::width, 1 << 20));
+        return {equal_parts(tiles, most), equal_parts(inputs, deep)};
+    }
+    static constexpr std::ptrdiff_t kWeightsInCache = 1 << 18, kNumbersOfGroup = 1 << 21,
+                                    kWeightsAtATime = 1 << 21;
+};
 
 }  // namespace diffusion

@@ -17,11 +17,13 @@ inline constexpr std::size_t kAlignment =
 struct MemorySource {
     void* (*allocate)(std::size_t bytes);
     void (*free)(void* memory);
+    std::size_t growth = 2;  ///< how many times as large as the one before a block is, up to 1 GB
 };
 /// Large blocks lie in pages of 2 MB where Linux has them. Throws std::bad_alloc.
 void* allocate_on_heap(std::size_t bytes);
 void free_on_heap(void* memory);
-inline constexpr MemorySource kHeap = {allocate_on_heap, free_on_heap};
+/// Memory of the heap that was never touched costs nothing, so blocks grow fast.
+inline constexpr MemorySource kHeap = {allocate_on_heap, free_on_heap, 8};
 
 /// Bump allocator over a list of blocks. When a step did not fit in the first block, reset()
 /// replaces the list by one block of as much as was in use at a time, so that from the second step
@@ -77,11 +79,7 @@ public:
     public:
         explicit Scope(Arena& arena)
             : arena_(arena), blocks_(arena.blocks_.size()), used_(arena.used_) {}
-        ~Scope() {
-            // If the arena grew meanwhile the mark lies in an older block: keep the memory until
-            // reset() joins the blocks.
-            if (arena_.blocks_.size() == blocks_) arena_.used_ = used_;
-        }
+        ~Scope() { arena_.back_to(blocks_, used_); }
         Scope(const Scope&) = delete;
         Scope& operator=(const Scope&) = delete;
 
@@ -96,9 +94,24 @@ private:
         std::size_t size;
     };
 
+    /// Back to where `used` bytes of block number `blocks` were in use. If the arena grew
+    /// meanwhile, older blocks are given up where they are empty; or else they stay, and what came
+    /// after the mark too, until reset() joins them.
+    void back_to(std::size_t blocks, std::size_t used) {
+        if (blocks_.size() == blocks) {
+            used_ = used;
+        } else if (blocks == 0 || (blocks == 1 && used == 0)) {
+            while (blocks_.size() > 1) {
+                source_.free(blocks_.front().memory);
+                blocks_.erase(blocks_.begin());
+            }
+            used_ = before_ = 0;
+        }
+    }
     void grow(std::size_t bytes) {
-        const std::size_t twice = blocks_.empty() ? std::size_t{1} << 20 : 2 * blocks_.back().size;
-        add_block(bytes > twice ? bytes : twice);
+        constexpr std::size_t kFirst = std::size_t{1} << 20, kMost = std::size_t{1} << 30;
+        const std::size_t usual = blocks_.empty() ? kFirst : source_.growth * blocks_.back().size;
+        add_block(std::max(bytes, std::min(usual, kMost)));
         before_ += used_;
         used_ = 0;
     }

@@ -134,16 +134,16 @@ TEST_CASE("an array starts on a cache line, with zeros, and copies like a value"
                          "array: 2147483648 numbers are too many for one axis", Error);
 }
 
-TEST_CASE("an arena keeps as much as was in use at a time, not its blocks' doubled sizes") {
+TEST_CASE("an arena keeps as much as was in use at a time, not its blocks' growing sizes") {
     constexpr std::size_t kMebibyte = 1 << 20;
     Arena arena;
-    for (int i = 0; i < 4; ++i) arena.allocate(kMebibyte);  // blocks of 1, 2 and 4 MiB
+    for (int i = 0; i < 4; ++i) arena.allocate(kMebibyte);  // blocks of 1 and 8 MiB
     {
         Arena::Scope scope(arena);
         arena.allocate(kMebibyte);
     }
     arena.allocate(kMebibyte);  // in the place of the last one
-    CHECK(arena.capacity() == 7 * kMebibyte);
+    CHECK(arena.capacity() == 9 * kMebibyte);
     arena.reset();
     CHECK(arena.capacity() == 5 * kMebibyte);
 }
@@ -157,6 +157,29 @@ TEST_CASE("an arena scope gives its memory back") {
         inside = arena.allocate(64);
     }
     CHECK(arena.allocate(64) == inside);
+}
+
+TEST_CASE("an arena that grew in its outermost scope keeps the largest block alone") {
+    constexpr std::size_t kMebibyte = 1 << 20;
+    Arena arena;
+    {
+        Arena::Scope scope(arena);
+        arena.allocate(kMebibyte);
+        arena.allocate(20 * kMebibyte);
+        CHECK(arena.capacity() == 21 * kMebibyte);
+        std::memset(arena.allocate(kMebibyte), 0, kMebibyte);
+    }
+    CHECK(arena.capacity() == 160 * kMebibyte);  // eight times 20, of which 1 was touched
+    // In a scope inside, what lies before it must stay where it is.
+    Arena outer;
+    auto* number = static_cast<int*>(outer.allocate(sizeof(int)));
+    *number = 7;
+    {
+        Arena::Scope scope(outer);
+        outer.allocate(2 * kMebibyte);
+    }
+    outer.allocate(kMebibyte);
+    CHECK(*number == 7);
 }
 
 TEST_SUITE_END();
