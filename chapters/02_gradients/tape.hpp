@@ -308,8 +308,8 @@ private:
         return (numbers + kLine - 1) / kLine * kLine;
     }
     void give_back(Tensor<T> x) { free_.push_back({x.data(), whole(x.numel())}); }
-    /// The last of the smallest that suffice; but little is not cut off much, where it would be in
-    /// the way of large results.
+    /// The last of the smallest rooms that suffice. A small result takes no part of a much larger
+    /// room, which the next large result may need whole.
     auto smallest_of_at_least(std::ptrdiff_t size) {
         constexpr std::ptrdiff_t kMuch = 64;
         auto best = free_.rend();

@@ -1,6 +1,7 @@
 #include "07_latent_vae/judging.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -8,6 +9,7 @@
 #include "05_measuring/frechet.hpp"
 #include "05_measuring/given_pictures.hpp"
 #include "07_latent_vae/coding.hpp"
+#include "07_latent_vae/take_apart.hpp"
 #include "data/find.hpp"
 #include "data/painted.hpp"
 #include "io/csv.hpp"
@@ -96,7 +98,7 @@ public:
     void add(Tensor<const float> painted, Tensor<const float> decoded) {
         for (int n = 0; n < painted.size(0); ++n) {
             const Tensor<const float> pixels = painted[n].rows(), other = decoded[n].rows();
-            const std::vector<float> ground = median_of(pixels);
+            const std::array<float, 3> ground = take_apart(painted[n]).ground;
             for (int p = 0; p < pixels.size(0); ++p) {
                 double square = 0;
                 for (int c = 0; c < pixels.size(1); ++c) {
@@ -124,18 +126,6 @@ private:
         double sum = 0;
         std::int64_t count = 0;
     };
-    /// Most pixels of a canvas are ground, so the median of each channel is its colour.
-    static std::vector<float> median_of(Tensor<const float> pixels) {
-        std::vector<float> median, values(static_cast<std::size_t>(pixels.size(0)));
-        for (int c = 0; c < pixels.size(1); ++c) {
-            for (int p = 0; p < pixels.size(0); ++p)
-                values[static_cast<std::size_t>(p)] = pixels(p, c);
-            std::ranges::nth_element(values, values.begin() + pixels.size(0) / 2);
-            median.push_back(values[values.size() / 2]);
-        }
-        return median;
-    }
-
     Mean ground_, ink_;
 };
 

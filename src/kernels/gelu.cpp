@@ -28,17 +28,6 @@ Gate<V> gate_at(V z) {
     }
 }
 
-/// f(i, count) for parts of `size` numbers, shared by the cores.
-template <class F>
-void for_parts_of_numbers(std::ptrdiff_t size, F f) {
-    constexpr std::ptrdiff_t kPart = 4096;
-    const int parts = static_cast<int>((size + kPart - 1) / kPart);
-    in_parts(parts, 4, [&](int begin, int end) {
-        for (int part = begin; part < end; ++part)
-            f(part * kPart, static_cast<int>(std::min(kPart, size - part * kPart)));
-    });
-}
-
 /// visit(kind as a constant)
 template <class Visit>
 void with_kind(Gelu kind, Visit visit) {
@@ -53,10 +42,10 @@ template <class T>
 void gelu_forward(Gelu kind, Tensor<const T> x, Tensor<T> y) {
     require(x.shape() == y.shape(), "gelu: x is ", x.shape(), ", y is ", y.shape());
     with_kind(kind, [&]<Gelu k>() {
-        for_parts_of_numbers(x.numel(), [&](std::ptrdiff_t begin, int count) {
+        for_each_block(x.numel(), [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
             const T* from = x.data() + begin;
             T* to = y.data() + begin;
-            for_each_register<T>(count, [&](int i, auto load, auto store) {
+            for_each_register<T>(static_cast<int>(end - begin), [&](int i, auto load, auto store) {
                 const auto z = load(from + i);
                 store(to + i, z * gate_at<k, T>(z).value);
             });
@@ -69,10 +58,10 @@ void gelu_vjp(Gelu kind, Tensor<const T> x, Tensor<const T> dy, bool add, Tensor
     require(x.shape() == dy.shape() && x.shape() == dx.shape(), "gelu: x is ", x.shape(),
             ", dy is ", dy.shape(), ", dx is ", dx.shape());
     with_kind(kind, [&]<Gelu k>() {
-        for_parts_of_numbers(x.numel(), [&](std::ptrdiff_t begin, int count) {
+        for_each_block(x.numel(), [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
             const T *from = x.data() + begin, *g = dy.data() + begin;
             T* to = dx.data() + begin;
-            for_each_register<T>(count, [&](int i, auto load, auto store) {
+            for_each_register<T>(static_cast<int>(end - begin), [&](int i, auto load, auto store) {
                 const auto z = load(from + i);
                 const auto gate = gate_at<k, T>(z);
                 const auto d = (gate.value + z * gate.slope) * load(g + i);
