@@ -53,6 +53,8 @@ struct Machine {
     double read, copy;            ///< main memory, all threads, in GB/s
 };
 Machine measure_machine(int threads);
+/// flops_one or flops_all alone, in about a millisecond.
+double flops_now(int threads);
 
 /// Seconds for a message from one core to another and back; 0 if there is no other. Of virtual
 /// cores that the host places far from each other, without a shared cache, it is several times what

@@ -12,11 +12,13 @@
 namespace diffusion {
 namespace {
 
-double flops(int threads) {
-    using V = Simd<float>::Vector;
-    constexpr int kSums = 12, kRounds = 200'000;  // 12 sums and 2 factors fit in 16 registers
-    std::vector<float> results(static_cast<std::size_t>(threads));
-    const double time = seconds_per_call(threads, [&](int thread) {
+constexpr int kSums = 12, kRounds = 200'000;  // 12 sums and 2 factors fit in 16 registers
+constexpr double kFlops = 2.0 * Simd<float>::width * kSums * kRounds;
+
+/// kFlops of one thread, whose sum is written to results[thread].
+auto multiply_adds(std::vector<float>& results) {
+    return [&results](int thread) {
+        using V = Simd<float>::Vector;
         V sum[kSums] = {}, x = Simd<float>::fill(0.999f), y = Simd<float>::fill(1e-3f);
         // The compiler must not know that all sums are equal: it would compute fewer.
         asm volatile("" : "+m"(sum), "+m"(x), "+m"(y));
@@ -26,11 +28,22 @@ double flops(int threads) {
         }
         for (int k = 1; k < kSums; ++k) sum[0] += sum[k];
         results[static_cast<std::size_t>(thread)] = sum_of_elements<float>(sum[0]);
-    });
-    return 2.0 * Simd<float>::width * kSums * kRounds * threads / time / 1e9;
+    };
+}
+
+double flops(int threads) {
+    std::vector<float> results(static_cast<std::size_t>(threads));
+    return kFlops * threads / seconds_per_call(threads, multiply_adds(results)) / 1e9;
 }
 
 }  // namespace
+
+double flops_now(int threads) {
+    std::vector<float> results(static_cast<std::size_t>(threads));
+    const auto start = Clock::now();
+    parallel_for(threads, threads, multiply_adds(results));
+    return kFlops * threads / seconds_since(start) / 1e9;
+}
 
 Machine measure_machine(int threads) {
     constexpr int kCount = 16 << 20;  // 64 MiB for each thread: no cache holds them

@@ -71,8 +71,11 @@ struct TextBlock {
             return out2(attend(q2(norm2(h)), k2(text), v2(text)), {.image = h});
         });
         step(h, [&] {
-            const Var<T> half = passed([](Var<T> w) { return geglu(w); }, passed(wide, norm3(h)));
-            return narrow(half, {.image = h});
+            return pixels_at_a_time(h, 8 * h.size(3), [&](Var<T> some) {
+                const Var<T> gated =
+                    passed([](Var<T> w) { return geglu(w); }, passed(wide, norm3(some)));
+                return narrow(gated, {.image = some});
+            });
         });
         return out(h, {.image = x});
     }
@@ -109,12 +112,14 @@ AutoencoderConfig autoencoder_of_stable_diffusion() {
     return config;
 }
 
-/// Times call(tape), which reads a model's weights, and weighs what it needs beside them.
-template <class Call>
-void row(Table& table, const char* name, double gflop, const ParameterList& list, Call call) {
-    Array<float> weights(list.block());
-    list.initialise<float>(weights, 1);
-    const double of_weights = static_cast<double>(list.block()) * sizeof(float) / (1 << 20);
+/// Times call(tape), which reads a model's weights, numbers of type N, and weighs what it needs
+/// beside them.
+template <class N, class Call>
+void row(Table& table, const std::string& name, double gflop, const ParameterList& list,
+         Call call) {
+    auto weights = Array<N>::uninitialised(list.block());
+    list.initialise<N>(weights, 1);
+    const double of_weights = static_cast<double>(list.block()) * sizeof(N) / (1 << 20);
     OwnTape<float> own;
     std::vector<double> times;
     for (int i = 0; i < 4; ++i) {
@@ -125,8 +130,8 @@ void row(Table& table, const char* name, double gflop, const ParameterList& list
         if (i > 0) times.push_back(seconds_since(start));
     }
     const double seconds = median(times), megabytes = peak_memory() - of_weights;
-    std::printf("%-52s%12ld%10.2f%10.0f%12.0f\n", name, static_cast<long>(list.count()), seconds,
-                gflop / seconds, megabytes);
+    std::printf("%-60s%12ld%10.2f%10.0f%12.0f\n", name.c_str(), static_cast<long>(list.count()),
+                seconds, gflop / seconds, megabytes);
     std::fflush(stdout);
     table.row({name, std::to_string(list.count()), shortest(seconds), shortest(gflop / seconds),
                shortest(megabytes)});
@@ -142,27 +147,32 @@ Var<float> noise(Tape<float>& tape, Shape shape) {
 
 void bench_stable_diffusion(const std::filesystem::path& folder) {
     Table table(folder / "stable_diffusion.csv", "name,parameters,seconds,gflops,mib");
-    std::printf("%-52s%12s%10s%10s%12s\n", "Stable Diffusion 1.5, random weights", "parameters",
+    std::printf("%-60s%12s%10s%10s%12s\n", "Stable Diffusion 1.5, random weights", "parameters",
                 "seconds", "GFLOP/s", "MiB beside");
     constexpr double kUNet = 803.3, kDecoder = 2514;  // GFLOP of one picture
     // The peak is that of the process, so the smaller model comes first.
     {
         ParameterList list;
         const Autoencoder autoencoder(list, "", autoencoder_of_stable_diffusion());
-        row(table, "decoder, a picture of 512 x 512", kDecoder, list, [&](Tape<float>& tape) {
-            autoencoder.decode(noise(tape, {1, 64, 64, 4}));
-        });
+        row<float>(table, "decoder, a picture of 512 x 512", kDecoder, list,
+                   [&](Tape<float>& tape) {
+                       autoencoder.decode(noise(tape, {1, 64, 64, 4}));
+                   });
     }
     ParameterList list;
     const TextUNet unet(list, "", unet_of_stable_diffusion());
-    for (const int batch : {1, 2}) {
-        char name[80];
-        std::snprintf(name, sizeof name, "UNet, latents %d x 64 x 64, 77 tokens", batch);
-        row(table, name, kUNet * batch, list, [&](Tape<float>& tape) {
-            const std::vector<float> t(static_cast<std::size_t>(batch), 500);
-            unet(noise(tape, {batch, 64, 64, 4}), t, {.tokens = noise(tape, {batch, 77, 768})});
-        });
-    }
+    const auto both_batches = [&]<class N>(N, const char* how) {
+        for (const int batch : {1, 2}) {
+            const std::string name =
+                "UNet, latents " + std::to_string(batch) + " x 64 x 64, 77 tokens" + how;
+            row<N>(table, name, kUNet * batch, list, [&](Tape<float>& tape) {
+                const std::vector<float> t(static_cast<std::size_t>(batch), 500);
+                unet(noise(tape, {batch, 64, 64, 4}), t, {.tokens = noise(tape, {batch, 77, 768})});
+            });
+        }
+    };
+    both_batches(Half(), ", weights in half precision");
+    both_batches(float(), "");
     std::printf("\n");
 }
 

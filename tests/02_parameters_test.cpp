@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "02_gradients/ops.hpp"
@@ -210,6 +211,46 @@ TEST_CASE("weights of any size, odd ones and ones read in many pieces, come back
     Array<float> again(list.block());
     list.load<float>(again, file);
     CHECK(again == values);
+}
+
+TEST_CASE("weights in half precision are rounded once, and run as the rounded floats do") {
+    ParameterList list;
+    const Parameter w = list.add("w", {70, 33}, Layout::linear, Init::normal(1)),
+                    b = list.add("b", {33}, Layout::plain, Init::normal(1));
+    list.add("kernel", {3, 3, 20, 70}, Layout::conv, Init::normal(1e-3));
+    Array<float> values(list.block());
+    list.initialise<float>(values, 1);
+    const TemporaryFolder folder;
+    std::vector<NamedArray> arrays = list.to_arrays<float>(values);
+    Array<Half> halves = list.from_file<Half>(as_file(folder, arrays));
+    Array<float> rounded(list.block());
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        rounded[i] = static_cast<float>(halves[i]);
+        CHECK(std::abs(rounded[i] - values[i]) <= std::abs(values[i]) / 2048 + 3e-8f);
+    }
+    CHECK(list.to_arrays<Half>(halves)[2].values == list.to_arrays<float>(rounded)[2].values);
+
+    Arena memory, arena;
+    Tape<float> tape(arena);
+    const Tensor<float> x = memory.make<float>({5, 70});
+    fill_normal(x, Random(1, Purpose::test));
+    const auto run = [&](auto& weights) {
+        tape.reset();
+        tape.bind(weights.data());
+        const Var<float> y = linear(tape.constant(x), tape.parameter(w), tape.parameter(b));
+        return std::vector<float>(y.value().begin(), y.value().end());
+    };
+    CHECK(run(halves) == run(rounded));
+    CHECK(run(rounded) != run(values));
+
+    arrays[0].values[7] = 65'520;  // the next half is infinite
+    CHECK_THROWS_WITH_AS(
+        list.from_file<Half>(as_file(folder, arrays)),
+        ((folder / "m.safetensors").string() +
+         ": tensor \"w\": holds a number that is not finite in half precision; this model is of no "
+         "use")
+            .c_str(),
+        Error);
 }
 
 TEST_CASE("(2.4) gradients of bound parameters land in the model's gradient block") {

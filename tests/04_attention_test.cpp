@@ -181,10 +181,10 @@ TEST_CASE("(4.9) a bias is added to the scores, and the scale is free") {
 
 TEST_CASE_TEMPLATE("(4.9) (4.10) attention in blocks equals whole matrices of weights", T, float,
                    double) {
-    // 70 queries and 300 keys are 2 x 3 blocks. One block of keys is struck out as a whole, the
+    // 290 queries and 400 keys are 2 x 4 blocks. One block of keys is struck out as a whole, the
     // first in part, and the scores differ by hundreds.
-    const int L = varied_size(70);
-    constexpr int S = 300, D = 5;
+    const int L = varied_size(290);
+    constexpr int S = 400, D = 5;
     struct Case {
         bool keep, causal, bias;
     };

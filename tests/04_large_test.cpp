@@ -3,9 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "04_unet/convolution.hpp"
+#include "04_unet/layers.hpp"
 #include "04_unet/plain_ops.hpp"
 #include "support/exact.hpp"
 #include "tensor/random.hpp"
@@ -85,6 +87,35 @@ TEST_CASE("(4.1) (4.5) norm, SiLU and convolution of large images equal plain lo
         omp_set_num_threads(most);
 #endif
     }
+}
+
+TEST_CASE("pixels at a time are what all of them are, in less memory") {
+    constexpr int kChannels = 4, kWide = 64, kPixels = 300;  // more than 2^23 numbers at kWide
+    Arena memory;
+    ParameterList list;
+    const Conv2d wide = Conv2d::of_pixels(list, {"wide"}, kChannels, kWide),
+                 narrow = Conv2d::of_pixels(list, {"narrow"}, kWide, kChannels);
+    Array<float> values(list.block()), gradients(list.block());
+    list.initialise<float>(values, 1);
+    const Tensor<float> x = memory.make<float>({2, kPixels, kPixels, kChannels});
+    fill_normal(x, Random(1, Purpose::test));
+    const auto layers = [&](Var<float> some) { return narrow(wide(some), {.image = some}); };
+    const auto run = [&](bool pieces, bool train) {
+        OwnTape<float> own;
+        own.tape.bind(values.data(), train ? gradients.data() : nullptr);
+        const Var<float> all = own.tape.constant(x);
+        const Var<float> y = pieces ? pixels_at_a_time(all, kWide, layers) : layers(all);
+        CHECK(y.shape() == x.shape());
+        CHECK(y.needs_grad() == train);
+        const std::vector<float> result(y.value().begin(), y.value().end());
+        own.tape.reset();  // its memory is then one block, as large as was needed
+        return std::pair(result, own.arena.capacity());
+    };
+    const auto [whole, much] = run(false, false);
+    const auto [parts, less] = run(true, false);
+    CHECK(parts == whole);
+    CHECK(3 * less < 2 * much);
+    CHECK(run(true, true).first == whole);
 }
 
 TEST_SUITE_END();

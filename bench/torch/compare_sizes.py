@@ -38,7 +38,7 @@ def main():
     options = parser.parse_args()
     rounds = [(ours(options.bench, options.threads), twin(options.threads)) for _ in range(options.rounds)]
     print(f"{'milliseconds':40}{'ours':>10}{'PyTorch':>10}{'times':>7}{'back':>10}{'PyTorch':>10}{'times':>7}")
-    for name in rounds[0][0]:
+    for name in [name for name in rounds[0][0] if name in rounds[0][1]]:  # PyTorch has one way for each
         columns = [statistics.median(side[which][name][part] for side in rounds) for part in (0, 1) for which in (0, 1)]
         cells = "".join(f"{mine:10.3f}{theirs:10.3f}{theirs / mine:7.2f}" for mine, theirs in (columns[:2], columns[2:]) if mine > 0)
         print(f"{name:40}{cells}")

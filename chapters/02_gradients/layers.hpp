@@ -27,7 +27,10 @@ struct Linear {
     template <class T>
     Var<T> operator()(Var<T> x) const {
         Tape<T>& tape = x.tape();
-        return linear(x, tape.parameter(weight), has_bias ? tape.parameter(bias) : Var<T>());
+        const Var<T> w = tape.parameter(weight);
+        const Var<T> y = linear(x, w, has_bias ? tape.parameter(bias) : Var<T>());
+        tape.done(w);
+        return y;
     }
 };
 

@@ -7,6 +7,7 @@
 
 #include "kernels/threads.hpp"
 #include "kernels/weights.hpp"
+#include "tensor/dtype.hpp"
 #include "tensor/finite.hpp"
 #include "tensor/random.hpp"
 #include "tensor/shape_text.hpp"
@@ -79,8 +80,9 @@ void read_piece(const SafetensorsFile& file, const Piece& piece, T* block, std::
     if (!plain && rows.size() < numbers) rows.resize(numbers);
     const std::span<T> read(plain ? x : rows.data(), numbers);
     file.read<T>(*piece.tensor, static_cast<std::uint64_t>(piece.first) * length, read);
-    require(all_finite<T>(read), file.place_of(*piece.tensor),
-            ": holds a number that is not finite; this model is of no use");
+    require(all_finite(std::span<const T>(read)), file.place_of(*piece.tensor),
+            ": holds a number that is not finite",
+            std::is_same_v<T, Half> ? " in half precision" : "", "; this model is of no use");
     if (!plain) rows_to_columns(rows.data(), piece.count, in, taps, x, to.stride());
 }
 
@@ -153,7 +155,7 @@ template <class T>
 void ParameterList::initialise(std::span<T> values, std::uint64_t seed) const {
     require(std::ssize(values) == block_, "parameters: ", block_, " numbers, got room for ",
             values.size());
-    std::fill(values.begin(), values.end(), T(0));
+    std::fill(values.begin(), values.end(), T{});
     for (std::size_t e = 0; e < entries_.size(); ++e) {
         Random random(seed, Purpose::initial_weights, 0, static_cast<std::uint32_t>(e));
         const auto draw = [&random, init = entries_[e].init] {
@@ -248,7 +250,7 @@ Array<T> ParameterList::from_file(const SafetensorsFile& file, const Loading& ho
     for (std::size_t e = 0; e < entries_.size(); ++e) {  // the gaps are zeros
         const Parameter& p = entries_[e].where;
         const std::ptrdiff_t next = e + 1 < entries_.size() ? entries_[e + 1].where.offset : block_;
-        std::fill(values.data() + p.offset + p.shape.numel(), values.data() + next, T(0));
+        std::fill(values.data() + p.offset + p.shape.numel(), values.data() + next, T{});
     }
     load<T>(values, file, how);
     return values;
@@ -262,6 +264,7 @@ Array<T> ParameterList::from_file(const SafetensorsFile& file, const Loading& ho
     template void ParameterList::load(std::span<T>, const SafetensorsFile&, const Loading&) const;
 DIFFUSION_INSTANTIATE(float)
 DIFFUSION_INSTANTIATE(double)
+DIFFUSION_INSTANTIATE(Half)
 #undef DIFFUSION_INSTANTIATE
 
 }  // namespace diffusion

@@ -44,6 +44,7 @@ struct Loading {
     std::function<std::string(const std::string&)> rename = {};
 };
 
+/// Values are of type float, double or, for a trained model in half the memory, Half.
 class ParameterList {
 public:
     /// Registers a parameter. Fails if there is one of this name already.

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/weights.hpp"
 #include "tensor/arena.hpp"
 #include "tensor/finite.hpp"
 
@@ -146,10 +147,26 @@ public:
     void bind(T* values, T* gradients = nullptr) {
         parameter_values_ = values;
         parameter_gradients_ = gradients;
+        parameter_halves_ = nullptr;
     }
+    /// The same with values in half precision. A parameter's are widened where it is asked for, and
+    /// what they became is a result like others, given back when it was read.
+    void bind(const Half* values) {
+        bind(static_cast<T*>(nullptr));
+        parameter_halves_ = values;
+    }
+    /// Whether the parameters' gradients are wanted.
+    bool trains() const { return parameter_gradients_ != nullptr; }
     Var<T> parameter(const Parameter& p) {
-        require(parameter_values_ != nullptr, "tape: bind() the parameters first");
         last_parameter_ = p.offset;
+        if constexpr (std::is_floating_point_v<T>) {  // not on a GPU
+            if (parameter_halves_ != nullptr) {
+                const Var<T> x = result(p.shape);
+                widen(parameter_halves_ + p.offset, x.value());
+                return x;
+            }
+        }
+        require(parameter_values_ != nullptr, "tape: bind() the parameters first");
         const Tensor<T> value(parameter_values_ + p.offset, p.shape);
         if (parameter_gradients_ == nullptr) return constant(value);
         return leaf(value, {parameter_gradients_ + p.offset, p.shape});
@@ -341,6 +358,7 @@ private:
     Arena records_;  // nodes and VJPs: between results they would keep neighbours apart
     T* parameter_values_ = nullptr;
     T* parameter_gradients_ = nullptr;
+    const Half* parameter_halves_ = nullptr;
     std::ptrdiff_t last_parameter_ = -1, culprit_ = -1;
     bool watching_ = false;
     std::vector<Step> steps_;  // these keep their capacity between training steps

@@ -1,5 +1,6 @@
 #pragma once
 // The layers of the UNet, in the manner of chapter 2's Linear.
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -48,7 +49,9 @@ struct Conv2d {
                       const std::type_identity_t<Added<T>>& added = {}) const {
         Tape<T>& tape = x.tape();
         const Var<T> w = tape.parameter(weight);
-        return conv2d(x, w, has_bias ? tape.parameter(bias) : Var<T>(), options, added);
+        const Var<T> y = conv2d(x, w, has_bias ? tape.parameter(bias) : Var<T>(), options, added);
+        tape.done(w);
+        return y;
     }
     template <class T>
     Var<T> operator()(Var<T> x, const std::type_identity_t<Added<T>>& added = {}) const {
@@ -96,6 +99,30 @@ template <class Layer, class T>
 Var<T> passed(const Layer& layer, Var<T> x) {
     const Var<T> y = x.tape().result_of([&] { return layer(x); });
     x.tape().done(x);
+    return y;
+}
+
+/// part(x), for a part of a network that sees each pixel of x [..,C] by itself. Where nothing is
+/// recorded it sees some of them at a time, so that its results between, of at most `widest`
+/// channels, need little memory.
+template <class Part, class T>
+Var<T> pixels_at_a_time(Var<T> x, int widest, Part part) {
+    constexpr int kNumbers = 1 << 23;
+    Tape<T>& tape = x.tape();
+    const Tensor<T> pixels = x.value().rows();
+    const int count = pixels.size(0), channels = pixels.size(1),
+              most = std::max(1, kNumbers / widest);
+    if (count <= most || x.needs_grad() || tape.trains()) return part(x);
+    const Var<T> y = tape.result(x.shape());
+    const int pieces = (count + most - 1) / most;
+    for (int p = 0; p < pieces; ++p) {
+        const auto begin = static_cast<int>(std::ptrdiff_t{count} * p / pieces),
+                   end = static_cast<int>(std::ptrdiff_t{count} * (p + 1) / pieces);
+        const Var<T> some = tape.constant({pixels[begin].data(), {1, 1, end - begin, channels}});
+        const Var<T> made = tape.result_of([&] { return part(some); });
+        std::ranges::copy(made.value(), y.value().rows()[begin].data());
+        tape.done(made);
+    }
     return y;
 }
 

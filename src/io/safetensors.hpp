@@ -51,7 +51,7 @@ public:
     std::string place_of(const StoredTensor& tensor) const;
 
     /// Fills `to` with the numbers of a tensor from number `first` on, in the order of the file. T
-    /// is float or double, whatever the file holds (see convert), or std::int64_t for I64. Uses all
+    /// is float, double or Half, whatever the file holds (see convert), or std::int64_t for I64. Uses all
     /// threads for a large part, and may itself be called by several at a time. What has been read
     /// takes no memory but `to`. Error if the tensor does not have so many numbers, or numbers that
     /// T cannot be.

@@ -149,6 +149,7 @@ void SafetensorsFile::read(const StoredTensor& tensor, std::uint64_t first, std:
 
 template void SafetensorsFile::read(const StoredTensor&, std::uint64_t, std::span<float>) const;
 template void SafetensorsFile::read(const StoredTensor&, std::uint64_t, std::span<double>) const;
+template void SafetensorsFile::read(const StoredTensor&, std::uint64_t, std::span<Half>) const;
 template void SafetensorsFile::read(const StoredTensor&, std::uint64_t,
                                     std::span<std::int64_t>) const;
 

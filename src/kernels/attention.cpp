@@ -19,14 +19,17 @@ namespace {
 // register by register, and queries fill whole registers, however wide a head is.
 //
 // Scores are those of softmax times log2 e, so that its exponentials become powers of two.
-constexpr int kMostQueries = 128;
-/// Queries and keys of a block. Its scores, and what queries and keys say of themselves, should
-/// stay in the first-level cache.
-constexpr int queries_of_block(int width) {
-    return width <= 128 ? kMostQueries : 64;
-}
-constexpr int keys_of_block(int width) {
-    return 8192 / queries_of_block(width);
+//
+// A block, and what its queries and keys say of themselves, should stay in the second-level cache.
+constexpr int kMostQueries = 256, kKeys = 128;
+/// Queries of a block: with few sequences there must be blocks enough for all cores.
+template <class T>
+int queries_of_block(const AttentionInput<T>& in, int cores) {
+    const int sequences = std::max(1, in.q.size(0) * in.heads),
+              blocks = (cores + sequences - 1) / sequences, unit = 2 * Simd<T>::width,
+              share = (in.queries() + blocks - 1) / blocks;
+    return std::clamp((share + unit - 1) / unit * unit, unit,
+                      in.width() <= 128 ? kMostQueries : kMostQueries / 2);
 }
 template <class T>
 constexpr T kLog2E = std::numbers::log2e_v<T>;
@@ -44,7 +47,11 @@ struct QueryBlock {
     int width() const { return in.width(); }
     int channels() const { return in.q.size(2); }
     /// Queries in whole registers; what is computed for the last ones is not used.
-    int columns() const { return (count + Simd<T>::width - 1) / Simd<T>::width * Simd<T>::width; }
+    int columns() const { return registers() * Simd<T>::width; }
+    int registers() const { return (count + Simd<T>::width - 1) / Simd<T>::width; }
+    /// From one row of them to the next: an odd number of registers. After a power of two all rows
+    /// would meet in the same few places of the first-level cache.
+    int row() const { return (registers() | 1) * Simd<T>::width; }
     /// Row `row` of a tensor like q or k.
     T* at(Tensor<T> x, int row) const { return &x(image, row, head * width()); }
     Strided<T> rows(Tensor<T> x, int row) const { return {at(x, row), channels(), 1}; }
@@ -52,13 +59,11 @@ struct QueryBlock {
 
     /// How many keys of the block that begins at key `begin` the queries see, and all blocks
     /// before.
-    int keys(int begin) const {
-        return std::clamp(in.reach(first + count - 1) - begin, 0, keys_of_block(width()));
-    }
-    /// factor x^T for the queries' rows of x, [width, columns], with zeros after the last query.
+    int keys(int begin) const { return std::clamp(in.reach(first + count - 1) - begin, 0, kKeys); }
+    /// factor x^T for the queries' rows of x, [width, row()], with zeros after the last query.
     Tensor<T> transposed_rows(Tensor<T> x, T factor, Arena& memory) const {
-        const Tensor<T> out = memory.zeros<T>({width(), columns()});
-        transpose(count, width(), at(x, first), channels(), out.data(), columns());
+        const Tensor<T> out = memory.zeros<T>({width(), row()});
+        transpose(count, width(), at(x, first), channels(), out.data(), row());
         for (T& value : out) value *= factor;
         return out;
     }
@@ -98,18 +103,19 @@ void attend(const QueryBlock<T>& block, Tensor<T> y, T* log_sum, Arena& scratch)
     constexpr T kLowest = std::numeric_limits<T>::lowest() / 4;  // differences stay finite
     Arena::Scope scope(scratch);
     const AttentionInput<T>& in = block.in;
-    const int width = block.width(), columns = block.columns(), most = keys_of_block(width);
+    const int width = block.width(), columns = block.columns(), row = block.row();
     const Tensor<T> q = block.transposed_rows(in.q, kLog2E<T> * in.scale, scratch),
-                    scores = scratch.make<T>({most, columns}),
-                    sums = scratch.zeros<T>({width, columns});  // of weights times values
+                    scores = scratch.make<T>({kKeys, row}),
+                    sums = scratch.zeros<T>({width, row});  // of weights times values
     std::array<T, kMostQueries> own, largest, total;
     largest.fill(kLowest);
     total.fill(T(0));
-    for (int k0 = 0; k0 < in.keys(); k0 += most) {
+    for (int k0 = 0; k0 < in.keys(); k0 += kKeys) {
         const int keys = std::min(block.keys(k0), in.keys() - k0);
         if (keys == 0) break;
         gemm<T>(keys, block.rows(in.k, k0),
-                pack(width, columns, by_rows<T>(q.data(), columns), scratch), scores.data(), false);
+                pack(width, columns, by_rows<T>(q.data(), row), scratch), scores.data(), false,
+                row);
         block.add_bias(k0, keys, scores);
         bool masked = false;
         for (int j = 0; j < keys; ++j) {
@@ -144,8 +150,8 @@ void attend(const QueryBlock<T>& block, Tensor<T> y, T* log_sum, Arena& scratch)
             for (int d = 0; d < width; ++d) S::store(&sums(d, c), shrink * S::load(&sums(d, c)));
         }
         gemm<T>(width, block.columns(in.v, k0),
-                pack(keys, columns, by_rows<T>(scores.data(), columns), scratch), sums.data(),
-                true);
+                pack(keys, columns, by_rows<T>(scores.data(), row), scratch), sums.data(), true,
+                row);
     }
     for (int c = 0; c < columns; c += S::width) {
         const V inverse = 1 / S::load(total.data() + c);
@@ -171,11 +177,11 @@ void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* 
     Arena::Scope scope(scratch);
     const AttentionInput<T>& in = block.in;
     const int width = block.width(), columns = block.columns(), channels = block.channels(),
-              most = keys_of_block(width);
+              row = block.row();
     const Tensor<T> q = block.transposed_rows(in.q, kLog2E<T> * in.scale, scratch),
                     dy_columns = block.transposed_rows(dy, T(1), scratch),
-                    weights = scratch.make<T>({most, columns}),
-                    ds = scratch.make<T>({most, columns}), dq = scratch.zeros<T>({width, columns});
+                    weights = scratch.make<T>({kKeys, row}), ds = scratch.make<T>({kKeys, row}),
+                    dq = scratch.zeros<T>({width, row});
     std::array<T, kMostQueries> own, mean{}, logs{};
     for (int i = 0; i < block.count; ++i) {
         // The sum over j of P dP, all keys, is the scalar product of dy and y.
@@ -185,16 +191,16 @@ void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* 
     }
     const Packed<T> dy_rows = pack(block.count, width, block.rows(dy, block.first), scratch),
                     q_rows = pack(block.count, width, block.rows(in.q, block.first), scratch);
-    for (int k0 = 0; k0 < in.keys(); k0 += most) {
+    for (int k0 = 0; k0 < in.keys(); k0 += kKeys) {
         const int keys = std::min(block.keys(k0), in.keys() - k0);
         if (keys == 0) break;
         gemm<T>(keys, block.rows(in.k, k0),
-                pack(width, columns, by_rows<T>(q.data(), columns), scratch), weights.data(),
-                false);
+                pack(width, columns, by_rows<T>(q.data(), row), scratch), weights.data(), false,
+                row);
         block.add_bias(k0, keys, weights);
         gemm<T>(keys, block.rows(in.v, k0),
-                pack(width, columns, by_rows<T>(dy_columns.data(), columns), scratch), ds.data(),
-                false);  // dP = dy v^T
+                pack(width, columns, by_rows<T>(dy_columns.data(), row), scratch), ds.data(), false,
+                row);  // dP = dy v^T
         for (int j = 0; j < keys; ++j) {
             const T* seen = block.seen_by(k0 + j, own);
             for (int c = 0; c < columns; c += S::width) {
@@ -208,18 +214,17 @@ void attend_vjp(const QueryBlock<T>& block, Tensor<T> y, Tensor<T> dy, const T* 
             for (int j = 0; j < keys; ++j) to.bias(block.head, block.first + i, k0 + j) += ds(j, i);
         if (to.q) {  // dq = scale dS k
             gemm<T>(width, block.columns(in.k, k0),
-                    pack(keys, columns, by_rows<T>(ds.data(), columns), scratch), dq.data(), true);
+                    pack(keys, columns, by_rows<T>(ds.data(), row), scratch), dq.data(), true, row);
         }
         if (to.v) {  // dv = P^T dy
-            gemm<T>(keys, by_rows<T>(weights.data(), columns), dy_rows, block.at(to.v, k0), true,
+            gemm<T>(keys, by_rows<T>(weights.data(), row), dy_rows, block.at(to.v, k0), true,
                     channels);
         }
         if (to.k) {  // dk = scale dS^T q
             for (int j = 0; j < keys; ++j)
                 for (int c = 0; c < columns; c += S::width)
                     S::store(&ds(j, c), in.scale * S::load(&ds(j, c)));
-            gemm<T>(keys, by_rows<T>(ds.data(), columns), q_rows, block.at(to.k, k0), true,
-                    channels);
+            gemm<T>(keys, by_rows<T>(ds.data(), row), q_rows, block.at(to.k, k0), true, channels);
         }
     }
     if (to.q) block.add_transposed(dq, in.scale, true, to.q);
@@ -241,7 +246,8 @@ Tensor<T> live_keys(std::span<const unsigned char> keep, int images, int keys, A
 
 template <class T>
 void attention_forward(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> log_sum) {
-    const int most = queries_of_block(in.width()), blocks = (in.queries() + most - 1) / most;
+    const int most = queries_of_block(in, in_parallel() ? 1 : thread_count()),
+              blocks = (in.queries() + most - 1) / most;
     in_parts(in.q.size(0) * in.heads * blocks, 1, [&](int begin, int end) {
         thread_local Arena own;  // several threads cannot share the caller's
         own.reset();
@@ -258,12 +264,15 @@ template <class T>
 void attention_vjp(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> dy, Tensor<T> log_sum,
                    Tensor<T> dq, Tensor<T> dk, Tensor<T> dv, Tensor<T> dbias) {
     const AttentionGradients<T> to{dq, dk, dv, dbias};
-    const int most = queries_of_block(in.width());
-    in_parts(in.heads, 1, [&](int begin, int end) {  // a head's keys collect from all its queries
+    const int most = queries_of_block(in, 1);
+    // The gradients of a head's keys collect from all its queries, that of a bias from all images.
+    const int images = in.q.size(0), together = dbias ? images : 1, groups = images / together;
+    in_parts(in.heads * groups, 1, [&](int begin, int end) {
         thread_local Arena own;
         own.reset();
-        for (int n = 0; n < in.q.size(0); ++n) {
-            for (int h = begin; h < end; ++h) {
+        for (int i = begin; i < end; ++i) {
+            const int h = i / groups, first_image = i % groups * together;
+            for (int n = first_image; n < first_image + together; ++n) {
                 for (int first = 0; first < in.queries(); first += most) {
                     attend_vjp<T>({in, n, h, first, std::min(most, in.queries() - first)}, y, dy,
                                   &log_sum(n, h, first), to, own);

@@ -76,7 +76,7 @@ bool use_winograd(const Shape& x, const Shape& weight, int stride) {
 /// Whether a convolution of images x has so many weights that reading them counts: then they are
 /// read once for all windows, and Winograd's form, four times as large, only pays for many tiles.
 bool use_windows(const Shape& x, const Shape& weight, int stride) {
-    constexpr std::ptrdiff_t kMany = 1 << 18, kTiles = 32;
+    constexpr std::ptrdiff_t kMany = 1 << 18, kTiles = 12;
     return weight[0] == 3 && weight.numel() > kMany &&
            (stride == 2 || x.numel() / x[3] < 16 * kTiles);
 }

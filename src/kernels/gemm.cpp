@@ -117,12 +117,12 @@ void panel_product(int m, int k, Strided<T> a, const T* panel, std::ptrdiff_t pa
 // Large products are made in blocks that stay in the second-level cache: rows of a, columns of b.
 // Sums go on where the block before has left them, so blocks change no bit of a result.
 constexpr int kRows = 60, kColumns = 512;
-constexpr std::ptrdiff_t kNumbersInCache = 1 << 18;
+constexpr std::ptrdiff_t kNumbersInCache = 1 << 18, kNumbersOfRows = 1 << 15;
 /// Of a sum, so that what a tile reads of b is met again by the next tile: of panels that are
-/// copies, and of rows of b where they lie, far from each other.
-constexpr int kDepth = 2048, kDepthInPlace = 256;
+/// copies, also beside a transposed a, and of rows of b where they lie, far from each other.
+constexpr int kDepth = 2048, kDepthBesideCopies = 512, kDepthInPlace = 256;
 /// Rows of a from which on it pays to copy b, and columns of b for a block of a transposed a.
-constexpr int kRowsForCopy = 400, kColumnsForCopy = 128;
+constexpr int kRowsForCopy = 72, kColumnsForCopy = 128;
 
 /// b[k,n] in panels, copied.
 template <class T>
@@ -196,11 +196,12 @@ void share_of_product(int m, int n, int k, Strided<T> a, Strided<T> b, T* c, boo
         gemm<T>(m, a, pack(k, n, b, scratch), c, accumulate, c_row, plus);
         return;
     }
+    const int depth = a.row == 1 ? kDepthBesideCopies : kDepth;
     for (int j = 0; j < n; j += kColumns) {
-        for (int p = 0; p < std::max(1, k); p += kDepth) {
+        for (int p = 0; p < std::max(1, k); p += depth) {
             Arena::Scope block(scratch);
             const Packed<T> panels =
-                copy_panels<T>(std::min(kDepth, k - p), std::min(kColumns, n - j),
+                copy_panels<T>(std::min(depth, k - p), std::min(kColumns, n - j),
                                {b.data + p * b.row + j * b.column, b.row, b.column}, scratch);
             gemm<T>(m, {a.data + p * a.column, a.row, a.column}, panels, c + j, accumulate || p > 0,
                     c_row, plus == nullptr || p > 0 ? nullptr : plus + j);
@@ -223,7 +224,11 @@ void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_
     const bool in_place = b.row > 0,
                copies = a.row == 1 && b.n >= kColumnsForCopy && b.k > kTileRows;
     const int depth = in_place || copies ? kDepthInPlace : kDepth;
-    const int block = is_small(b) && !copies ? m : kRows;
+    // Of a small b only the rows of a must stay in the cache.
+    const int block = is_small(b) && !copies
+                          ? static_cast<int>(std::clamp<std::ptrdiff_t>(
+                                kNumbersOfRows / std::max(1, b.k), kRows, std::max(kRows, m)))
+                          : kRows;
     // As long as c stays in the cache, all of it goes through the depth once.
     const int together = std::ptrdiff_t{m} * b.n <= kNumbersInCache ? m : block;
     const auto rows_product = [&](int i, int rows, int p, int deep) {
@@ -232,7 +237,7 @@ void gemm(int m, Strided<T> a, Packed<T> b, T* c, bool accumulate, std::ptrdiff_
         block_product(rows, deep, from, b, p, c + i * c_row, c_row, accumulate || p > 0,
                       p > 0 ? nullptr : plus);
     };
-    if (block == m && b.k <= depth) {  // small: everything at once
+    if (block >= m && b.k <= depth) {  // small: everything at once
         rows_product(0, m, 0, b.k);
         return;
     }

@@ -1,9 +1,12 @@
 #pragma once
-// Weights from the order in which files have them to ours.
+// Weights from the order in which files have them to ours, and from half precision.
 #include <algorithm>
 #include <cstddef>
 
 #include "kernels/simd.hpp"
+#include "kernels/threads.hpp"
+#include "tensor/dtype.hpp"
+#include "tensor/tensor.hpp"
 
 namespace diffusion {
 
@@ -30,6 +33,22 @@ void rows_to_columns(const T* from, std::ptrdiff_t rows, std::ptrdiff_t in, std:
             }
         }
     }
+}
+
+/// The same of numbers in half precision, whose bits are moved.
+inline void rows_to_columns(const Half* from, std::ptrdiff_t rows, std::ptrdiff_t in,
+                            std::ptrdiff_t taps, Half* x, std::ptrdiff_t out) {
+    rows_to_columns(&from->bits, rows, in, taps, &x->bits, out);
+}
+
+/// All numbers of `to` from the halves at `from`, on all threads.
+template <class T>
+void widen(const Half* from, Tensor<T> to) {
+    for_each_block(to.numel(), [&](std::ptrdiff_t begin, std::ptrdiff_t end) {
+        const auto count = static_cast<std::size_t>(end - begin);
+        convert(Dtype::f16, reinterpret_cast<const std::byte*>(from + begin),
+                std::span<T>(to.data() + begin, count));
+    });
 }
 
 }  // namespace diffusion

@@ -21,7 +21,7 @@ float from_bfloat16(std::uint16_t bits) {
 }
 
 /// Sign, 5 bits of exponent with a bias of 15 (a float's is 127), 10 bits of mantissa.
-float from_half(std::uint16_t bits) {
+inline float widened(std::uint16_t bits) {
     constexpr std::uint32_t kOne = 1u << kMantissa, kBias = (127u - 15u) << kMantissa;
     const std::uint32_t sign = (bits & 0x8000u) << 16,
                         rest = (bits & 0x7fffu) << (kMantissa - 10);  // mantissa where a float's is
@@ -62,13 +62,17 @@ void convert(Dtype dtype, const std::byte* from, std::span<T> to) {
             case Dtype::f32:
                 return for_each_stored<float>(from, to, as_it_is);
             case Dtype::f16:
-                return for_each_stored<std::uint16_t>(from, to, from_half);
+                return for_each_stored<std::uint16_t>(from, to, widened);
             case Dtype::bf16:
                 return for_each_stored<std::uint16_t>(from, to, from_bfloat16);
             case Dtype::i64:
                 return for_each_stored<std::int64_t>(from, to, as_it_is);
         }
     }
+}
+
+float from_half(std::uint16_t bits) {
+    return widened(bits);
 }
 
 std::uint16_t to_half(float x) {
@@ -92,6 +96,7 @@ std::uint16_t to_half(float x) {
 
 template void convert(Dtype, const std::byte*, std::span<float>);
 template void convert(Dtype, const std::byte*, std::span<double>);
+template void convert(Dtype, const std::byte*, std::span<Half>);
 template void convert(Dtype, const std::byte*, std::span<std::int64_t>);
 
 }  // namespace diffusion

@@ -1,9 +1,12 @@
 #pragma once
 // Numbers that are none.
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
 #include <span>
+
+#include "tensor/dtype.hpp"
 
 namespace diffusion {
 
@@ -15,6 +18,11 @@ bool all_finite(std::span<const T> x) {
 #pragma omp simd reduction(+ : others)
     for (std::size_t i = 0; i < x.size(); ++i) others += std::abs(x[i]) <= most ? 0 : 1;
     return others == 0;
+}
+
+inline bool all_finite(std::span<const Half> x) {
+    constexpr int kExponent = 0x7c00;  // all ones where it is not
+    return std::ranges::none_of(x, [](Half h) { return (h.bits & kExponent) == kExponent; });
 }
 
 }  // namespace diffusion

@@ -85,6 +85,11 @@ TEST_CASE_TEMPLATE("gemm equals three loops within k epsilon on tiny, odd and la
         for (bool tb : {false, true}) {
             check_product<T>(28, 32, 288, ta, tb, false);
             check_product<T>(96, 31, 50, ta, tb, true);
+            // What is made in blocks: of rows and a copied b, of the depth, of the columns.
+            check_product<T>(100, 140, 300, ta, tb, true);
+            check_product<T>(73, 33, 2100, ta, tb, false);
+            check_product<T>(40, 600, 300, ta, tb, true);
+            check_product<T>(1200, 35, 33, ta, tb, true);
         }
     }
 }
