@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Draws the benchmark's tables: versions.png and growth.png.
+"""Draws the benchmark's tables: versions.png, growth.png and sizes.png.
 
     python3 bench/plot.py out/bench [FIGURE_DIR]     figures go beside the tables unless a folder is named
 """
 import csv
+import statistics
 import sys
 from pathlib import Path
 
@@ -62,10 +63,34 @@ def growth(rows, path):
     plt.close(figure)
 
 
+def sizes(rows, path):
+    """Operations of `bench sizes` under the two roofs: what the arithmetic units and the memory allow."""
+    figure, axes = plt.subplots(figsize=(8, 4.4))
+    peak = statistics.median(float(row["peak"]) for row in rows)
+    copy = float(rows[0]["copy"])
+    intensities = [0.5, peak / copy, 2000]
+    axes.loglog(intensities, [min(peak, copy * x) for x in intensities], "k-", linewidth=1)
+    axes.text(2000, 1.06 * peak, f"{peak:.0f} GFLOP/s", ha="right", fontsize=8)
+    axes.text(0.52, 1.15 * 0.52 * copy, f"{copy:.0f} GB/s", rotation=36, rotation_mode="anchor", fontsize=8)
+    rows = [row for row in rows if not row["name"].endswith(("Winograd", "windows"))]  # a table of the page shows those
+    for label, begin, marker in (("linear", "linear", "o"), ("attention", "attention", "s"), ("3 x 3 convolution", "3x3", "^"),
+                                 ("group norm and SiLU", "group", "v"), ("layer norm", "layer", "D"), ("RMS norm", "RMS", "x")):
+        part = [row for row in rows if row["name"].startswith(begin)]
+        axes.plot([float(row["flops"]) / float(row["bytes"]) for row in part], [float(row["forward_gflops"]) for row in part], marker,
+                  markersize=5, label=label)
+    axes.set_xlabel("operations for each byte that must be read or written")
+    axes.set_ylabel("GFLOP/s")
+    axes.legend(fontsize=8, loc="lower right")
+    axes.grid(alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=100)
+    plt.close(figure)
+
+
 def main():
     tables = Path(sys.argv[1])
     figures = Path(sys.argv[2]) if len(sys.argv) > 2 else tables
-    for name, draw in (("versions", versions), ("growth", growth)):
+    for name, draw in (("versions", versions), ("growth", growth), ("sizes", sizes)):
         if (tables / f"{name}.csv").is_file():
             draw(read(tables / f"{name}.csv"), figures / f"{name}.png")
             print(f"plot: {figures / name}.png")

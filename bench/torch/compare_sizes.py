@@ -3,7 +3,8 @@
 
 usage: compare_sizes.py BENCH [--threads 2] [--rounds 1]        BENCH is build/bin/bench
 
-Figures are medians over the rounds.
+Forward times are the best of the rounds: whatever else runs on the machine only adds time. Backward ones are differences of two times, and the
+median is taken.
 """
 import argparse
 import csv
@@ -39,7 +40,7 @@ def main():
     rounds = [(ours(options.bench, options.threads), twin(options.threads)) for _ in range(options.rounds)]
     print(f"{'milliseconds':40}{'ours':>10}{'PyTorch':>10}{'times':>7}{'back':>10}{'PyTorch':>10}{'times':>7}")
     for name in [name for name in rounds[0][0] if name in rounds[0][1]]:  # PyTorch has one way for each
-        columns = [statistics.median(side[which][name][part] for side in rounds) for part in (0, 1) for which in (0, 1)]
+        columns = [of(side[which][name][part] for side in rounds) for part, of in enumerate((min, statistics.median)) for which in (0, 1)]
         cells = "".join(f"{mine:10.3f}{theirs:10.3f}{theirs / mine:7.2f}" for mine, theirs in (columns[:2], columns[2:]) if mine > 0)
         print(f"{name:40}{cells}")
 

@@ -6,3 +6,4 @@ set -euo pipefail
 "$1/04_unet" --preset standard
 "$1/bench" versions
 "$1/bench" growth
+"$1/bench" sizes

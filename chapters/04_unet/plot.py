@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-FIGURES = ["samples.png", "quick.png", "progress.png", "loss.png", "denoising.gif", "versions.png", "growth.png"]
+FIGURES = ["samples.png", "quick.png", "progress.png", "loss.png", "denoising.gif", "versions.png", "growth.png", "sizes.png"]
 
 
 def read(path):

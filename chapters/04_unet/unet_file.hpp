@@ -12,6 +12,23 @@ inline constexpr const char* kUNet2DModel = "UNet2DModel";
 /// What the file of weights in a folder of diffusers is called, but for its ending.
 inline constexpr const char* kWeightsName = "diffusion_pytorch_model";
 
+/// What a class of UNets calls its blocks, and what it takes where config.json tells nothing.
+struct UNetClass {
+    const char* name;
+    const char *down, *attending_down, *up, *attending_up;  ///< blocks
+    int picture_channels;
+    std::vector<int> channels;
+    std::vector<bool> attention;  ///< of each level
+};
+/// The settings that the library's UNets have in common: all of UNetConfig but heads and what
+/// concerns a text. Fails, naming it, on one that this UNet does not have. What is left is the
+/// caller's: its own settings, and Config::done.
+UNetConfig read_common_settings(const Config& file, const UNetClass& of);
+/// The other way.
+nlohmann::json common_settings_json(const UNetConfig& config, const UNetClass& of);
+/// UNetConfig::check, with the file's name before what it says.
+void check_settings(const Config& file, const UNetConfig& config);
+
 /// The settings. Fails, naming it, on one that this UNet does not have. The size of its pictures,
 /// "sample_size", is left to the caller.
 UNetConfig read_unet_config(const Config& file);

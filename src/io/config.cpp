@@ -1,6 +1,7 @@
 #include "io/config.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "io/files.hpp"
 #include "io/json.hpp"
@@ -62,6 +63,15 @@ Config::Config(const fs::path& path) : path_(path) {
     require(content_.is_object(), path.string(), ": expected an object of settings");
 }
 
+Config::Config(fs::path path, std::string within, json content)
+    : path_(std::move(path)), within_(std::move(within)), content_(std::move(content)) {}
+
+Config Config::part(const std::string& key) const {
+    const json& value = get(key, "an object of settings");
+    if (!value.is_object()) refuse(key, "an object of settings");
+    return {path_, within_ + key + ".", value};
+}
+
 const json* Config::find(const std::string& key) const {
     asked_.insert(key);
     const auto found = content_.find(key);
@@ -76,7 +86,7 @@ const json& Config::get(const std::string& key, const std::string& expected) con
 
 void Config::refuse(const std::string& key, const std::string& expected) const {
     const auto found = content_.find(key);
-    fail(path_.string(), ": ", key, " is ",
+    fail(path_.string(), ": ", within_, key, " is ",
          found == content_.end() ? "not there" : short_of(*found), ", expected ", expected);
 }
 
@@ -170,7 +180,7 @@ void Config::pass_over(std::initializer_list<const char*> keys) const {
 void Config::done() const {
     for (const auto& [key, value] : content_.items()) {
         require(asked_.contains(key) || key.starts_with("_"), path_.string(), ": the setting ",
-                in_quotes(key), " = ", short_of(value), " is not understood here");
+                in_quotes(within_ + key), " = ", short_of(value), " is not understood here");
     }
 }
 

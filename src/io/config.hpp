@@ -40,6 +40,8 @@ public:
     std::vector<int> numbers(const std::string& key, WholeRange range) const;
     std::vector<double> reals(const std::string& key) const;
     std::vector<std::string> texts(const std::string& key) const;
+    /// Settings of their own, an object under a key. Asked for once; its own done() is the caller's.
+    Config part(const std::string& key) const;
 
     /// A setting of which only some values are understood: fails, naming it, if it is there and has
     /// another one. Null is such a value, too.
@@ -53,12 +55,14 @@ public:
     [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;
 
 private:
+    Config(std::filesystem::path path, std::string within, nlohmann::json content);
     bool is_there(const std::string& key) const;
     /// A null pointer if it is null or not there.
     const nlohmann::json* find(const std::string& key) const;
     const nlohmann::json& get(const std::string& key, const std::string& expected) const;
 
     std::filesystem::path path_;
+    std::string within_;  ///< "text_config.": what stands before the keys in messages
     nlohmann::json content_;
     mutable std::set<std::string> asked_;
 };

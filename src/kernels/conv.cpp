@@ -164,7 +164,7 @@ void conv2d(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Tens
     if (is_2x2(x.shape(), weight.shape(), options.stride)) {
         conv2d_2x2<T>(x, weight, plus, y, scratch);
     } else if (use_windows(x.shape(), weight.shape(), options.stride)) {
-        conv2d_windows<T>(x, weight, options, plus, y, scratch);
+        conv2d_windows<T>(x, weight, options, plus, y);
     } else if (use_winograd<T>(x.shape(), weight.shape(), options.stride)) {
         winograd<T>(x, weight, plus, y, scratch);
     } else {

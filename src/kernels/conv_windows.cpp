@@ -39,8 +39,7 @@ struct Windows {
 
 template <class T>
 void conv2d_windows(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Plus<T> plus,
-                    Tensor<T> y, Arena& scratch) {
-    Arena::Scope scope(scratch);
+                    Tensor<T> y) {
     const int kernel = weight.size(0), k = kernel * kernel * weight.size(2), n = weight.size(3);
     const Windows<T> windows{x,      y.size(1),      y.size(2),
                              kernel, options.stride, options.before(kernel)};
@@ -48,17 +47,19 @@ void conv2d_windows(Tensor<const T> x, Tensor<const T> weight, ConvOptions optio
         for (int r = 0; r < rows; ++r) windows.copy(row + r, column, columns, to + r * columns);
     };
     const bool add = plus.start(y);
-    const Packed<T> packed = pack(k, n, by_rows<T>(weight.data(), n), scratch);
-    constexpr int panel = 2 * Simd<T>::width;
-    in_parts((n + panel - 1) / panel, 1, [&](int begin, int end) {  // of the output channels
-        gemm<T>(y.rows().size(0), blocks, packed.columns(begin * panel, std::min(n, end * panel)),
-                y.data() + begin * panel, add, n);
+    constexpr int w = Simd<T>::width;
+    in_parts((n + w - 1) / w, 1, [&](int begin, int end) {  // of the output channels
+        thread_local Arena own;
+        own.reset();
+        const int first = begin * w, count = std::min(n, end * w) - first;
+        const Packed<T> packed = pack<T>(k, count, {weight.data() + first, n, 1}, own);
+        gemm<T>(y.rows().size(0), blocks, packed, y.data() + first, add, n);
     });
 }
 
 template void conv2d_windows(Tensor<const float>, Tensor<const float>, ConvOptions, Plus<float>,
-                             Tensor<float>, Arena&);
+                             Tensor<float>);
 template void conv2d_windows(Tensor<const double>, Tensor<const double>, ConvOptions, Plus<double>,
-                             Tensor<double>, Arena&);
+                             Tensor<double>);
 
 }  // namespace diffusion

@@ -9,6 +9,6 @@ namespace diffusion {
 /// y = conv2d(x, weight) + plus.
 template <class T>
 void conv2d_windows(Tensor<const T> x, Tensor<const T> weight, ConvOptions options, Plus<T> plus,
-                    Tensor<T> y, Arena& scratch);
+                    Tensor<T> y);
 
 }  // namespace diffusion

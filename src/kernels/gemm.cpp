@@ -76,6 +76,13 @@ constexpr std::array<TileFunction<T>, sizeof...(R)> make_tiles(std::index_sequen
 template <int Vectors>
 inline constexpr int kMostRows = 2 * kTileRows / Vectors;
 
+/// How wide the next panel is of so many registers: 3, where there are enough of them for 24 sums,
+/// else 2. The wider one loads less for each multiply-add. A single one is avoided.
+constexpr int panel_registers(int left) {
+    constexpr bool many = kTileRows >= 12;
+    return many && left >= 3 && left != 4 ? 3 : std::min(2, left);
+}
+
 /// f(begin, rows) for parts of m rows, as few as needed, all nearly equal in height: 14 rows in
 /// tiles of at most 12 are 7 + 7 rather than 12 + 2.
 template <class F>
@@ -116,7 +123,7 @@ void panel_product(int m, int k, Strided<T> a, const T* panel, std::ptrdiff_t pa
 
 // Large products are made in blocks that stay in the second-level cache: rows of a, columns of b.
 // Sums go on where the block before has left them, so blocks change no bit of a result.
-constexpr int kRows = 60, kColumns = 512;
+constexpr int kRows = 72, kColumns = 528;
 constexpr std::ptrdiff_t kNumbersInCache = 1 << 18, kNumbersOfRows = 1 << 15;
 /// Of a sum, so that what a tile reads of b is met again by the next tile: of panels that are
 /// copies, also beside a transposed a, and of rows of b where they lie, far from each other.
@@ -131,8 +138,9 @@ Packed<T> copy_panels(int k, int n, Strided<T> b, Arena& memory) {
     const int padded = (n + w - 1) / w * w;
     T* to = memory.make<T>({k, padded}).data();
     const Packed<T> packed{to, k, n, 0, k};
-    for (int j = 0; j < n; j += 2 * w) {
-        const int width = std::min(2 * w, padded - j), columns = std::min(width, n - j);
+    for (int j = 0, width = 0; j < n; j += width) {
+        width = panel_registers((padded - j) / w) * w;
+        const int columns = std::min(width, n - j);
         if (b.row == 1 && columns == width) {
             transpose(width, k, b.data + j * b.column, b.column, to, width);
             to += static_cast<std::ptrdiff_t>(k) * width;
@@ -175,12 +183,15 @@ void block_product(int m, int k, Strided<T> a, const Packed<T>& b, int p, T* c,
                    std::ptrdiff_t c_row, bool accumulate, const T* plus) {
     constexpr int w = Simd<T>::width, kRowsAhead = 8;
     const bool in_place = b.row > 0, small = is_small(b);
-    for (int j = 0; j < b.n; j += 2 * w) {
-        const int columns = std::min(2 * w, b.n - j), vectors = columns > w ? 2 : 1;
-        const auto product = vectors == 2 ? panel_product<T, 2> : panel_product<T, 1>;
+    for (int j = 0, vectors = 0; j < b.n; j += vectors * w) {
+        vectors = panel_registers((b.n - j + w - 1) / w);
+        const int columns = std::min(vectors * w, b.n - j);
+        const auto product = vectors == 3   ? panel_product<T, 3>
+                             : vectors == 2 ? panel_product<T, 2>
+                                            : panel_product<T, 1>;
         const std::ptrdiff_t row = in_place ? b.row : vectors * w, ahead = small ? 0
                                                                            : in_place
-                                                                               ? 2 * w
+                                                                               ? vectors * w
                                                                                : kRowsAhead * row;
         product(m, k, a, b.data + j * b.column + p * row, row, ahead, c + j, c_row, columns,
                 accumulate, plus == nullptr ? nullptr : plus + j);

@@ -24,19 +24,14 @@ Strided<T> transposed(const T* data, int columns) {
     return {data, 1, columns};
 }
 
-/// b[k,n] as the inner loop reads it: in panels of two SIMD registers, the last one perhaps of one,
-/// and padded with zeros.
+/// b[k,n] as the inner loop reads it: in panels of two or three SIMD registers, the last one
+/// perhaps of one, and padded with zeros.
 template <class T>
 struct Packed {
     const T* data;
     int k, n;
     std::ptrdiff_t row;     ///< from a row of a panel to the next; 0: rows lie side by side
     std::ptrdiff_t column;  ///< the panel of column j begins at data + j * column
-
-    /// Columns begin .. end - 1, which begin and, but for the last ones, end with a panel.
-    Packed columns(int begin, int end) const {
-        return {data + begin * column, k, end - begin, row, column};
-    }
 };
 /// Copies b into panels; where its rows are whole registers already it is used as it lies, and must
 /// outlive the result.
