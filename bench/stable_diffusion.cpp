@@ -1,98 +1,16 @@
 // One call of Stable Diffusion 1.5's UNet and one of its decoder, with random weights: how long
-// they take, and how much memory beside the weights. The transformer blocks are chapter 8's; here
-// they are the list of their layers, in order. bench/torch/time_stable_diffusion.py times the same
-// two calls in diffusers.
+// they take, and how much memory beside the weights. bench/torch/time_stable_diffusion.py times the
+// same two calls in diffusers.
 #include <cstdio>
 
-#include "04_unet/unet_forward.hpp"
 #include "07_latent_vae/autoencoder.hpp"
+#include "08_text_conditioning/text_block.hpp"
 #include "bench.hpp"
 #include "io/csv.hpp"
 #include "tensor/random.hpp"
 
 namespace diffusion {
 namespace {
-
-/// The layers of a transformer block that reads a text, on pixels [N,H,W,C]. Linear layers of
-/// pixels are convolutions with K = 1, which add what there was before in the same pass.
-struct TextBlock {
-    struct LayerNorm {
-        Parameter gain, bias;
-        LayerNorm(ParameterList& list, const std::string& name, int channels)
-            : gain(list.add(name + ".weight", {channels}, Layout::plain, Init::constant(1))),
-              bias(list.add(name + ".bias", {channels}, Layout::plain, Init::constant(0))) {}
-        template <class T>
-        Var<T> operator()(Var<T> x) const {
-            return layer_norm(x, x.tape().parameter(gain), x.tape().parameter(bias));
-        }
-    };
-    static constexpr double kEps = 1e-6;
-
-    TextBlock(ParameterList& list, const std::string& name, int channels, int heads_,
-              const UNetConfig& config)
-        : norm(list, name + ".norm", channels, config.groups, kEps),
-          norm1(list, name + ".norm1", channels),
-          norm2(list, name + ".norm2", channels),
-          norm3(list, name + ".norm3", channels),
-          in(list, name + ".proj_in", channels, channels, 1),
-          q1(pixels(list, name + ".attn1.to_q", channels, channels, false)),
-          k1(pixels(list, name + ".attn1.to_k", channels, channels, false)),
-          v1(pixels(list, name + ".attn1.to_v", channels, channels, false)),
-          out1(pixels(list, name + ".attn1.to_out", channels, channels)),
-          q2(pixels(list, name + ".attn2.to_q", channels, channels, false)),
-          out2(pixels(list, name + ".attn2.to_out", channels, channels)),
-          wide(pixels(list, name + ".ff.net.0.proj", channels, 8 * channels)),
-          narrow(pixels(list, name + ".ff.net.2", 4 * channels, channels)),
-          out(list, name + ".proj_out", channels, channels, 1),
-          k2(list, name + ".attn2.to_k", config.cross_width, channels, false),
-          v2(list, name + ".attn2.to_v", config.cross_width, channels, false),
-          heads(heads_) {}
-
-    template <class T>
-    Var<T> operator()(Var<T> x, const Condition<T>& condition) const {
-        const Shape tokens{x.size(0), x.size(1) * x.size(2), x.size(3)};
-        const auto attend = [&](Var<T> q, Var<T> k, Var<T> v) {
-            return reshape(attention(reshape(q, tokens), k, v, {.heads = heads}), x.shape());
-        };
-        Tape<T>& tape = x.tape();
-        const auto step = [&](Var<T>& h, auto part) {  // h += part(h)
-            const Var<T> y = tape.result_of(part);
-            tape.done(h);
-            h = y;
-        };
-        Var<T> h = passed(in, norm(x));
-        step(h, [&] {
-            const Var<T> n = norm1(h);
-            return out1(attend(q1(n), reshape(k1(n), tokens), reshape(v1(n), tokens)),
-                        {.image = h});
-        });
-        step(h, [&] {
-            const Var<T> text = condition.tokens;
-            return out2(attend(q2(norm2(h)), k2(text), v2(text)), {.image = h});
-        });
-        step(h, [&] {
-            return pixels_at_a_time(h, 8 * h.size(3), [&](Var<T> some) {
-                const Var<T> gated =
-                    passed([](Var<T> w) { return geglu(w); }, passed(wide, norm3(some)));
-                return narrow(gated, {.image = some});
-            });
-        });
-        return out(h, {.image = x});
-    }
-
-    static Conv2d pixels(ParameterList& list, const std::string& name, int inputs, int outputs,
-                         bool bias = true) {
-        return Conv2d::of_pixels(list, {name}, inputs, outputs, bias);
-    }
-
-    GroupNorm norm;
-    LayerNorm norm1, norm2, norm3;
-    Conv2d in, q1, k1, v1, out1, q2, out2, wide, narrow, out;
-    Linear k2, v2;
-    int heads;
-};
-
-using TextUNet = UNetOf<TextBlock>;
 
 UNetConfig unet_of_stable_diffusion() {
     UNetConfig config;

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from grade import check_reference, counted_cases, grade, total
 from handout import replace_bodies, stub, write_handout
-from regions import Fault, chapter_folders, chosen_chapters, exercises, in_one_line
+from regions import Fault, chapter_folders, chosen_chapters, exercises, has_exercises, in_one_line
 from upload import Submission
 from workshop import ROOT, Workshop
 from wrong import WRONG
@@ -143,7 +143,7 @@ def compile_handout(out, targets):
 
 
 def prove_handout(workshop, chapters):
-    programs = {int(folder.name[:2]): folder.name for folder in chapter_folders(workshop.tree)}
+    programs = {int(folder.name[:2]): folder.name for folder in chapter_folders(workshop.tree) if has_exercises(folder)}
     targets = []  # everything
     if chapters != list(programs):
         targets = ["--target", *(name for c in chapters for name in (f"test_{c:02}", programs[c]))]
@@ -191,7 +191,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--chapters", help="01,04 (otherwise all)")
     options = parser.parse_args()
-    chapters = chosen_chapters(ROOT, options.chapters)
+    there = [int(folder.name[:2]) for folder in chapter_folders(ROOT) if has_exercises(folder)]
+    chapters = [chapter for chapter in chosen_chapters(ROOT, options.chapters) if chapter in there]
+    if not chapters:
+        raise Fault(f"--chapters {options.chapters}: has no exercises")
     workshop = Workshop()
     numbers = [n for n, (region, _) in workshop.exercises.items() if region.chapter in chapters]
     for variant in range(8):

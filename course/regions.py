@@ -81,6 +81,11 @@ def chapter_folders(tree):
     return sorted(p for p in (tree / "chapters").iterdir() if re.match(r"\d\d_", p.name))
 
 
+def has_exercises(folder):
+    """Whether there is anything to prove of a chapter."""
+    return re.search(r"^## [0-9.]+ Exercises$", (folder / "README.md").read_text(), re.MULTILINE) is not None
+
+
 def known_chapter(tree, word, option, expected):
     """The number of a chapter that is there."""
     known = [int(folder.name[:2]) for folder in chapter_folders(tree)]

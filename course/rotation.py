@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from regions import Fault, chapter_folders, in_one_line
+from regions import Fault, chapter_folders, has_exercises, in_one_line
 
 ROOT = Path(__file__).resolve().parent.parent
 DAY, MOST = 24 * 60 * 60, 1
@@ -73,7 +73,7 @@ def choose_format(tree):
 
 def choose(tree):
     """The chapters, in order, and why."""
-    every = [folder.name[:2] for folder in chapter_folders(tree)]
+    every = [folder.name[:2] for folder in chapter_folders(tree) if has_exercises(folder)]
     changed = changed_chapters(tree)
     if changed is None:
         return every, "git shows less than a day: all chapters"

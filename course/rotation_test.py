@@ -20,7 +20,7 @@ class Rotation(unittest.TestCase):
         self.tree = Path(folder.name) / "book"
         for number in range(1, 7):
             (self.tree / "chapters" / f"{number:02}_x").mkdir(parents=True)
-            (self.tree / "chapters" / f"{number:02}_x" / "README.md").write_text("a lesson\n")
+            (self.tree / "chapters" / f"{number:02}_x" / "README.md").write_text("## 1.2 Exercises\n")
         self.git("init", "--quiet")
         self.commit(NOON - 3 * DAY, "README.md")
 
@@ -44,6 +44,12 @@ class Rotation(unittest.TestCase):
         self.assertTrue("04" in chosen and len(chosen) == 2, chosen)
         self.assertEqual(chosen, sorted(chosen))
         self.assertEqual((chosen, why), choose(self.tree))
+
+    def test_a_chapter_without_exercises_has_nothing_to_prove(self):
+        (self.tree / "chapters/03_x/README.md").write_text("a lesson\n")
+        for number in range(12):
+            self.commit(NOON + number, "chapters/03_x/a.cpp")
+            self.assertNotIn("03", choose(self.tree)[0])
 
     def test_an_exhibit_belongs_to_its_chapter(self):
         self.commit(NOON, "course/museum/07_x.patch", text="Title: x\nTest: 05 (5.1) a test\n")

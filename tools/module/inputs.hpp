@@ -18,6 +18,11 @@ public:
     /// Whether an input that may be left out is there.
     bool has(const std::string& name);
 
+    /// Of an input that is there.
+    const std::vector<int>& shape_of(const std::string& name) const {
+        return file_.find(name)->shape;
+    }
+
     /// As floats, each of them finite. `shape`: the sizes that it must have, 0 for any but 0.
     NamedArray floats(const std::string& name, const std::vector<int>& shape);
 

@@ -20,7 +20,8 @@
 namespace diffusion {
 namespace {
 
-constexpr const Module* kModules[] = {&kUNet2D, &kAutoencoder, &kTiny};
+constexpr const Module* kModules[] = {&kUNet2D,   &kAutoencoder, &kTiny, &kTextUNet,
+                                      &kClipText, &kClip,        &kT5};
 
 const Module& module_named(const std::string& name, const std::filesystem::path& file) {
     std::string all;

@@ -17,6 +17,6 @@ struct Module {
                  const std::filesystem::path& to);
 };
 
-extern const Module kUNet2D, kAutoencoder, kTiny;
+extern const Module kUNet2D, kAutoencoder, kTiny, kTextUNet, kClipText, kClip, kT5;
 
 }  // namespace diffusion

@@ -67,7 +67,7 @@ def randomise(module):
                     value = scale * z / math.sqrt(tensor[0].numel())
                 else:
                     value = scale + 0.2 * z if kind == "weight" else 0.3 * scale * z
-                tensor.copy_(torch.from_numpy(value))
+                tensor.copy_(torch.as_tensor(value))
     return module
 
 
@@ -143,14 +143,14 @@ class Table:
 
     def __init__(self):
         self.failed = self.passed = 0
-        print(f"{'class':20}{'setting':50}{'direction':18}{'difference':>11}{'bound':>9}")
+        print(f"{'class':22}{'setting':50}{'direction':18}{'difference':>11}{'bound':>9}")
 
     def row(self, name, setting, direction, error, bound=BOUND):
         self.tell(name, setting, direction, f"{error:11.1e}{bound:9.0e}", error <= bound)
 
     def tell(self, name, setting, direction, what, good):
         self.passed, self.failed = self.passed + good, self.failed + (not good)
-        print(f"{name:20}{setting:50}{direction:18}{what}  {'ok' if good else 'FAILED'}", flush=True)
+        print(f"{name:22}{setting:50}{direction:18}{what}  {'ok' if good else 'FAILED'}", flush=True)
 
     def refusal(self, name, setting, words, attempt):
         """`attempt` must end in one line that has all of the words in it."""
