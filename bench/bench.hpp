@@ -53,7 +53,7 @@ struct Machine {
     double read, copy;            ///< main memory, all threads, in GB/s
 };
 Machine measure_machine(int threads);
-/// flops_one or flops_all alone, in about a millisecond.
+/// flops_one or flops_all alone, in some milliseconds.
 double flops_now(int threads);
 
 /// Seconds for a message from one core to another and back; 0 if there is no other. Of virtual

@@ -12,6 +12,10 @@
 #include "support/exact.hpp"
 #include "support/varied.hpp"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 using namespace diffusion;
 using Vars = std::vector<Var<double>>;
 
@@ -181,15 +185,18 @@ TEST_CASE("(4.9) a bias is added to the scores, and the scale is free") {
 
 TEST_CASE_TEMPLATE("(4.9) (4.10) attention in blocks equals whole matrices of weights", T, float,
                    double) {
-    // 290 queries and 400 keys are 2 x 4 blocks. One block of keys is struck out as a whole, the
-    // first in part, and the scores differ by hundreds.
+    // 290 queries and 400 keys are several blocks of both. One block of keys is struck out as a
+    // whole, the first in part, and the scores differ by hundreds.
     const int L = varied_size(290);
-    constexpr int S = 400, D = 5;
+    constexpr int S = 400;
     struct Case {
         bool keep, causal, bias;
+        int D = 5;
     };
     for (const Case how : {Case{true, false, false}, Case{false, true, false},
-                           Case{false, false, true}, Case{true, true, true}}) {
+                           Case{false, false, true}, Case{true, true, true},
+                           Case{false, true, false, 130}}) {  // wide heads have smaller blocks
+        const int D = how.D;
         CAPTURE(how.keep);
         CAPTURE(how.causal);
         CAPTURE(how.bias);
@@ -240,5 +247,30 @@ TEST_CASE_TEMPLATE("(4.9) (4.10) attention in blocks equals whole matrices of we
         if (how.bias) CHECK(epsilons(dbias, dbias2) < 500);
     }
 }
+
+#ifdef _OPENMP
+TEST_CASE(
+    "(4.9) (4.10) one sequence, shared out by its queries, gives the same bits on any cores") {
+    Arena memory;
+    const Tensor<float> q = normal<float>(memory, {1, 150, 6}, 1),
+                        k = normal<float>(memory, {1, 300, 6}, 2),
+                        v = normal<float>(memory, {1, 300, 6}, 3);
+    const int most = omp_get_max_threads();
+    const auto run = [&](int threads) {
+        omp_set_num_threads(threads);
+        OwnTape<float> own;
+        const Var<float> a = own.tape.leaf(q), b = own.tape.leaf(k), c = own.tape.leaf(v);
+        const Var<float> y = attention(a, b, c, {.heads = 2, .causal = true});
+        own.tape.backward_from(y, 1.0f);
+        omp_set_num_threads(most);
+        std::vector<float> all;
+        for (const Tensor<float>& x : {y.value(), a.grad(), b.grad(), c.grad()})
+            all.insert(all.end(), x.begin(), x.end());
+        return all;
+    };
+    const std::vector<float> one = run(1);
+    for (const int threads : {2, 3, 7}) CHECK(run(threads) == one);
+}
+#endif
 
 TEST_SUITE_END();

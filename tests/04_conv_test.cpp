@@ -142,7 +142,7 @@ TEST_CASE_TEMPLATE(
             check_conv<T>(2, 3, 5, 2, 3, kernel, stride);
             check_conv<T>(3, 2, 2, 3, 5, kernel, stride);
             check_conv<T>(14, 2, 2, 32, 48, kernel, stride);
-            check_conv<T>(2, 5, 7, 260, 132, kernel, stride);
+            check_conv<T>(4, 5, 7, 260, 132, kernel, stride);  // windows, in blocks
             check_conv<T>(1, 7, 7, 33, 17, kernel, stride);
             check_conv<T>(3, 8, 6, 3, 40, kernel, stride);
             check_conv<T>(2, 28, 28, 1, 16, kernel, stride);

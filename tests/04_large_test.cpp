@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -116,6 +117,58 @@ TEST_CASE("pixels at a time are what all of them are, in less memory") {
     CHECK(parts == whole);
     CHECK(3 * less < 2 * much);
     CHECK(run(true, true).first == whole);
+}
+
+TEST_CASE("layers whose weights are in half precision are those of the rounded weights") {
+    constexpr int kChannels = 128, kLayers = 6;
+    Arena memory;
+    ParameterList list;
+    std::vector<GroupNorm> norms;
+    std::vector<Conv2d> convs;
+    for (int i = 0; i < kLayers; ++i) {
+        norms.emplace_back(list, "norm" + std::to_string(i), kChannels, 8);
+        convs.emplace_back(list, "conv" + std::to_string(i), kChannels, kChannels, 3);
+    }
+    const Linear last(list, "last", kChannels, 5);
+    Array<Half> halves(list.block());
+    list.initialise<Half>(halves, 1);
+    Array<float> rounded(list.block());
+    for (std::size_t i = 0; i < halves.size(); ++i) rounded[i] = static_cast<float>(halves[i]);
+    const Tensor<float> x = memory.make<float>({2, 4, 6, kChannels});
+    fill_normal(x, Random(1, Purpose::test));
+
+    // The result, the gradient of x if it is asked for, and how much memory it took.
+    const auto run = [&](auto& weights, bool ask) {
+        OwnTape<float> own;
+        own.tape.bind(weights.data());
+        const Var<float> in = ask ? own.tape.leaf(x) : own.tape.constant(x);
+        Var<float> h = in;
+        for (int i = 0; i < kLayers; ++i) {
+            const Var<float> before = h;
+            const auto at = static_cast<std::size_t>(i);
+            h = own.tape.result_of([&] {  // the norm is computed when the convolution reads it
+                const ConvInput<float> normed = norms[at].silu(before);
+                return convs[at](normed, {.image = before});
+            });
+            own.tape.done(before);
+        }
+        const Var<float> y = last(reshape(h, {2 * 4 * 6, kChannels}));
+        std::vector<float> all(y.value().begin(), y.value().end());
+        if (ask) {
+            own.tape.backward_from(y, 1.0f);
+            const Tensor<float> g = in.grad();
+            all.insert(all.end(), g.begin(), g.end());
+        }
+        own.tape.reset();
+        return std::pair(all, own.arena.capacity());
+    };
+    for (const bool ask : {false, true}) {
+        CAPTURE(ask);
+        CHECK(run(halves, ask).first == run(rounded, ask).first);
+    }
+    constexpr std::size_t kKernel = sizeof(float) * 9 * kChannels * kChannels;
+    const std::size_t wide = run(halves, false).second, alone = run(rounded, false).second;
+    CHECK(wide < alone + 2 * kKernel);  // one kernel at a time, not six
 }
 
 TEST_SUITE_END();

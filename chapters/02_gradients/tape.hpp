@@ -149,8 +149,9 @@ public:
         parameter_gradients_ = gradients;
         parameter_halves_ = nullptr;
     }
-    /// The same with values in half precision. A parameter's are widened where it is asked for, and
-    /// what they became is a result like others, given back when it was read.
+    /// The same with values in half precision. A parameter's are widened where it is asked for.
+    /// What they became is a result like others: layers give large weights back when they have read
+    /// them, and the rest goes with the part of the network that it is in.
     void bind(const Half* values) {
         bind(static_cast<T*>(nullptr));
         parameter_halves_ = values;

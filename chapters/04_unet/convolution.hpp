@@ -39,12 +39,15 @@ struct Images {
     }
 };
 
-/// visit(images) for all images of a batch of this shape, as many at a time as the cache holds.
+/// visit(images) for all images of a batch of this shape, as many at a time as the cache holds; or,
+/// where a convolution has more weights than that, which are read anew each time, as many as have
+/// no more numbers than it has weights.
 template <class T, class Visit>
-void for_images_in_cache(const Shape& shape, Visit visit) {
+void for_images_in_cache(const Shape& shape, std::ptrdiff_t weights, Visit visit) {
     const std::ptrdiff_t image = shape.numel() / std::max(1, shape[0]);
     const int most = static_cast<int>(std::clamp<std::ptrdiff_t>(
-        kNumbersInCache<T> / std::max<std::ptrdiff_t>(1, image), 1, std::max(1, shape[0])));
+        std::max(kNumbersInCache<T>, weights) / std::max<std::ptrdiff_t>(1, image), 1,
+        std::max(1, shape[0])));
     for (int first = 0; first < shape[0]; first += most)
         visit(Images{first, std::min(most, shape[0] - first)});
 }
@@ -161,7 +164,7 @@ void convolve_normed(const ConvInput<T>& in, const GroupNormLines<T>& lines, Ten
             return;
         }
     }
-    for_images_in_cache<T>(in.shape(), [&](Images images) {
+    for_images_in_cache<T>(in.shape(), weight.numel(), [&](Images images) {
         Arena::Scope scope(scratch);
         const Tensor<T> x = scratch.template make<T>(images.shape(in.shape()));
         norm_forward(in, lines, images, x);
@@ -173,7 +176,7 @@ template <class T>
 void convolve_normed_vjp(const ConvInput<T>& in, const GroupNormLines<T>& lines, Var<T> weight,
                          ConvOptions options, Tensor<T> dy, Arena& scratch) {
     const GroupNormGradients<T> to = gradients_of(in);
-    for_images_in_cache<T>(in.shape(), [&](Images images) {
+    for_images_in_cache<T>(in.shape(), weight.value().numel(), [&](Images images) {
         Arena::Scope scope(scratch);
         const Shape shape = images.shape(in.shape());
         const Tensor<T> x = scratch.template make<T>(shape), dx = scratch.template make<T>(shape);

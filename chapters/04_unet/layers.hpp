@@ -120,6 +120,8 @@ Var<T> pixels_at_a_time(Var<T> x, int widest, Part part) {
                    end = static_cast<int>(std::ptrdiff_t{count} * (p + 1) / pieces);
         const Var<T> some = tape.constant({pixels[begin].data(), {1, 1, end - begin, channels}});
         const Var<T> made = tape.result_of([&] { return part(some); });
+        require(!made.needs_grad(),
+                "pixels_at_a_time: what the part reads besides wants a gradient");
         std::ranges::copy(made.value(), y.value().rows()[begin].data());
         tape.done(made);
     }

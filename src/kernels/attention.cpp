@@ -266,7 +266,8 @@ void attention_vjp(const AttentionInput<T>& in, Tensor<T> y, Tensor<T> dy, Tenso
     const AttentionGradients<T> to{dq, dk, dv, dbias};
     const int most = queries_of_block(in, 1);
     // The gradients of a head's keys collect from all its queries, that of a bias from all images.
-    const int images = in.q.size(0), together = dbias ? images : 1, groups = images / together;
+    const int images = in.q.size(0), together = dbias ? std::max(1, images) : 1,
+              groups = images / together;
     in_parts(in.heads * groups, 1, [&](int begin, int end) {
         thread_local Arena own;
         own.reset();

@@ -126,8 +126,9 @@ void panel_product(int m, int k, Strided<T> a, const T* panel, std::ptrdiff_t pa
 constexpr int kRows = 72, kColumns = 528;
 constexpr std::ptrdiff_t kNumbersInCache = 1 << 18, kNumbersOfRows = 1 << 15;
 /// Of a sum, so that what a tile reads of b is met again by the next tile: of panels that are
-/// copies, also beside a transposed a, and of rows of b where they lie, far from each other.
-constexpr int kDepth = 2048, kDepthBesideCopies = 512, kDepthInPlace = 256;
+/// copies, and of rows of b where they lie, far from each other, or beside blocks of a transposed a
+/// that are copied, too. Of b so much is copied at a time beside those.
+constexpr int kDepth = 2048, kDepthInPlace = 256, kDepthBesideCopies = 512;
 /// Rows of a from which on it pays to copy b, and columns of b for a block of a transposed a.
 constexpr int kRowsForCopy = 72, kColumnsForCopy = 128;
 
