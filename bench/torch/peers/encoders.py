@@ -86,10 +86,10 @@ CLIP = Peer("CLIPModel", [
     Setting("patches of 8, one channel", clip(vision_config=vision(patch_size=8, num_channels=1))),
 ], lambda config: CLIPModel(CLIPConfig(**config)), CLIPModel.from_pretrained, clip_inputs, clip_run)
 T5 = Peer("T5EncoderModel", [
+    Setting("no mask", t5(), inputs=dict(mask=False)),
     Setting("gated", t5(), dtype=torch.float16, stored=True),
     Setting("relu", t5(feed_forward_proj="relu", relative_attention_num_buckets=8, relative_attention_max_distance=20), dtype=torch.float16,
             inputs=dict(length=40), stored=True),
-    Setting("no mask", t5(), inputs=dict(mask=False)),
     Setting("300 tokens", t5(), inputs=dict(length=300)),
     Setting("eps 0.1", t5(layer_norm_epsilon=0.1)),
     Setting("feed_forward_proj gated-silu", t5(feed_forward_proj="gated-silu"), odd=True),
