@@ -172,18 +172,19 @@ void convolutions(Bench& bench) {
 /// The two ways to use a kernel of many weights, for 4, 8, 9 and 16 tiles of 4 x 4 pixels.
 void winograd_and_windows(Bench& bench) {
     struct Case {
-        int images, size;
+        int images, size, channels;
     };
-    constexpr int kChannels = 1280;
-    for (const Case c : {Case{1, 8}, Case{2, 8}, Case{1, 12}, Case{1, 16}}) {
+    for (const Case c : {Case{1, 8, 1280}, Case{2, 8, 1280}, Case{1, 12, 1280}, Case{1, 16, 1280},
+                         Case{1, 12, 512}}) {
         for (const bool with_winograd : {true, false}) {
             char name[64];
             std::snprintf(name, sizeof name, "3x3 %d of %d x %d, %d -> %d, %s", c.images, c.size,
-                          c.size, kChannels, kChannels, with_winograd ? "Winograd" : "windows");
-            const double pixels = c.images * c.size * c.size, weights = 9.0 * kChannels * kChannels;
-            const Shape shape{c.images, c.size, c.size, kChannels};
-            bench.row(name, {2 * pixels * weights, 2 * pixels * kChannels + weights}, kNotTrained,
-                      {shape, {3, 3, kChannels, kChannels}}, [&](const auto& in) {
+                          c.size, c.channels, c.channels, with_winograd ? "Winograd" : "windows");
+            const double pixels = c.images * c.size * c.size,
+                         weights = 9.0 * c.channels * c.channels;
+            const Shape shape{c.images, c.size, c.size, c.channels};
+            bench.row(name, {2 * pixels * weights, 2 * pixels * c.channels + weights}, kNotTrained,
+                      {shape, {3, 3, c.channels, c.channels}}, [&](const auto& in) {
                           Tape<float>& tape = in[0].tape();
                           const Var<float> y = tape.result(shape);
                           const Tensor<const float> x = in[0].value(), w = in[1].value();

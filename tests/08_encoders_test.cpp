@@ -9,9 +9,12 @@
 
 #include "02_gradients/gradient_check.hpp"
 #include "08_text_conditioning/clip.hpp"
+#include "08_text_conditioning/encoder_files.hpp"
 #include "08_text_conditioning/t5.hpp"
 #include "08_text_conditioning/text_block.hpp"
 #include "08_text_conditioning/token_ops.hpp"
+#include "support/file_checks.hpp"
+#include "support/temporary_folder.hpp"
 #include "support/varied.hpp"
 #include "tensor/array.hpp"
 
@@ -264,6 +267,30 @@ TEST_CASE("(8.10) T5 knows distances, not places; what is padding changes nothin
         CHECK(row_of(seen, 0, i) != row_of(padded, 0, i));
     }
     CHECK_THROWS_WITH_AS(states({9}, {}), "t5: the id 9, expected 0 to 8", Error);
+}
+
+TEST_CASE("T5's table of tokens may be in a file under either of its names, or both") {
+    ParameterList list;
+    const T5Encoder encoder(list, "", small_t5());
+    Array<float> values(list.block());
+    list.initialise<float>(values, 1);
+    const TemporaryFolder folder;
+    for (const bool first : {true, false}) {
+        for (const bool second : {true, false}) {
+            std::vector<NamedArray> arrays;
+            for (const NamedArray& array : list.to_arrays<float>(values)) {
+                const bool table = array.name == "shared.weight";
+                if (!table || first) arrays.push_back(array);
+                if (table && second)
+                    arrays.push_back({"encoder.embed_tokens.weight", array.shape, array.values});
+            }
+            write_safetensors(folder / "model.safetensors", {arrays, {}});
+            Array<float> loaded;
+            const std::string error = error_of([&] { loaded = load_t5(list, folder.path()); });
+            if (first || second) CHECK(loaded == values);
+            CHECK(contains(error, first || second ? "no error" : "shared.weight is missing"));
+        }
+    }
 }
 
 TEST_CASE("(8.12) a masked token changes nothing, and the order of tokens does not count") {

@@ -79,7 +79,8 @@ TEST_CASE("every byte has a printable symbol of its own, and comes back from it"
         bytes += static_cast<char>(byte);
     }
     CHECK(bytes_of_symbols(symbols) == bytes);
-    CHECK_THROWS_WITH_AS(bytes_of_symbols("a\u20ac"), "byte pairs: \u20ac stands for no byte", Error);
+    CHECK_THROWS_WITH_AS(bytes_of_symbols("a\u20ac"), "byte pairs: \u20ac stands for no byte",
+                         Error);
 }
 
 TEST_CASE("words: capitals and white space are lost, contractions and digits stand alone") {

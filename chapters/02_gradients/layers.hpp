@@ -29,7 +29,7 @@ struct Linear {
         Tape<T>& tape = x.tape();
         const Var<T> w = tape.parameter(weight);
         const Var<T> y = linear(x, w, has_bias ? tape.parameter(bias) : Var<T>());
-        tape.done(w);
+        tape.done(w);  // if it was widened from half precision
         return y;
     }
 };

@@ -219,7 +219,10 @@ std::vector<ParameterList::Match> ParameterList::found_in(const SafetensorsFile&
             by_name.erase(at);
         }
     }
-    std::erase_if(by_name, [](const auto& rest) { return is_buffer(rest.first); });
+    std::erase_if(by_name, [&](const auto& rest) {
+        return is_buffer(rest.first) ||
+               std::ranges::find(how.pass_over, rest.first) != how.pass_over.end();
+    });
     require(by_name.empty() || !how.only, path, ": this model has no parameter ",
             by_name.empty() ? "" : by_name.begin()->first);
     return found;

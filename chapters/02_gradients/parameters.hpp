@@ -42,6 +42,7 @@ struct Loading {
     bool only = true;         ///< fails if the file holds anything else; or else ignores that
     /// From a name in the file to the parameter's, for files with the names of older programs.
     std::function<std::string(const std::string&)> rename = {};
+    std::vector<std::string> pass_over = {};  ///< tensors that may be there and are not read
 };
 
 /// Values are of type float, double or, for a trained model in half the memory, Half.

@@ -50,7 +50,7 @@ struct Conv2d {
         Tape<T>& tape = x.tape();
         const Var<T> w = tape.parameter(weight);
         const Var<T> y = conv2d(x, w, has_bias ? tape.parameter(bias) : Var<T>(), options, added);
-        tape.done(w);
+        tape.done(w);  // if it was widened from half precision
         return y;
     }
     template <class T>

@@ -140,14 +140,6 @@ json common_settings_json(const UNetConfig& config, const UNetClass& of) {
             {"num_class_embeds", config.classes > 0 ? json(config.classes) : json()}};
 }
 
-void check_settings(const Config& file, const UNetConfig& config) {
-    try {
-        config.check();
-    } catch (const Error& error) {
-        fail(file.path().string(), ": ", error.what());
-    }
-}
-
 UNetConfig read_unet_config(const Config& file) {
     UNetConfig config = read_common_settings(file, class_of_pictures());
     config.middle_attention = file.flag("add_attention", true);
@@ -158,7 +150,7 @@ UNetConfig read_unet_config(const Config& file) {
     file.only("attn_norm_num_groups", {nullptr, config.groups});
     file.pass_over({"num_train_timesteps"});
     file.done();
-    check_settings(file, config);
+    file.check(config);
     return config;
 }
 

@@ -26,8 +26,6 @@ struct UNetClass {
 UNetConfig read_common_settings(const Config& file, const UNetClass& of);
 /// The other way.
 nlohmann::json common_settings_json(const UNetConfig& config, const UNetClass& of);
-/// UNetConfig::check, with the file's name before what it says.
-void check_settings(const Config& file, const UNetConfig& config);
 
 /// The settings. Fails, naming it, on one that this UNet does not have. The size of its pictures,
 /// "sample_size", is left to the caller.

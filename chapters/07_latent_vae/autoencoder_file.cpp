@@ -71,11 +71,7 @@ AutoencoderSettings read_autoencoder_settings(const Config& file) {
     file.only("latents_std", {nullptr});
     file.pass_over({"sample_size", "force_upcast", "shift_factor"});
     file.done();
-    try {
-        config.check();
-    } catch (const Error& error) {
-        fail(file.path().string(), ": ", error.what());
-    }
+    file.check(config);
     return settings;
 }
 

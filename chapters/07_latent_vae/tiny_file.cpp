@@ -57,11 +57,7 @@ TinyConfig read_tiny_config(const Config& file) {
     file.only("shift_factor", {0});
     file.pass_over({"latent_magnitude", "latent_shift", "force_upcast", "block_out_channels"});
     file.done();
-    try {
-        config.check();
-    } catch (const Error& error) {
-        fail(file.path().string(), ": ", error.what());
-    }
+    file.check(config);
     return config;
 }
 

@@ -31,15 +31,6 @@ void require_class(const Config& file, const char* expected) {
             ", expected a ", expected);
 }
 
-template <class Settings>
-void check_settings(const Config& file, const Settings& settings) {
-    try {
-        settings.check();
-    } catch (const Error& error) {
-        fail(file.path().string(), ": ", error.what());
-    }
-}
-
 constexpr std::array<std::pair<const char*, Gelu>, 3> kGelus = {
     {{"quick_gelu", Gelu::quick}, {"gelu", Gelu::erf}, {"gelu_new", Gelu::tanh}}};
 
@@ -81,7 +72,7 @@ ClipTextConfig read_text(const Config& file) {
     config.end = end == kOldEnd ? -1 : end;
     file.pass_over({"projection_dim"});
     file.done();
-    check_settings(file, config);
+    file.check(config);
     return config;
 }
 json text_json(const ClipTextConfig& config) {
@@ -101,7 +92,7 @@ ClipVisionConfig read_vision(const Config& file) {
     config.channels = file.number("num_channels", kWidths, 3);
     file.pass_over({"projection_dim"});
     file.done();
-    check_settings(file, config);
+    file.check(config);
     return config;
 }
 json vision_json(const ClipVisionConfig& config) {
@@ -160,7 +151,7 @@ T5Config read_t5_config(const Config& file) {
                     "decoder_start_token_id", "n_positions", "task_specific_params"});
     pass_over_general(file);
     file.done();
-    check_settings(file, config);
+    file.check(config);
     return config;
 }
 
@@ -207,12 +198,14 @@ Array<float> load_clip(const ParameterList& list, const fs::path& folder) {
 
 Array<float> load_t5(const ParameterList& list, const fs::path& folder) {
     const SafetensorsFile file = weights_of(folder);
-    const bool both = file.find("shared.weight") != nullptr;
-    return list.from_file<float>(file, {.rename = [both](const std::string& name) {
-                                     if (name != "encoder.embed_tokens.weight") return name;
-                                     // The same numbers once more are passed over like a buffer.
-                                     return std::string(both ? "position_ids" : "shared.weight");
-                                 }});
+    const std::string table = "shared.weight", alias = "encoder.embed_tokens.weight";
+    Loading how;
+    if (file.find(table) != nullptr) {
+        how.pass_over = {alias};  // the same numbers once more
+    } else {
+        how.rename = [=](const std::string& name) { return name == alias ? table : name; };
+    }
+    return list.from_file<float>(file, how);
 }
 
 void save_encoder(const fs::path& folder, const json& config, const ParameterList& list,

@@ -68,7 +68,7 @@ UNetConfig read_text_unet_config(const Config& file) {
     file.only("attention_type", {"default"});
     file.pass_over({"upcast_attention", "addition_embed_type_num_heads"});
     file.done();
-    check_settings(file, config);
+    file.check(config);
     return config;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "tensor/check.hpp"
+
 namespace diffusion {
 
 inline constexpr const char* kConfigFile = "config.json";
@@ -40,7 +42,8 @@ public:
     std::vector<int> numbers(const std::string& key, WholeRange range) const;
     std::vector<double> reals(const std::string& key) const;
     std::vector<std::string> texts(const std::string& key) const;
-    /// Settings of their own, an object under a key. Asked for once; its own done() is the caller's.
+    /// Settings of their own, an object under a key. Asked for once; its own done() is the
+    /// caller's.
     Config part(const std::string& key) const;
 
     /// A setting of which only some values are understood: fails, naming it, if it is there and has
@@ -50,6 +53,16 @@ public:
     void pass_over(std::initializer_list<const char*> keys) const;
     /// Fails, naming it, if there is a setting that nobody asked for.
     void done() const;
+
+    /// settings.check(), whose Error gets the file's name before it.
+    template <class Settings>
+    void check(const Settings& settings) const {
+        try {
+            settings.check();
+        } catch (const Error& error) {
+            fail(path_.string(), ": ", error.what());
+        }
+    }
 
     /// Fails: "config.json: KEY is VALUE, expected WHAT".
     [[noreturn]] void refuse(const std::string& key, const std::string& expected) const;

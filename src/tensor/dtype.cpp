@@ -20,8 +20,21 @@ float from_bfloat16(std::uint16_t bits) {
     return std::bit_cast<float>(std::uint32_t{bits} << 16);
 }
 
+template <class Stored, class T, class Convert>
+void for_each_stored(const std::byte* from, std::span<T> to, Convert convert_one) {
+    T* const result = to.data();
+    const auto n = static_cast<std::ptrdiff_t>(to.size());
+    for (std::ptrdiff_t i = 0; i < n; ++i) {
+        Stored stored;
+        std::memcpy(&stored, from + i * static_cast<std::ptrdiff_t>(sizeof(Stored)), sizeof stored);
+        result[i] = static_cast<T>(convert_one(stored));
+    }
+}
+
+}  // namespace
+
 /// Sign, 5 bits of exponent with a bias of 15 (a float's is 127), 10 bits of mantissa.
-inline float widened(std::uint16_t bits) {
+float from_half(std::uint16_t bits) {
     constexpr std::uint32_t kOne = 1u << kMantissa, kBias = (127u - 15u) << kMantissa;
     const std::uint32_t sign = (bits & 0x8000u) << 16,
                         rest = (bits & 0x7fffu) << (kMantissa - 10);  // mantissa where a float's is
@@ -36,19 +49,6 @@ inline float widened(std::uint16_t bits) {
     return std::bit_cast<float>(sign | magnitude);
 }
 
-template <class Stored, class T, class Convert>
-void for_each_stored(const std::byte* from, std::span<T> to, Convert convert_one) {
-    T* const result = to.data();
-    const auto n = static_cast<std::ptrdiff_t>(to.size());
-    for (std::ptrdiff_t i = 0; i < n; ++i) {
-        Stored stored;
-        std::memcpy(&stored, from + i * static_cast<std::ptrdiff_t>(sizeof(Stored)), sizeof stored);
-        result[i] = static_cast<T>(convert_one(stored));
-    }
-}
-
-}  // namespace
-
 template <class T>
 void convert(Dtype dtype, const std::byte* from, std::span<T> to) {
     const auto as_it_is = [](auto stored) { return stored; };
@@ -62,17 +62,13 @@ void convert(Dtype dtype, const std::byte* from, std::span<T> to) {
             case Dtype::f32:
                 return for_each_stored<float>(from, to, as_it_is);
             case Dtype::f16:
-                return for_each_stored<std::uint16_t>(from, to, widened);
+                return for_each_stored<std::uint16_t>(from, to, from_half);
             case Dtype::bf16:
                 return for_each_stored<std::uint16_t>(from, to, from_bfloat16);
             case Dtype::i64:
                 return for_each_stored<std::int64_t>(from, to, as_it_is);
         }
     }
-}
-
-float from_half(std::uint16_t bits) {
-    return widened(bits);
 }
 
 std::uint16_t to_half(float x) {

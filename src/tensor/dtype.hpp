@@ -25,11 +25,10 @@ constexpr std::size_t width_of(Dtype dtype) {
     return 0;
 }
 
-/// Fills `to` with the numbers that lie at `from`, at any address. T is float, double,
-/// Half or std::int64_t. A wider type takes every number exactly: subnormal ones, infinities and
-/// NaN included. A narrower one rounds to nearest,
-/// a double to Half by way of float. Fails if an integer is to be read from anything
-/// but i64.
+/// Fills `to` with the numbers that lie at `from`, at any address. T is float, double, Half or
+/// std::int64_t. A wider type takes every number exactly: subnormal ones, infinities and NaN
+/// included. A narrower one rounds to nearest, a double to Half by way of float. Fails if an
+/// integer is to be read from anything but i64.
 template <class T>
 void convert(Dtype dtype, const std::byte* from, std::span<T> to);
 

@@ -24,6 +24,7 @@ import autoencoder_kl
 import autoencoder_tiny
 import encoders
 import pipelines
+import clip_tokenizer
 import unet2d
 import unet2d_condition
 from common import Refused, Table, call, difference, emptied, ours, reference, variant_of, write_folder
@@ -51,6 +52,7 @@ def write_stored(folder):
         for setting in peer.settings:
             if setting.stored:
                 write(peer, setting, emptied(folder / peer.name / setting.name))
+    clip_tokenizer.write(emptied(folder / "CLIPTokenizer" / "small"))
 
 
 def check_stored(table, scratch):
@@ -66,6 +68,8 @@ def check_stored(table, scratch):
                 (here / name).read_bytes() == (there / name).read_bytes() for name in names - {"out.safetensors"})
             error = difference(*(load_file(place / "out.safetensors") for place in (there, here))) if same else float("inf")
             table.row(peer.name, setting.name, "as stored", error, 1e-6)
+    here, there = (folder / "CLIPTokenizer" / "small" / "cases.json" for folder in (scratch, STORED))
+    table.tell("CLIPTokenizer", "small", "as stored", " ids", here.read_text() == there.read_text())
 
 
 def check_class(bin, table, peer, scratch, only):
